@@ -1,0 +1,1 @@
+"""What super-resolution did to an image: metrics, regions, statistics."""

@@ -1,0 +1,170 @@
+"""Where quality is measured: the tumour, the zones around its border, and what to compare it with.
+
+Radii are in pixels of HR and Euclidean: dilate(M, r) is every pixel within r of M.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from scipy.signal import fftconvolve
+from skimage.filters import threshold_otsu
+from torch import Tensor
+
+NAMES = (
+    "whole",
+    "tumour",
+    "core",
+    "rim",
+    "peritumoural",
+    "head",
+    "normal",
+    "mirror",
+    "matched",
+    "air",
+)
+RIM = 5  # pixels on each side of the tumour's border
+AROUND = 15  # pixels beyond the border that may still be affected by the tumour
+
+Mask = NDArray[np.bool_]
+
+
+def regions(image: Tensor | ArrayLike, mask: Tensor | ArrayLike) -> dict[str, Tensor]:
+    """All regions of one slice, from its HR image and tumour mask M.
+
+    - `whole`: every pixel; `tumour`: M
+    - `core`: erode(M, 5); `rim`: dilate(M, 5) without erode(M, 5), the border with 5 pixels
+    - `peritumoural`: dilate(M, 15) without dilate(M, 5)
+    - `head`: foreground by threshold, closed and filled; `air`: the rest
+    - `normal`: head without dilate(M, 15); not always healthy, other lesions may be unmasked
+    - `mirror`: M reflected at the head's vertical axis, where that lies in `normal`; the other side
+      in axial and coronal slices, without meaning in sagittal ones
+    - `matched`: M moved to the place in `normal` whose mean intensity and gradient are most alike
+
+    A region may be empty: `core` of a small tumour, `mirror` of one on the midline, `matched` where
+    M fits nowhere into `normal`.
+
+    Args:
+        image: (H, W) HR in [0, 1]; also (1, H, W) or (1, 1, H, W).
+        mask: the same shape, bool or 0 and 1.
+
+    Returns:
+        (H, W) bool by name, in the order of `NAMES`.
+
+    Raises:
+        ValueError: shapes that differ, a mask that is not binary or is empty.
+    """
+    hr, tumour = _as_arrays(image, mask)
+    outside, inside = _distances(tumour)
+    near, around, core = outside <= RIM, outside <= AROUND, inside > RIM
+    head = find_head(hr) | tumour
+    normal = head & ~around
+    found = {
+        "whole": np.ones_like(tumour),
+        "tumour": tumour,
+        "core": core,
+        "rim": near & ~core,
+        "peritumoural": around & ~near,
+        "head": head,
+        "normal": normal,
+        "mirror": reflect(tumour, head) & normal,
+        "matched": match(hr, tumour, normal),
+        "air": ~head,
+    }
+    return {name: torch.from_numpy(found[name]) for name in NAMES}
+
+
+def find_head(hr: NDArray[np.floating]) -> Mask:
+    """The head as one filled region: smoothed, above a third of Otsu's threshold, closed, largest.
+
+    Otsu's threshold (1979) separates bright fat and enhancing tissue from the rest; a third of it
+    separates dark brain and fluid from air. The closing, 8 pixels at 512, spans skull and sinuses.
+    """
+    smooth = ndimage.gaussian_filter(hr, 1.5)
+    if smooth.min() == smooth.max():
+        return np.ones(hr.shape, bool)
+    foreground = smooth > threshold_otsu(smooth) / 3
+    reach = max(1, round(min(hr.shape) / 64))
+    grown = _distance_to(np.pad(foreground, 2 * reach)) <= reach
+    grown = ndimage.binary_fill_holes(grown)
+    closed = _distance_to(~grown)[2 * reach : -2 * reach, 2 * reach : -2 * reach] > reach
+    labels, _ = ndimage.label(closed | foreground)
+    largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
+    return np.asarray(ndimage.binary_fill_holes(labels == largest))
+
+
+def reflect(mask: Mask, head: Mask) -> Mask:
+    """Reflect a mask left to right at the mean column of the head."""
+    axis = np.nonzero(head)[1].mean()
+    rows, columns = np.nonzero(mask)
+    columns = np.rint(2 * axis - columns).astype(int)
+    kept = (columns >= 0) & (columns < mask.shape[1])
+    reflected = np.zeros_like(mask)
+    reflected[rows[kept], columns[kept]] = True
+    return reflected
+
+
+def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
+    """Move a mask to where, wholly inside `normal`, the image is most like it is under the mask.
+
+    Alike means the least sum of squared differences of mean intensity and mean gradient magnitude,
+    each divided by its standard deviation over all places that fit. Empty if there is none.
+    """
+    rows, columns = np.nonzero(mask)
+    top, left = rows.min(), columns.min()
+    shape = mask[top : rows.max() + 1, left : columns.max() + 1]
+    gradient = np.hypot(*np.gradient(hr))
+    fits = _sum_under(shape, ~normal) < 0.5
+    if not fits.any():
+        return np.zeros_like(mask)
+    unlikeness = np.zeros(fits.shape)
+    for feature in (hr, gradient):
+        means = _sum_under(shape, feature) / shape.sum()
+        difference = means - feature[mask].mean()
+        unlikeness += (difference / (means[fits].std() + 1e-12)) ** 2
+    unlikeness[~fits] = np.inf
+    row, column = np.unravel_index(np.argmin(unlikeness), fits.shape)
+    matched = np.zeros_like(mask)
+    matched[row : row + shape.shape[0], column : column + shape.shape[1]] = shape
+    return matched
+
+
+def _sum_under(shape: Mask, feature: NDArray[np.generic]) -> NDArray[np.float64]:
+    """The sum of a feature under a mask, for every place of the mask inside the image."""
+    kernel = shape[::-1, ::-1].astype(np.float64)
+    return np.asarray(fftconvolve(feature.astype(np.float64), kernel, mode="valid"))
+
+
+def _distances(tumour: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of every pixel to the tumour, and to what is not tumour; far away it is infinite."""
+    rows, columns = np.nonzero(tumour)
+    reach = AROUND + 2
+    box = (
+        slice(max(0, rows.min() - reach), rows.max() + reach + 1),
+        slice(max(0, columns.min() - reach), columns.max() + reach + 1),
+    )
+    outside, inside = np.full(tumour.shape, np.inf), np.zeros(tumour.shape)
+    outside[box] = _distance_to(tumour[box])
+    inside[box] = _distance_to(~tumour[box])
+    return outside, inside
+
+
+def _distance_to(mask: Mask) -> NDArray[np.float64]:
+    """Euclidean distance of each pixel to the nearest pixel of the mask; infinite without one."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(~mask))
+
+
+def _as_arrays(
+    image: Tensor | ArrayLike, mask: Tensor | ArrayLike
+) -> tuple[NDArray[np.floating], Mask]:
+    hr, stored = (torch.as_tensor(v).detach().cpu().numpy() for v in (image, mask))
+    if hr.shape != stored.shape or hr.ndim < 2 or hr.size != hr.shape[-1] * hr.shape[-2]:
+        raise ValueError(f"image is {hr.shape} and mask {stored.shape}; both must be (H, W)")
+    hr, stored = hr.reshape(hr.shape[-2:]), stored.reshape(hr.shape[-2:])
+    if not np.isin(stored, (0, 1)).all():
+        raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
+    if not stored.any():
+        raise ValueError("mask is empty; there is no tumour to measure")
+    return hr, stored.astype(bool)

@@ -1,0 +1,1 @@
+"""What comes in: data sets, the embedded phantom, splits by patient, packing."""

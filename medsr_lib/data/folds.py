@@ -1,0 +1,91 @@
+"""Splits by patient: no patient, and no repeat examination of one, on two sides."""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+
+def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
+    """Deal patients into folds of about equal size and mix of tumours.
+
+    Args:
+        table: rows with `patient` and `tumour`, as `figshare.index` gives them.
+        n_folds: how many, at least 2 and at most the number of patients.
+        seed: of the shuffling.
+
+    Returns:
+        The fold of each row, 1 to `n_folds`, with the table's index.
+
+    Raises:
+        ValueError: fewer patients than folds.
+    """
+    patients = table["patient"].nunique()
+    if not 2 <= n_folds <= patients:
+        raise ValueError(
+            f"n_folds must lie in 2..{patients} (the number of patients), got {n_folds}"
+        )
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    fold = np.zeros(len(table), int)
+    parts = splitter.split(table, table["tumour"], groups=table["patient"])
+    for number, (_, rows) in enumerate(parts, start=1):
+        fold[rows] = number
+    return pd.Series(fold, index=table.index, name="fold", dtype="Int64")
+
+
+def from_cvind(cvind: np.ndarray, table: pd.DataFrame) -> pd.Series:
+    """Look up the data set author's folds and unite the examinations of one patient.
+
+    The author split by PID, and PIDs that differ by a letter alone are one patient; all of these go
+    to the fold that holds most of their slices.
+
+    Args:
+        cvind: (n,) the fold of slice 1 to n.
+        table: rows with slice_id, patient_id and patient.
+
+    Raises:
+        ValueError: a slice number beyond the list, or one examination in several folds (the list
+            belongs to other slices).
+    """
+    numbers = pd.to_numeric(table["slice_id"], errors="coerce")
+    outside = ~numbers.between(1, len(cvind))
+    if outside.any():
+        names = ", ".join(table["slice_id"][outside].astype(str).head(5))
+        raise ValueError(f"cvind.mat lists slices 1..{len(cvind)}; it has no fold for {names}")
+    fold = pd.Series(cvind[numbers.astype(int) - 1], index=table.index)
+    check(table.assign(fold=fold), by="patient_id")
+    united = fold.groupby(table["patient"]).transform(lambda f: f.mode().iloc[0])
+    return united.rename("fold").astype("Int64")
+
+
+def split(table: pd.DataFrame, *, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training rows (all other folds) and test rows (this fold).
+
+    Raises:
+        ValueError: no such fold, nothing left to train on, or a patient on both sides.
+    """
+    check(table)
+    existing = sorted(table["fold"].dropna().unique().tolist())
+    if fold not in existing:
+        raise ValueError(
+            f"fold {fold} does not exist; there are {existing}"
+            + ("" if existing else ": no cvind.mat was found, deal folds with folds.by_patient")
+        )
+    if len(existing) < 2:
+        raise ValueError(f"all slices are in fold {fold}; nothing is left to train on")
+    test = (table["fold"] == fold).to_numpy(dtype=bool, na_value=False)
+    return table[~test], table[test]
+
+
+def check(table: pd.DataFrame, *, by: str = "patient") -> None:
+    """Refuse a table in which a patient stands in more than one fold.
+
+    Raises:
+        ValueError: names the patients.
+    """
+    per_patient = table.groupby(by)["fold"].nunique(dropna=False)
+    torn = per_patient[per_patient > 1].index.tolist()
+    if torn:
+        raise ValueError(
+            f"{len(torn)} of {len(per_patient)} patients stand in several folds: "
+            f"{', '.join(map(str, torn[:5]))}; deal the folds with folds.by_patient"
+        )

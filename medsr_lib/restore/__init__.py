@@ -1,0 +1,1 @@
+"""From low to high resolution: degradations, interpolation, networks, training."""

@@ -1,0 +1,167 @@
+"""Random crops for training, drawn on the device from images packed end to end.
+
+Which crop comes when depends on (seed, step) alone: there is no loader whose position would have to
+be restored after an interruption.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medsr_lib import images as image_rules
+
+
+class PackedImages(Protocol):
+    """Images of any sizes, one after the other; `data.pack.Pack` is one.
+
+    A stored pixel p of image n stands for the value (p - low[n]) / (high[n] - low[n]).
+    """
+
+    @property
+    def pixels(self) -> Tensor:
+        """(P,) of any real type."""
+
+    @property
+    def offset(self) -> Tensor:
+        """(N,) where each image begins."""
+
+    @property
+    def height(self) -> Tensor:
+        """(N,) in pixels."""
+
+    @property
+    def width(self) -> Tensor:
+        """(N,) in pixels."""
+
+    @property
+    def low(self) -> Tensor:
+        """(N,) the stored pixel that means 0."""
+
+    @property
+    def high(self) -> Tensor:
+        """(N,) the stored pixel that means 1."""
+
+
+Images = PackedImages | Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class _Packed:
+    pixels: Tensor
+    offset: Tensor
+    height: Tensor
+    width: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def as_packed(images: Images) -> PackedImages:
+    """Bring training images into one form.
+
+    Args:
+        images: packed images, a tensor (N, 1, H, W), or a sequence of tensors (H, W) or (1, H, W)
+            of any sizes; float in [0, 1].
+
+    Raises:
+        TypeError, ValueError: no images, or not such images.
+    """
+    if not isinstance(images, Tensor | Sequence):
+        if len(images.offset) == 0:
+            raise ValueError("there are no images to train on")
+        return images
+    listed = [image.reshape(1, 1, *image.shape[-2:]) for image in images]
+    if not listed:
+        raise ValueError("there are no images to train on")
+    for n, image in enumerate(listed):
+        image_rules.check(image, f"images[{n}]")
+    sizes = torch.tensor([image.shape[-2:] for image in listed])
+    n_pixels = sizes.prod(1)
+    return _Packed(
+        pixels=torch.cat([image.flatten() for image in listed]),
+        offset=n_pixels.cumsum(0) - n_pixels,
+        height=sizes[:, 0],
+        width=sizes[:, 1],
+        low=torch.zeros(len(listed)),
+        high=torch.ones(len(listed)),
+    )
+
+
+def whole_image(images: PackedImages, i: int) -> Tensor:
+    """Image i, (1, 1, H, W) float32 in [0, 1]."""
+    start, height, width = (int(t[i]) for t in (images.offset, images.height, images.width))
+    pixels = images.pixels[start : start + height * width].float()
+    low, high = float(images.low[i]), float(images.high[i])
+    return ((pixels - low) / (high - low)).clamp_(0, 1).view(1, 1, height, width)
+
+
+class Crops:
+    """`crops(step)` gives the training batch of a step: (batch, 1, size, size) float32 in [0, 1].
+
+    Image, position and one of the eight flips and transposes are drawn uniformly for each crop.
+
+    Args:
+        images: packed images, see `as_packed`.
+        size: of a crop's side, in pixels.
+        batch: crops a step.
+        seed: of everything drawn.
+        device: where the pixels are kept and the crops made.
+
+    Raises:
+        ValueError: a crop larger than the smallest image.
+    """
+
+    def __init__(
+        self,
+        images: PackedImages,
+        *,
+        size: int,
+        batch: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        smallest = int(torch.minimum(images.height, images.width).min())
+        if not 1 <= size <= smallest:
+            raise ValueError(
+                f"crop {size} does not fit: the smallest image measures {smallest} pixels"
+            )
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        self.size, self.batch, self.seed = size, batch, seed
+        self.pixels = images.pixels.to(device)
+        place = (images.offset, images.height, images.width)
+        self.offset, self.height, self.width = (t.to(device) for t in place)
+        self.low = images.low.to(device, torch.float32)
+        self.span = images.high.to(device, torch.float32) - self.low
+        self.steps = torch.arange(size, device=device)
+
+    def __call__(self, step: int, rank: int = 0) -> Tensor:
+        """The batch of one step (of one of several processes)."""
+        which, down, across, turn = self._draw(step, rank)
+        y = torch.where(
+            (turn & 1).bool()[:, None], self.size - 1 - self.steps, self.steps
+        )  # (B, s)
+        x = torch.where((turn & 2).bool()[:, None], self.size - 1 - self.steps, self.steps)
+        width, transposed = self.width[which][:, None], (turn & 4).bool()[:, None]
+        top = (down * (self.height[which] - self.size + 1)).long()[:, None]
+        left = (across * (self.width[which] - self.size + 1)).long()[:, None]
+        y, x = (top + y) * width, left + x  # as distances in the packed pixels
+        along_rows = torch.where(transposed, x, y) + self.offset[which][:, None]
+        along_columns = torch.where(transposed, y, x)
+        at = along_rows[:, :, None] + along_columns[:, None, :]  # (B, s, s)
+        low, span = self.low[which][:, None, None], self.span[which][:, None, None]
+        hr = self.pixels.index_select(0, at.flatten()).view(at.shape).float()
+        return hr.sub_(low).div_(span).clamp_(0, 1)[:, None]
+
+    def _draw(self, step: int, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, vertical and horizontal position in [0, 1), turn 0..7 of each crop: (B,) each."""
+        rng = np.random.default_rng([self.seed, step, rank])
+        which = rng.integers(len(self.offset), size=self.batch)
+        down, across = rng.random((2, self.batch), dtype=np.float32)
+        turn = rng.integers(8, size=self.batch)
+        drawn = (torch.from_numpy(v) for v in (which, down, across, turn))
+        which_, down_, across_, turn_ = (v.to(self.offset.device, non_blocking=True) for v in drawn)
+        return which_, down_, across_, turn_

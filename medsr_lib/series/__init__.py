@@ -1,0 +1,1 @@
+"""Running the notebooks: papermill, reports and the command line `medsr`."""

@@ -1,0 +1,123 @@
+"""What the pictures are made of: checked images and masks, grey panels, outlines, enlargements."""
+
+from typing import Any, TypeAlias
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from medsr_lib.show.style import CONTOUR
+
+Image: TypeAlias = torch.Tensor | NDArray[Any]
+Window: TypeAlias = tuple[float, float]
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
+
+WHOLE, ENLARGED = plt.get_cmap("gray", 64), plt.get_cmap("gray", 256)
+"""Whole slices are shown small, where 64 grey levels look the same and keep notebooks light."""
+
+
+def as_array(values: Image, name: str, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+    """Turn a tensor or an array into (H, W) float32; leading axes of length 1 go.
+
+    Raises:
+        ValueError: if it is no single plane, or not of `shape`.
+    """
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2 or (shape is not None and array.shape != shape):
+        wanted = "(H, W), (1, H, W) or (1, 1, H, W)" if shape is None else str(shape)
+        raise ValueError(f"{name} must have the shape {wanted}; got {np.shape(values)}")
+    return array.astype(np.float32)
+
+
+def as_image(image: Image, name: str) -> NDArray[np.float32]:
+    """Turn into (H, W) float32 and refuse values far outside [0, 1], such as raw intensities."""
+    array = as_array(image, name)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= -0.5 and high <= 1.5):
+        raise ValueError(f"{name} must lie in [0, 1]; got {low:g} to {high:g}: normalise it first")
+    return array
+
+
+def as_mask(mask: Image, shape: tuple[int, ...], name: str = "mask") -> NDArray[np.bool_]:
+    """Turn into a boolean (H, W)."""
+    return as_array(mask, name, shape) > 0.5
+
+
+def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
+    """Make bare panels of the given inches."""
+    size = (columns * width, rows * height)
+    figure, panels = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
+    for axes in panels.flat:
+        bare(axes)
+    return figure, panels
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame away."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def grey(
+    axes: Axes,
+    image: NDArray[np.float32],
+    window: Window,
+    *,
+    box: Box | None = None,
+    field: tuple[int, ...] | None = None,
+) -> None:
+    """Draw an image in the fixed window.
+
+    Args:
+        axes: panel.
+        image: (H, W).
+        window: values shown as black and as white.
+        box: part to enlarge, every pixel of the image visible; without it all is drawn.
+        field: (H, W) of the coordinates, if the image is a smaller one of the same field of view.
+    """
+    bare(axes)
+    height, width = field or image.shape
+    axes.imshow(
+        image,
+        cmap=ENLARGED if box else WHOLE,
+        vmin=window[0],
+        vmax=window[1],
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        interpolation="nearest" if box else "antialiased",
+        interpolation_stage="data",
+    )
+    if box:
+        enlarge(axes, box)
+
+
+def contour(axes: Axes, mask: NDArray[np.bool_], *, width: float = 1.2) -> None:
+    """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark."""
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
+        axes.contour(mask, levels=[0.5], colors=CONTOUR, linewidths=width)
+
+
+def square_around(mask: NDArray[np.bool_], margin: int) -> Box:
+    """Find the square around a mask, moved (and if need be made smaller) to lie in the slice."""
+    if not mask.any():
+        raise ValueError("the mask is empty: there is nothing to enlarge")
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    extent = max(np.ptp(rows), np.ptp(columns)) + 1 + 2 * margin
+    side = int(min(extent, *mask.shape))
+    top = int(np.clip((rows[0] + rows[-1] + 1 - side) // 2, 0, mask.shape[0] - side))
+    left = int(np.clip((columns[0] + columns[-1] + 1 - side) // 2, 0, mask.shape[1] - side))
+    return left, top, left + side, top + side
+
+
+def enlarge(axes: Axes, box: Box) -> None:
+    """Show only the pixels in the box."""
+    left, top, right, bottom = box
+    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.set_ylim(bottom - 0.5, top - 0.5)

@@ -1,0 +1,254 @@
+"""One look for every figure: colours, type sizes, title and note, and how numbers are written.
+
+The colours are those of Okabe and Ito (2008) and of Paul Tol's sets, safe for colour-blind
+readers. A method keeps its colour in every figure of the project.
+"""
+
+import functools
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec
+from zlib import crc32
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+P = ParamSpec("P")
+
+INK, MUTED = "#222222", "#5F5F5F"
+CONTOUR = "#FFC800"
+"""The tumour's outline on a picture; it is always drawn over a wider black line."""
+
+METHOD_COLOURS = {
+    "HR": "#000000",
+    "LR": "#AAAAAA",
+    "nearest": "#777777",
+    "bicubic": "#56B4E9",
+    "lanczos": "#0072B2",
+    "zero_fill": "#009E73",
+    "ESPCN": "#E69F00",
+    "SRResNet": "#CC79A7",
+    "SRGAN": "#D55E00",
+}
+TUMOUR_COLOURS = {
+    "meningioma": "#004488",
+    "glioma": "#DDAA33",
+    "pituitary": "#BB5566",
+    "pituitary tumour": "#BB5566",
+}
+REGION_COLOURS = {
+    "tumour": CONTOUR,
+    "core": "#D55E00",
+    "rim": "#CC79A7",
+    "peritumoural": "#56B4E9",
+    "head": "#FFFFFF",
+    "normal": "#009E73",
+    "mirror": "#0072B2",
+    "matched": "#E69F00",
+}
+FURTHER_COLOURS = ("#332288", "#117733", "#999933", "#882255", "#44AA99", "#661100", "#AA4499")
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "image.cmap": "gray",
+}
+
+
+def use() -> None:
+    """Make the style the default of this process, so that `savefig` and own plots follow it too."""
+    plt.rcParams.update(STYLE)
+
+
+def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Give a drawing function the style; its figure comes back laid out and closed in pyplot.
+
+    A closed figure is shown once, by the notebook cell whose last line it is.
+    """
+
+    @functools.wraps(function)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = function(*args, **kwargs)
+            figure.draw_without_rendering()  # ticks made later would not have the style
+        plt.close(figure)
+        return figure
+
+    return draw
+
+
+def colours(names: Iterable[str], fixed: dict[str, str] = METHOD_COLOURS) -> dict[str, str]:
+    """Give each name its colour: the one in `fixed`, else one that follows from the name itself.
+
+    Capitals do not matter, nor whether words are joined by a blank, a hyphen or an underscore.
+
+    >>> colours(["ESPCN", "espcn", "zero fill"])
+    {'ESPCN': '#E69F00', 'espcn': '#E69F00', 'zero fill': '#009E73'}
+    """
+    known = {_plain(name): colour for name, colour in fixed.items()}
+    names = list(dict.fromkeys(names))
+    chosen = {name: known[_plain(name)] for name in names if _plain(name) in known}
+    free = list(FURTHER_COLOURS)
+    for name in sorted(set(names) - set(chosen)):
+        chosen[name] = free.pop(crc32(name.encode()) % len(free))
+        free = free or list(FURTHER_COLOURS)
+    return {name: chosen[name] for name in names}
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace(" ", "_").replace("-", "_")
+
+
+def caption(figure: Figure, title: str | None, note: str | None = None) -> None:
+    """Write a bold title and a grey note above the axes; the figure grows, the axes do not shrink.
+
+    The figure must have been made with a constrained or compressed layout.
+    """
+    width, height = figure.get_size_inches()
+    titles = textwrap.wrap(title or "", int(width * 11.5))
+    notes = textwrap.wrap(note or "", int(width * 15.5))
+    band = 0.21 * len(titles) + 0.17 * len(notes) + 0.08
+    figure.set_size_inches(width, height + band)
+    top, left = 1 - 0.02 / (height + band), 0.06 / width
+    figure.text(left, top, "\n".join(titles), va="top", weight="bold", size=11)
+    top -= 0.21 * len(titles) / (height + band)
+    figure.text(left, top, "\n".join(notes), va="top", size=8.5, color=MUTED, linespacing=1.25)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, height / (height + band)))
+
+
+def count(number: float) -> str:
+    """Write a whole number with thin gaps between thousands.
+
+    >>> count(12740).split("\u202f")
+    ['12', '740']
+    """
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> plural(1, "patient"), plural(64, "slice")
+    ('1 patient', '64 slices')
+    """
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
+    """Refuse names that do not exist.
+
+    Raises:
+        ValueError: with what was got and what exists.
+    """
+    existing = list(existing)
+    missing = [name for name in names if name not in existing]
+    if missing:
+        raise ValueError(f"unknown {what} {missing}; there is {existing}")
+
+
+def need(table: pd.DataFrame, *columns: str) -> None:
+    """Refuse a table that is empty or lacks columns.
+
+    Raises:
+        ValueError: with the columns that lack and those that exist.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"the table lacks the columns {missing}; it has {list(table.columns)}")
+    if table.empty:
+        raise ValueError("the table has no rows")
+
+
+def numbers_behind(table: pd.DataFrame) -> str:
+    """Tell how many slices and patients a table holds; a row without `slice_id` is a slice."""
+    slices = table["slice_id"].nunique() if "slice_id" in table else len(table)
+    text = plural(slices, "slice")
+    return (
+        f"{text} of {plural(table['patient'].nunique(), 'patient')}" if "patient" in table else text
+    )
+
+
+def written(metric: str, value: float) -> str:
+    """Write a value of a metric with the digits that matter.
+
+    >>> written("psnr", 33.2), written("ssim", 0.92081), written("mse", 0.000512)
+    ('33.20 dB', '0.921', '0.000512')
+    """
+    return {"psnr": f"{value:.2f} dB", "ssim": f"{value:.3f}"}.get(metric, f"{value:.3g}")
+
+
+def label_of(metric: str) -> tuple[str, bool]:
+    """Name a metric with its unit, and say whether more of it is better."""
+    names = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE"}
+    return names.get(metric, metric), metric not in ("mse", "loss")
+
+
+def row_chart(
+    labels: Sequence[str], *, height: float = 0.3, width: float = 7.2
+) -> tuple[Figure, Axes]:
+    """Make a horizontal chart with rows at 0, 1, ... from above, each `height` inches and named."""
+    size = (width, 0.7 + height * len(labels))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    name_rows(axes, labels)
+    return figure, axes
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of a horizontal chart; an empty label leaves its row without a name."""
+    rows = [(row, label) for row, label in enumerate(labels) if label]
+    axes.set_yticks([row for row, _ in rows], [label for _, label in rows])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, colour: str = INK) -> None:
+    """Write at the right of the axes, at the height `y` of the data."""
+    axes.annotate(
+        text,
+        (1, y),
+        (72 * inches, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        size=8.5,
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def log_axis(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers at 1, 3, 10, 30, ..."""
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda x, _: count(x) if x >= 1 else f"{x:g}"))

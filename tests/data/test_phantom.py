@@ -1,0 +1,246 @@
+import re
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from medsr_lib.data import phantom
+
+SMALL = {"patients": 9, "slices_per_patient": 2, "seed": 3, "size": 128}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return phantom.write_figshare(tmp_path_factory.mktemp("phantom"), progress=False, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def slices(folder):
+    return [_read(folder / "data" / f"{n}.mat") for n in range(1, 19)]
+
+
+def _read(path):
+    """The arrays of one file, upright, the border from 0."""
+    with h5py.File(path) as file:
+        group = file["cjdata"]
+        border = group["tumorBorder"][0].reshape(-1, 2) - 1
+        patient = "".join(chr(c) for c in group["PID"][:, 0])
+        mask = group["tumorMask"][()].T.astype(bool)
+        return group["image"][()].T, mask, border, patient, int(group["label"][0, 0])
+
+
+def _attributes(path):
+    with h5py.File(path) as file:
+        return {n: (d.dtype, d.attrs["MATLAB_class"], d.ndim) for n, d in file["cjdata"].items()}
+
+
+def test_names_types_and_classes_are_the_originals(folder):
+    assert _attributes(folder / "data" / "1.mat") == {
+        "PID": (np.uint16, b"char", 2),
+        "image": (np.int16, b"int16", 2),
+        "label": (np.float64, b"double", 2),
+        "tumorBorder": (np.float64, b"double", 2),
+        "tumorMask": (np.uint8, b"logical", 2),
+    }
+
+
+def test_text_and_logical_arrays_carry_their_decoding(folder):
+    with h5py.File(folder / "data" / "1.mat") as file:
+        assert file["cjdata"].attrs["MATLAB_class"] == b"struct"
+        assert file["cjdata/PID"].attrs["MATLAB_int_decode"] == 2
+        assert file["cjdata/tumorMask"].attrs["MATLAB_int_decode"] == 1
+
+
+def test_shapes_are_the_originals(folder):
+    with h5py.File(folder / "data" / "1.mat") as file:
+        shape = {name: data.shape for name, data in file["cjdata"].items()}
+    assert shape["image"] == shape["tumorMask"] == (128, 128)
+    assert shape["label"] == (1, 1)
+    assert shape["PID"][1] == shape["tumorBorder"][0] == 1
+    assert shape["tumorBorder"][1] % 2 == 0
+
+
+def test_file_starts_with_a_matlab_header(folder):
+    header = (folder / "data" / "1.mat").read_bytes()[:520]
+    assert header.startswith(b"MATLAB 7.3 MAT-file")
+    assert header[124:128] == b"\x00\x02IM"
+    assert header[512:] == b"\x89HDF\r\n\x1a\n"
+
+
+def test_outline_and_mask_agree_within_a_pixel(slices):
+    for _, mask, border, *_ in slices:
+        rows, columns = np.nonzero(mask)
+        assert np.abs(border.min(0) - (columns.min(), rows.min())).max() < 1.05
+        assert np.abs(border.max(0) - (columns.max(), rows.max())).max() < 1.05
+
+
+def test_outline_is_transposed_like_the_mask(slices):
+    for _, mask, border, *_ in slices:
+        x, y = border.T
+        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        inside = mask[border.mean(0).round().astype(int)[1], border.mean(0).round().astype(int)[0]]
+        assert inside or np.abs(border.mean(0) - np.argwhere(mask).mean(0)[::-1]).max() < 4
+        assert area == pytest.approx(mask.sum(), rel=0.08)
+
+
+def test_images_start_at_zero_and_their_ranges_differ(slices):
+    peaks = [image.max() for image, *_ in slices]
+    assert all(image.min() == 0 for image, *_ in slices)
+    assert min(peaks) > 250
+    assert max(peaks) <= 12_000
+    assert max(peaks) > 3 * min(peaks)
+
+
+def test_slices_of_an_examination_share_a_range(slices):
+    peaks = np.array([image.max() for image, *_ in slices], float).reshape(9, 2)
+    assert np.all(np.abs(peaks[:, 0] / peaks[:, 1] - 1) < 0.05)
+
+
+def test_neighbouring_slices_resemble_each_other(slices):
+    pictures = np.array([image / image.max() for image, *_ in slices]).reshape(9, 2, -1)
+    neighbours = [np.corrcoef(pair)[0, 1] for pair in pictures]
+    assert min(neighbours) > 0.7
+    assert max(neighbours) < 0.999
+
+
+def test_tumours_have_the_originals_sizes(slices):
+    share = [mask.mean() for _, mask, *_ in slices]
+    assert min(share) > 0.003
+    assert max(share) < 0.065
+
+
+def test_ids_look_like_the_originals(slices):
+    ids = {patient for *_, patient, _ in slices}
+    assert len(ids) == 9
+    assert all(re.fullmatch(r"\d{5,6}|MR\d{6}[A-Z]?", patient) for patient in ids)
+
+
+def test_fold_index_is_one_row_by_patient(folder, slices):
+    with h5py.File(folder / "cvind.mat") as file:
+        assert file["cvind"].dtype == np.float64
+        assert file["cvind"].attrs["MATLAB_class"] == b"double"
+        folds = file["cvind"][()]
+    assert folds.shape == (1, 18)
+    assert len({(s[3], f) for s, f in zip(slices, folds[0])}) == 9
+
+
+def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
+    visits = phantom.examinations(24, seed=0)
+    bases = Counter(re.match(r"(MR)?\d+", v.patient_id).group() for v in visits)
+    assert sorted(bases.values())[-3:] == [2, 2, 2]
+    for base in (b for b, n in bases.items() if n == 2):
+        first, second = (v for v in visits if v.patient_id[:-1] == base)
+        assert (first.fold, first.tumour, first.person) == (
+            second.fold,
+            second.tumour,
+            second.person,
+        )
+        assert (first.patient_id[-1], second.patient_id[-1]) == ("A", "B")
+
+
+@pytest.mark.parametrize("patients", [3, 8, 24, 233])
+def test_all_tumours_and_planes_occur(patients):
+    visits = phantom.examinations(patients, seed=0)
+    assert {v.tumour for v in visits} == set(phantom.LABELS)
+    assert len({v.plane for v in visits}) == 3
+    assert len({v.patient_id for v in visits}) == patients
+
+
+@pytest.mark.parametrize("patients", [17, 24, 233])
+def test_every_fold_holds_every_tumour(patients):
+    visits = phantom.examinations(patients, seed=0)
+    assert len({(v.fold, v.tumour) for v in visits}) == 15
+
+
+def test_tumour_shares_approach_the_originals():
+    kinds = Counter(v.tumour for v in phantom.examinations(233, seed=0))
+    for kind, share in phantom.SHARES.items():
+        assert kinds[kind] / 233 == pytest.approx(share, abs=0.02)
+
+
+def test_same_seed_gives_the_same_bytes_whatever_the_number_of_patients(tmp_path, folder):
+    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1}, progress=False)
+    for name in ("image", "tumorMask", "tumorBorder", "PID"):
+        with h5py.File(tmp_path / "data/1.mat") as a, h5py.File(folder / "data/1.mat") as b:
+            assert np.array_equal(a["cjdata"][name], b["cjdata"][name])
+
+
+def test_another_seed_gives_other_heads(tmp_path, slices):
+    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1, "seed": 4}, progress=False)
+    image = _read(tmp_path / "data/1.mat")[0]
+    assert np.corrcoef(image.ravel(), slices[0][0].ravel())[0, 1] < 0.99
+
+
+def test_second_call_leaves_files_untouched(folder):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert phantom.write_figshare(folder, **SMALL) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_foreign_file_is_refused_and_kept(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(FileExistsError, match=r"1\.mat is not of this phantom.*another folder"):
+        phantom.write_figshare(tmp_path, **SMALL)
+    assert [p.name for p in tmp_path.rglob("*.*")] == ["1.mat"]
+
+
+def test_another_phantom_is_refused(folder):
+    with pytest.raises(FileExistsError, match="not of this phantom"):
+        phantom.write_figshare(folder, **{**SMALL, "seed": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("patients", 0), ("slices_per_patient", -1), ("seed", -1), ("seed", 0.5), ("size", 16)],
+)
+def test_bad_argument_is_named(tmp_path, name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be .* got {value}"):
+        phantom.write_figshare(tmp_path / "new", **{**SMALL, name: value})
+    assert not (tmp_path / "new").exists()
+
+
+def test_interruption_leaves_whole_files_and_the_next_call_goes_on(tmp_path, monkeypatch, folder):
+    put, calls = phantom._put, []
+
+    def put_and_stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 12:  # in the middle of the third file
+            raise KeyboardInterrupt
+        put(*args, **kwargs)
+
+    monkeypatch.setattr(phantom, "_put", put_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        phantom.write_figshare(tmp_path, **SMALL, progress=False)
+    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["1.mat", "2.mat"]
+    monkeypatch.setattr(phantom, "_put", put)
+    phantom.write_figshare(tmp_path, **SMALL, progress=False)
+    names = {p.relative_to(folder) for p in folder.rglob("*")}
+    assert {p.relative_to(tmp_path) for p in tmp_path.rglob("*")} == names
+
+
+def test_a_killed_run_leaves_no_obstacle(tmp_path):
+    Path(tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.mat.part").write_bytes(b"half")
+    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1}, progress=False)
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["1.mat", "2.mat"]
+
+
+def test_bicubic_finds_real_slices_as_hard(tmp_path):
+    """Real slices: 33.2 dB after bicubic x 4 down and up (shared measures, 150 slices)."""
+    phantom.write_figshare(tmp_path, patients=9, slices_per_patient=1, seed=0, progress=False)
+    values = [_bicubic_psnr(_read(tmp_path / f"data/{n}.mat")[0]) for n in range(1, 10)]
+    assert min(values) > 28
+    assert max(values) < 36
+    assert 31.5 < np.mean(values) < 33.7
+
+
+def _bicubic_psnr(image):
+    hr = torch.from_numpy(image / image.max())[None, None].float()
+    lr = interpolate(hr, scale_factor=0.25, mode="bicubic", antialias=True)
+    sr = interpolate(lr, scale_factor=4, mode="bicubic").clip(0, 1)
+    return -10 * torch.log10(((sr - hr) ** 2).mean()).item()

@@ -1,0 +1,101 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from medsr_lib.show import charts
+
+
+@pytest.fixture
+def training():
+    return pd.DataFrame({"step": range(10, 1010, 10), "loss": np.geomspace(0.1, 0.001, 100)})
+
+
+@pytest.fixture
+def validation():
+    return pd.DataFrame({"step": [200, 600, 1000], "psnr": [32.0, 34.25, 34.0]})
+
+
+@pytest.mark.parametrize("draw", [charts.counts, charts.sizes, charts.intensity])
+def test_charts_of_the_data_tell_slices_and_patients(draw, index, text_of):
+    figure = draw(index)
+    assert isinstance(figure, Figure)
+    assert "12 slices of 6 patients" in text_of(figure)
+    assert plt.get_fignums() == []
+
+
+def test_counts_are_those_of_each_fold_and_type(index, text_of):
+    figure = charts.counts(index)
+    widths = [bar.get_width() for bar in figure.axes[1].patches]
+    assert widths == [1, 1, 1, 1, 1, 1]
+    assert "glioma: 4 slices of 2 patients" in text_of(figure)
+
+
+def test_slices_without_a_fold_are_counted_too(index):
+    folds = index["fold"].astype("Int64").where(index["slice_id"] > 3)
+    axes = charts.counts(index.assign(fold=folds)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "2", "none"]
+    assert sum(bar.get_width() for bar in axes.patches) == 12
+
+
+def test_sizes_are_shares_of_the_slice(index, text_of):
+    text = text_of(charts.sizes(index))
+    assert "tumour area, % of the slice" in text
+    assert f"{100 * 145 / 4096:.2g} %" in text  # the median of the gliomas
+
+
+def test_intensity_tells_the_factor(index, text_of):
+    assert "from 250 to 3 000, a factor of 12" in text_of(charts.intensity(index))
+
+
+def test_a_missing_column_is_named(index):
+    with pytest.raises(ValueError, match=r"lacks the columns \['fold'\]; it has \['slice_id'"):
+        charts.counts(index.drop(columns="fold"))
+    with pytest.raises(ValueError, match="no rows"):
+        charts.sizes(index[:0])
+    with pytest.raises(ValueError, match="no value is above 0"):
+        charts.intensity(index.assign(raw_max=0))
+
+
+def test_curves_mark_the_best_step(training, validation, text_of):
+    text = text_of(charts.curves(training, validation, note="60 slices of 12 patients"))
+    assert "best 34.25 dB at step 600" in text
+    assert "60 slices of 12 patients; 1 000 steps" in text
+
+
+def test_curves_take_the_lowest_loss_as_the_best(training, text_of):
+    validation = pd.DataFrame({"step": [1, 2, 3], "loss": [0.3, 0.1, 0.2]}, index=[7, 7, 7])
+    assert "best 0.1 at step 2" in text_of(charts.curves(training, validation))
+
+
+def test_curves_label_baselines_apart(training, validation, text_of):
+    figure = charts.curves(training, validation, baseline={"bicubic": 33.22, "lanczos": 33.23})
+    labels = [text for text in figure.axes[1].texts if "33.2" in text.get_text()]
+    assert [text.get_text() for text in labels] == ["bicubic 33.22 dB", "lanczos 33.23 dB"]
+    assert labels[1].xy[1] - labels[0].xy[1] > 0.1
+
+
+def test_curves_draw_every_loss_on_a_log_axis(training):
+    training = training.rename(columns={"loss": "generator_loss"}).assign(discriminator_loss=0.6)
+    figure = charts.curves(training)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["generator loss", "discriminator loss"]
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_curves_refuse_tables_without_a_loss_or_a_metric(training, validation):
+    with pytest.raises(ValueError, match=r"no column with 'loss' .* \['step'\]"):
+        charts.curves(training[["step"]])
+    with pytest.raises(ValueError, match=r"one of the columns .*; there is \['step'\]"):
+        charts.curves(training, validation[["step"]])
+    with pytest.raises(ValueError, match="baseline needs a validation"):
+        charts.curves(training, baseline={"bicubic": 33.2})
+
+
+def test_speed_draws_medians_from_the_fastest(text_of):
+    times = [("ESPCN", 9.0), ("ESPCN", 10.0), ("ESPCN", 80.0), *[("bicubic", 1.3)] * 3]
+    figure = charts.speed(pd.DataFrame(times, columns=["method", "milliseconds"]), note="2 cores")
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [1.3, 10.0]
+    assert "2 cores; median of 3 runs per method" in text_of(figure)
+    assert "10 ms" in text_of(figure)

@@ -1,0 +1,118 @@
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from medsr_lib.show import results
+from medsr_lib.show.style import METHOD_COLOURS
+
+BOTH = {"regions": ["tumour", "mirror"], "methods": ["bicubic", "ESPCN"]}
+GAIN = {"metric": "psnr", "method": "ESPCN", "baseline": "bicubic"}
+
+
+def test_distributions_tell_n_and_what_is_missing(scores, text_of):
+    text = text_of(results.distributions(scores, metric="psnr", **BOTH))
+    assert "12 slices of 6 patients; LR by bicubic ×4; no value: mirror in 1 slice" in text
+    assert plt.get_fignums() == []
+
+
+def test_distributions_draw_patient_means_and_their_median(scores, text_of):
+    figure = results.distributions(scores, metric="psnr", **BOTH)
+    points = figure.axes[0].collections[0].get_offsets()[:, 0]
+    np.testing.assert_allclose(points, 30.05 + 0.2 * np.arange(6))
+    assert "30.55 dB" in text_of(figure)
+
+
+def test_distributions_give_methods_their_colours(scores):
+    figure = results.distributions(scores, metric="ssim", **BOTH)
+    tones = [points.get_facecolor()[0][:3] for points in figure.axes[0].collections[:2]]
+    wanted = [to_rgba(METHOD_COLOURS[name])[:3] for name in BOTH["methods"]]
+    np.testing.assert_allclose(tones, wanted)
+
+
+def test_infinite_values_count_as_missing(scores, text_of):
+    scores.loc[scores["slice_id"].eq(0), "psnr"] = np.inf
+    text = text_of(results.distributions(scores, metric="psnr", **BOTH))
+    assert "no value: mirror in 2 slices, tumour in 1 slice" in text
+
+
+def test_a_region_without_any_value_says_so(scores, text_of):
+    scores.loc[scores["region"].eq("mirror"), "psnr"] = np.nan
+    assert "none" in text_of(results.distributions(scores, metric="psnr", **BOTH)).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "vif"}, r"unknown metric \['vif'\]; there is \['psnr', 'ssim', 'mse'\]"),
+        ({"regions": ["core"]}, r"unknown region \['core'\]; there is \['tumour', 'mirror'\]"),
+        ({"methods": ["SRGAN"]}, r"unknown method \['SRGAN'\]; there is \['bicubic', 'ESPCN'\]"),
+    ],
+)
+def test_unknown_names_are_refused(scores, change, message):
+    with pytest.raises(ValueError, match=message):
+        results.distributions(scores, **{"metric": "psnr", **BOTH, **change})
+
+
+def test_scales_are_not_mixed(scores):
+    both = pd.concat([scores, scores.assign(scale=2)])
+    with pytest.raises(ValueError, match="several rows of one slice, method and region"):
+        results.distributions(both, metric="psnr", **BOTH)
+
+
+def test_by_size_draws_the_gain_against_the_area(scores, text_of):
+    figure = results.by_size(scores, **GAIN)
+    points = np.concatenate([group.get_offsets() for group in figure.axes[0].collections[:3]])
+    np.testing.assert_allclose(points[:, 1], 1)
+    assert sorted(points[:, 0]) == [40 + 30 * i for i in range(12)]
+    assert "12 slices of 6 patients; LR by bicubic ×4; better in 100 %" in text_of(figure)
+
+
+def test_by_size_takes_a_smaller_error_for_a_gain(scores):
+    figure = results.by_size(scores, **{**GAIN, "metric": "mse"})
+    assert figure.axes[0].collections[0].get_offsets()[0, 1] == pytest.approx(0.0001)
+
+
+def test_by_size_tells_what_it_leaves_out(scores, text_of):
+    text = text_of(results.by_size(scores, **GAIN, region="mirror"))
+    assert "11 slices of 6 patients" in text
+    assert "left out for want of a value: 1 slice" in text
+
+
+def test_by_size_needs_a_value(scores):
+    with pytest.raises(ValueError, match="no slice has a tumour and a value of psnr"):
+        results.by_size(scores.assign(psnr=np.nan), **GAIN)
+
+
+def test_differences_write_value_interval_p_and_n(estimate, text_of):
+    text = text_of(results.differences({"ESPCN": estimate}, unit="PSNR difference, dB", margin=0.5))
+    for part in ("+0.50 [+0.20, +0.80]", "< 0.001", "233 / 3 064", "PSNR difference, dB"):
+        assert part in text
+    assert "← worse inside the tumour" in text
+    assert "up to ±0.5" in text
+
+
+def test_differences_have_zero_in_the_middle(estimate):
+    low, high = results.differences({"ESPCN": estimate}, unit="dB").axes[0].get_xlim()
+    assert low == -high
+
+
+def test_differences_of_one_patient_have_no_interval(estimate, text_of):
+    bare = SimpleNamespace(**{**vars(estimate), "p": np.nan, "low": np.nan, "high": np.nan})
+    text = text_of(results.differences({"ESPCN": bare}, unit="dB"))
+    assert "+0.50 [no interval]" in text
+    assert "–" in text.split("\n")
+
+
+def test_differences_tell_skipped_slices(estimate, text_of):
+    estimate.skipped = 53
+    text = text_of(results.differences({"ESPCN": estimate}, unit="dB"))
+    assert "233 / 3 064 (53 skipped)" in text
+
+
+def test_differences_refuse_nothing():
+    with pytest.raises(ValueError, match="no estimate"):
+        results.differences({}, unit="dB")

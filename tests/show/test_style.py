@@ -1,0 +1,43 @@
+import matplotlib.pyplot as plt
+import pytest
+
+from medsr_lib.show import style
+
+
+def test_colours_are_fixed_for_the_methods_of_the_project():
+    assert style.colours(["HR", "srgan"]) == {"HR": "#000000", "srgan": "#D55E00"}
+
+
+def test_further_names_get_colours_that_do_not_depend_on_order():
+    first, second = style.colours(["EDSR", "SwinIR"]), style.colours(["SwinIR", "EDSR"])
+    assert first == second
+    assert first["EDSR"] != first["SwinIR"]
+    assert not set(first.values()) & set(style.METHOD_COLOURS.values())
+
+
+def test_more_names_than_colours_are_no_error():
+    assert len(style.colours([f"method {i}" for i in range(20)])) == 20
+
+
+def test_the_style_does_not_leak():
+    @style.drawn
+    def draw():
+        assert plt.rcParams["axes.spines.top"] is False
+        return plt.figure()
+
+    with plt.rc_context({"axes.spines.top": True}):
+        draw()
+        assert plt.rcParams["axes.spines.top"] is True
+
+
+def test_a_caption_makes_the_figure_grow():
+    figure = plt.figure(figsize=(4, 3), layout="constrained")
+    style.caption(figure, "A title", "and a note")
+    plt.close(figure)
+    assert figure.get_size_inches()[1] == pytest.approx(3.46)
+
+
+def test_use_makes_saved_pictures_finer():
+    with plt.rc_context():
+        style.use()
+        assert plt.rcParams["savefig.dpi"] == 200
