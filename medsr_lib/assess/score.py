@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess import metrics
 from medsr_lib.assess.regions import NAMES, regions
@@ -31,7 +32,7 @@ def score(
     region_names: Sequence[str] = NAMES,
     min_pixels: int = MIN_PIXELS,
     degradation: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     batch: int = 8,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def score(
         region_names: which of `regions.NAMES`.
         min_pixels: a smaller region is NaN (and its `pixels` tell).
         degradation: the name to write into the table; that of `degrade` by default.
-        device: where SR and the maps are computed: "cpu", "cuda", "mps".
+        device: where SR and the maps are computed; "auto" takes CUDA, else MPS, else the CPU.
         batch: slices of one size taken together.
         progress: show a progress bar.
 
@@ -65,19 +66,20 @@ def score(
             wrong size, NaN, or values out of [0, 1]; names method and slice.
     """
     _check_arguments(methods, slices, region_names)
+    on = devices.choose(device)
     named = degradation or _name(degrade)
     if "scale" in inspect.signature(degrade).parameters:
         degrade = partial(degrade, scale=scale)
     for method in methods.values():
         if isinstance(method, nn.Module):
-            method.eval().to(device)
+            method.eval().to(on)
     rows: list[dict[str, Any]] = []
     bar = tqdm(total=len(slices), desc="scoring", unit="slice", disable=not progress, leave=False)
     with torch.inference_mode():
         for group in _by_size(slices, batch):
             hr, found = _prepare(group, scale, region_names)
-            measured = _Measured(torch.stack(found).to(device))
-            hr = hr.to(device)
+            measured = _Measured(torch.stack(found).to(on))
+            hr = hr.to(on)
             lr = degrade(hr)
             for name, method in methods.items():
                 sr = method(lr)

@@ -1,9 +1,9 @@
 """Synthetic brain slices with tumours, written in the layout of the figshare set.
 
-The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3 file a slice:
-transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as character codes and
-a five-fold index by patient. `write_figshare` writes the same layout, drawn by `anatomy`, so that
-everything that reads the original runs without it.
+The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3
+file a slice (transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as
+character codes) and a five-fold index by patient. `write_figshare` writes the same layout, drawn by
+`anatomy`, so that everything that reads the original runs without it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}
 LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
 FOLDS = 5
 RAW_MAX = (300.0, 12_000.0)
-"""An examination's brightest raw value is drawn from this range; the original's are 238 to 12 740."""
+"""The range of an examination's brightest raw value; the original's are 238 to 12 740."""
 
-SLICE_GAP = 6.0
-"""mm between neighbouring slices, less where the tumour is small. The original's slices are 6 mm thick, 1 mm apart."""
+SLICE_STEP = 7.0
+"""mm from slice to slice, less where the tumour is small. The original's slices are 6 mm thick and
+1 mm apart (Cheng et al. 2015, PLoS ONE 10(10):e0140381)."""
 
 _GROUP = 8  # of this many examinations, the last repeats one of the seven patients before it
 _EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
@@ -67,12 +68,12 @@ def write_figshare(
     size: int = 512,
     progress: bool = True,
 ) -> Path:
-    """Write `patients` x `slices_per_patient` synthetic slices as `root/data/N.mat`, and `root/cvind.mat`.
+    """Write synthetic slices as `root/data/N.mat`, and their folds as `root/cvind.mat`.
 
-    A patient's slices do not depend on how many other patients there are. Of every eight examinations one
-    repeats an earlier patient, under an id that differs by its last letter, in the same fold. All three
-    tumours occur from 3 patients on, and in every fold from 17 on. A folder that holds this phantom
-    already is left as it is; one that was interrupted is completed.
+    A patient's slices do not depend on how many other patients there are. Of every eight ids, one
+    is a repeat examination of an earlier patient: it differs by its last letter and lies in the
+    same fold. All three tumours occur from 3 patients on, and in every fold from 17 on. A folder
+    that holds this phantom already is left as it is; one that was interrupted is completed.
 
     Args:
         root: folder to write; made when missing.
@@ -94,10 +95,11 @@ def write_figshare(
         "seed": seed,
         "size": size,
     }
-    if _is_written(root, recipe):
+    total = patients * slices_per_patient
+    if _is_written(root, recipe, total):
         return root
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
-    _refuse_foreign(root / "data", title)
+    _refuse_foreign(root, title)
     (root / "data").mkdir(parents=True, exist_ok=True)
     visits = examinations(patients, seed=seed)
     jobs = [(visit, k) for visit in visits for k in range(slices_per_patient)]
@@ -137,7 +139,7 @@ def _examination(number: int, kinds: list[str], start: int) -> Examination:
 
 
 def _tumours(people: int) -> list[str]:
-    """The tumour of each person and of a few more: evenly at first, then what SHARES lacks most."""
+    """Each person's tumour, and a few more: evenly at first, then what SHARES lacks most."""
     kinds = ["glioma", "meningioma", "pituitary"] * (_EVEN // 3)
     while len(kinds) < people + _GROUP:
         twins = len(kinds) // (_GROUP - 1)  # gliomas that are examined twice
@@ -187,7 +189,7 @@ def _draw_slice(
     if visit.repeat:
         tumour = anatomy.regrown(tumour, float(shared.uniform(0.8, 1.15)))
     reach = float(tumour.radii[anatomy.NORMAL[visit.plane]])
-    spacing = min(SLICE_GAP, reach / place[1])
+    spacing = min(SLICE_STEP, reach / place[1])
     level = anatomy.level_of(head, visit.plane, tumour.centre)
     level += spacing * (place[0] - (place[1] - 1) / 2)
     own = np.random.default_rng([seed, visit.person, 2 + visit.repeat, place[0]])
@@ -201,14 +203,14 @@ def _draw_slice(
 
 
 def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """Keep a point about every `step` pixels: the original's borders have some 25 to 100 of them."""
+    """Keep a point about every `step` pixels; the original's borders have some 25 to 100."""
     length = np.hypot(*np.diff(outline, axis=0).T)
     travelled = np.concatenate([[0], np.cumsum(length)])
     stops = np.linspace(0, travelled[-1], max(12, round(travelled[-1] / step)) + 1)[:-1]
     return np.stack([np.interp(stops, travelled, axis) for axis in outline.T], axis=1)
 
 
-# --- files ---------------------------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------
 
 
 def _check_counts(**counts: int) -> None:
@@ -225,28 +227,32 @@ def _check_counts(**counts: int) -> None:
             )
 
 
-def _is_written(root: Path, recipe: dict[str, int]) -> bool:
+def _is_written(root: Path, recipe: dict[str, int], total: int) -> bool:
     """Whether the folder holds this very phantom, complete: phantom.json is written last."""
     note = root / "phantom.json"
-    return note.is_file() and note.read_text() == _as_text(recipe)
+    files = [root / "cvind.mat", *(root / "data" / f"{n}.mat" for n in range(1, total + 1))]
+    return note.is_file() and note.read_text() == _as_text(recipe) and all(map(Path.exists, files))
 
 
 def _as_text(recipe: dict[str, int]) -> str:
     return json.dumps(recipe, indent=1) + "\n"
 
 
-def _refuse_foreign(folder: Path, title: str) -> None:
+def _refuse_foreign(root: Path, title: str) -> None:
     """Only files of this same phantom, from a run that was interrupted, may be there already."""
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+    for path in sorted([*root.glob("cvind.mat"), *root.glob("data/*")]):
         if path.name.endswith(_PART):
             continue
-        with path.open("rb") as file:
-            ours = path.suffix == ".mat" and file.read(_TITLE) == _title(title)
-        if not ours:
+        if path.suffix != ".mat" or _first_bytes(path) != _title(title):
             raise FileExistsError(
-                f"{path} is not of this phantom, and is left alone: write to another folder, or remove "
-                f"{folder} if nothing in it is needed"
+                f"{path} is not of this phantom and is left alone: write to another folder, or "
+                f"remove {path.parent} if nothing in it is needed"
             )
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_TITLE)
 
 
 def _title(text: str) -> bytes:

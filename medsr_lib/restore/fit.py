@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.restore import checkpoint as checkpoint_file
 from medsr_lib.restore.crops import Crops, Images, PackedImages, as_packed, whole_image
@@ -118,8 +119,10 @@ def fit(
         ValueError: arguments that do not fit each other, a checkpoint of another configuration (the
             differing settings are named) or unreadable, or a loss that is no longer finite.
     """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
     clock = _Clock(hours)
-    on = _device(device)
+    on = devices.choose(device)
     packed = as_packed(images)
     held_out = None if validation is None else as_packed(validation)
     crops = Crops(packed, size=crop, batch=batch, seed=seed, device=on)
@@ -347,14 +350,6 @@ def fingerprint(images: PackedImages) -> str:
         start = offset + height // 2 * width
         digest.update(images.pixels[start : start + width].cpu().numpy().tobytes())
     return f"{len(images.offset)} images {digest.hexdigest()[:16]}"
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

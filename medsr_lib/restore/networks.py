@@ -67,14 +67,19 @@ def save(network: nn.Module, path: str | Path, **about: str | int | float | None
     checkpoint.save(path, state)
 
 
-def load(path: str | Path) -> nn.Module:
+def load(path: str | Path, **expected: str | int | float | None) -> nn.Module:
     """Read a network that `save` wrote, ready to be applied: in evaluation mode, on the CPU.
 
     What was remembered with it is its attribute `about`.
 
+    Args:
+        path: the file.
+        expected: what must have been remembered with it. `fold` for one: a network is not to be
+            tested on patients it was trained on.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a saved network.
+        ValueError: not a saved network, or one about something else than expected.
     """
     state = checkpoint.load(path)
     if state is None:
@@ -82,7 +87,13 @@ def load(path: str | Path) -> nn.Module:
     makers: dict[Any, Any] = {"ESPCN": ESPCN}
     if state.get("network") not in makers or "weights" not in state:
         raise ValueError(f"{path}: not a network written by networks.save")
+    about = state["about"]
+    other = [
+        f"{k} is {about.get(k)!r}, not {v!r}" for k, v in expected.items() if about.get(k) != v
+    ]
+    if other:
+        raise ValueError(f"{path}: a network trained for something else: {'; '.join(other)}")
     network: nn.Module = makers[state["network"]](**state["arguments"])
     network.load_state_dict(state["weights"])
-    network.about = state["about"]
+    network.about = about
     return network.eval()

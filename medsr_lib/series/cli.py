@@ -90,7 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.names, data=data, out=arguments.out, parameters=parameters, folder=folder
         )
     except KeyboardInterrupt:
-        print(index)
+        if index.is_file():
+            print(index)
         raise
     failed = [result for result in results if result.status == "failed"]
     for result in failed:

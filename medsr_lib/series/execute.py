@@ -1,10 +1,13 @@
 """One notebook through papermill: in this interpreter, told to the progress line cell by cell."""
 
+import asyncio
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from medsr_lib.series import clean
 from medsr_lib.series.progress import Progress
@@ -12,16 +15,56 @@ from medsr_lib.series.progress import Progress
 STOPPED = "KeyboardInterrupt: stopped by the user"
 
 
+class Stop:
+    """Ctrl-C while notebooks run: handed to the running cell, so that it can save what it has.
+
+    A second one kills the kernel, a third one ends this process at once. A `KeyboardInterrupt`
+    just anywhere in this process would leave kernels and locks behind.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.manager: Any = None  # of the kernel that is running
+        self._handler: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _ask(self, *_: object) -> None:
+        self.asked += 1
+        if self.asked > 2:
+            raise KeyboardInterrupt
+        if self.manager is not None:  # the handler may have cut into the event loop: use another
+            threading.Thread(target=asyncio.run, args=(self._tell(),), daemon=True).start()
+
+    async def _tell(self) -> None:
+        if not self.manager.has_kernel:
+            return
+        if self.asked == 1:
+            await self.manager.interrupt_kernel()
+        else:
+            await self.manager.provisioner.kill()
+
+
 class Position:
     """Which code cell of a notebook is running; told by nbclient's hook `on_cell_start`."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, stop: Stop):
         self.progress = progress
+        self.stop = stop
         self.number = 0
         self.source = ""
 
     def __call__(self, cell: Any, cell_index: int) -> None:
         """Count the code cells of the author, note the first line of each."""
+        if self.stop.asked:
+            raise RuntimeError(STOPPED)
         if cell.cell_type == "code" and clean.INJECTED not in clean.tags(cell):
             self.number += 1
             lines = [line for line in cell.source.splitlines() if line.strip()]
@@ -50,7 +93,7 @@ def execute(
                 parameters=dict(parameters),
                 language="python",
                 kernel_name="python3",
-                kernel_manager_class=_this_python(),
+                kernel_manager_class=_this_python(position.stop),
                 cwd=path.parent,
                 progress_bar=False,
                 start_timeout=120,
@@ -62,11 +105,9 @@ def execute(
                 stderr_file=position.progress,
             )
     except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}"
+        return STOPPED if position.stop.asked else f"{error.ename}: {error.evalue}"
     except (RuntimeError, TimeoutError) as error:  # the kernel died, or a cell took too long
-        return f"{type(error).__name__}: {error}"
-    except KeyboardInterrupt:
-        return STOPPED
+        return STOPPED if position.stop.asked else f"{type(error).__name__}: {error}"
     return None
 
 
@@ -85,7 +126,7 @@ def _papermill_is_quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _this_python() -> type:
+def _this_python(stop: Stop) -> type:
     """A kernel manager that starts this interpreter, whatever a user has installed as python3."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -93,5 +134,6 @@ def _this_python() -> type:
     class ThisPython(AsyncKernelManager):
         def __init__(self, **options: Any):
             super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
+            stop.manager = self
 
     return ThisPython

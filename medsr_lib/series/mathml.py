@@ -30,6 +30,9 @@ def mathml(latex: str, *, display: bool) -> str:
         element = Converter(display="block" if display else "inline").convert_to_element(source)
     except UNREADABLE:
         return _as_code(latex)
+    if ALIGNED.search(latex):  # aligned equations are as large as others
+        for table in element.iter("mtable"):
+            table.attrib.update({"displaystyle": "true", "class": "aligned"})
     element.attrib.pop("xmlns", None)  # HTML knows MathML by its tag
     for node in element.iter():  # the converter writes characters as entities
         node.text = html.unescape(node.text or "") or None

@@ -84,7 +84,7 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._clock.join()
+        self._clock.join(timeout=2)
         self._inner.close()
         self._series.close()
 

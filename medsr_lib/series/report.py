@@ -5,7 +5,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -208,7 +208,7 @@ def _render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(duration=duration, value=_value, entries=_entries, counts=_counts)
+    environment.filters.update(duration=duration, value=_value, entries=_entries, cells=_cells)
     css = (PAGES / "page.css").read_text(encoding="utf-8") + _code_colours()
     return environment.get_template(template).render(css=css, **content)
 
@@ -234,22 +234,49 @@ def _value(value: object) -> str:
             return ", ".join(_value(v) for v in value[:12]) + f", … ({len(value)})"
         case list():
             return ", ".join(_value(v) for v in value)
+        case {"value": middle, "low": low, "high": high, **rest}:  # an estimate with its interval
+            interval = f"{_value(middle)} ({_value(low)} to {_value(high)})"
+            return f"{interval}, {_value(rest)}" if rest else interval
         case dict():
             return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
     return str(value)
 
 
-def _entries(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Recorded values by the shape they are shown in: tables, and single values."""
+def _cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A table as text, the numbers of a column with the same number of decimals."""
+    columns = []
+    for name in rows[0]:
+        column = [row.get(name) for row in rows]
+        sizes = [abs(v) for v in column if isinstance(v, float)]
+        decimals = 4 - min(len(str(int(max(sizes)))), 4) if sizes and max(sizes) >= 1 else 4
+        columns.append([_number(v, decimals) for v in column])
+    return [list(row) for row in zip(*columns)]
+
+
+def _number(value: object, decimals: int) -> str:
+    if not isinstance(value, float):
+        return _value(value)
+    text = f"{value:.{decimals}f}"
+    return f"{value:.2g}" if value and not float(text) else text
+
+
+def _entries(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded values by how they are shown: how much was looked at, single values, tables."""
+    counts = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int) and (name in ("patients", "slices") or name[:2] in ("n", "n_"))
+    }
     tables = {
         name: value
         for name, value in values.items()
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
     }
-    return {"tables": tables, "single": {k: v for k, v in values.items() if k not in tables}}
-
-
-def _counts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """How much was looked at, where a notebook has recorded it."""
-    names = [k for k in values if k in ("n", "patients", "slices") or k.startswith("n_")]
-    return {k: values[k] for k in names if isinstance(values[k], int)}
+    return {
+        "counts": [
+            f"n = {v}" if k == "n" else f"{v} {k[2:] if k[:2] == 'n_' else k}"
+            for k, v in counts.items()
+        ],
+        "single": {k: v for k, v in values.items() if k not in tables and k not in counts},
+        "tables": tables,
+    }

@@ -14,7 +14,7 @@ from typing import Any
 import medsr_lib
 from medsr_lib.series import clean, execute, report
 from medsr_lib.series.parameters import Parameter, check, parameters_of, parse
-from medsr_lib.series.progress import Progress, watch
+from medsr_lib.series.progress import watch
 from medsr_lib.series.report import Result
 
 __all__ = ["Parameter", "Result", "check", "find", "parameters_of", "parse", "refresh", "run"]
@@ -76,11 +76,12 @@ def run(
     folders = {"data_dir": str(data.resolve()), "out_dir": str(out.resolve())}
     results = [_waiting(path, given[path] | folders) for path in notebooks]
     report_index(results)
-    with watch(_cells(notebooks), show=progress) as shown:
+    with execute.Stop() as stop, watch(_cells(notebooks), show=progress) as shown:
         for number, path in enumerate(notebooks):
-            results[number] = _one(path, results[number], out.resolve(), shown, timeout)
+            position = execute.Position(shown, stop)
+            results[number] = _one(path, results[number], out.resolve(), position, timeout)
             report_index(results)
-            if results[number].error == execute.STOPPED:
+            if stop.asked:
                 raise KeyboardInterrupt
             if results[number].status == "failed":
                 break
@@ -139,15 +140,14 @@ def _waiting(path: Path, given: Mapping[str, object]) -> Result:
 
 
 def _one(
-    path: Path, result: Result, out: Path, progress: Progress, timeout: float | None
+    path: Path, result: Result, out: Path, position: execute.Position, timeout: float | None
 ) -> Result:
     """Run one notebook and write its page; what an earlier run left there goes first."""
     copy, page, folder = out / path.name, out / f"{path.stem}.html", out / path.stem
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").unlink(missing_ok=True)
     page.unlink(missing_ok=True)
-    progress.start(path.stem, _cells([path]))
-    position = execute.Position(progress)
+    position.progress.start(path.stem, _cells([path]))
     started = time.monotonic()
     told = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(path, copy, told, position, timeout)
@@ -164,7 +164,7 @@ def _one(
     )
     report.write(copy, clean.text(clean.executed(clean.read(copy))))
     report.notebook_page(copy, page, failed_cell=done.cell)
-    progress.end(said(done))
+    position.progress.end(said(done))
     return done
 
 

@@ -243,7 +243,7 @@ def _points(axes: Axes, gains: pd.DataFrame) -> None:
 
 
 def _binned(axes: Axes, area: NDArray[Any], gain: NDArray[Any]) -> None:
-    """Draw medians and quartiles of up to six equal groups of slices, by area, of 10 or more each."""
+    """Draw medians and quartiles of up to six equal groups of slices, by area, of 10 or more."""
     groups = min(6, len(area) // 10)
     if groups < 2:
         return
@@ -259,7 +259,7 @@ def _binned(axes: Axes, area: NDArray[Any], gain: NDArray[Any]) -> None:
         ms=5,
         capsize=0,
         lw=1.6,
-        label=f"medians and\nquartiles of {len(parts[0])}\nslices each",
+        label=f"medians and\nquartiles of about\n{len(area) // groups} slices each",
     )
 
 

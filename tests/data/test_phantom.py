@@ -103,8 +103,8 @@ def test_slices_of_an_examination_share_a_range(slices):
 def test_neighbouring_slices_resemble_each_other(slices):
     pictures = np.array([image / image.max() for image, *_ in slices]).reshape(9, 2, -1)
     neighbours = [np.corrcoef(pair)[0, 1] for pair in pictures]
-    assert min(neighbours) > 0.7
-    assert max(neighbours) < 0.999
+    assert min(neighbours) > 0.4  # near the temples the head's size changes within a step
+    assert 0.7 < np.mean(neighbours) < 0.98
 
 
 def test_tumours_have_the_originals_sizes(slices):

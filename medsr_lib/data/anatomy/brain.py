@@ -14,14 +14,14 @@ def draw_cerebrum(s: View) -> None:
     depth, csf = _sulci(s)
     white = grey["white"] * (1 + 0.02 * s.at["slow"])
     tissue = white + (grey["grey"] - white) * ramp(-np.minimum(csf, depth), -4.2, -2.2)
-    deep = cover(s.at["deep"] + 0.5 * s.at["small"], 2.0)
-    tissue = tissue + 0.6 * deep * (grey["grey"] - tissue)
+    nuclei = cover(s.at["deep"] + 0.5 * s.at["small"], 2.0)
+    tissue = tissue + 0.6 * nuclei * (grey["grey"] - tissue)
     surface = s.at["cerebrum"] + 0.45 * s.at["small"]
-    paint(s.canvas, surface, tissue * (1 + 0.018 * s.grain), s.mm)
+    paint(s.canvas, surface, tissue * (1 + 0.026 * s.grain), s.mm)
     # A narrow sulcus slants through the slice, so that its fluid looks less dark.
     fluid = grey["csf"] + (grey["grey"] - grey["csf"]) * 0.5 * ramp(-s.at["mid"], -0.5, 1.5)
     paint(s.canvas, np.maximum(csf, surface), fluid, s.mm)
-    callosum = np.abs(solid(s, ellipsoid, (0, -4, 0), (60, 39, 24))) - 3.0
+    callosum: Array = np.abs(solid(s, ellipsoid, (0, -4, 0), (60, 39, 24))) - 3.0
     callosum = cut(callosum, np.maximum(s.half[0] - 12, -2 - s.p[2]), 3)
     paint(s.canvas, callosum, 1.10 * grey["white"], 2 * s.mm)
 
@@ -69,10 +69,10 @@ def draw_hindbrain(s: View) -> None:
     depth = -s.at["cerebellum"]
     gap = np.abs((leaves + 100) % 4.0 - 2.0) - 0.6 * np.clip(1 - depth / 12, 0, 1)
     core = grey["white"] + (grey["grey"] - grey["white"]) * np.clip(1.4 - depth / 11, 0, 1)
-    paint(s.canvas, s.at["cerebellum"], core * (1 + 0.02 * s.grain), s.mm)
+    paint(s.canvas, s.at["cerebellum"], core * (1 + 0.026 * s.grain), s.mm)
     gap = np.maximum(gap, s.at["cerebellum"])
     paint(s.canvas, gap, 0.5 * (grey["grey"] + grey["csf"]), s.mm)
-    stem = grey["white"] * (0.98 + 0.02 * s.at["slow"] + 0.018 * s.grain)
+    stem = grey["white"] * (0.98 + 0.02 * s.at["slow"] + 0.026 * s.grain)
     paint(s.canvas, s.at["stem"], stem, s.mm)
     paint(s.canvas, s.at["ventricles"] + 0.3 * s.at["small"], grey["csf"], s.mm)
 

@@ -1,4 +1,4 @@
-"""Paints what lies outside the brain: skin, fat, muscles, bones, air spaces, orbits and the skull."""
+"""Paints what lies outside the brain: skin, fat, muscles, bones, air, orbits and the skull."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def draw_air(s: View) -> None:
     nose = solid(s, ellipsoid, (0, 60, -50), (15, 40, 21))
     nose = np.maximum(nose, 0.9 - np.abs(s.p[0] + 0.6 * s.at["mid"]))
     throat = solid(s, rod, (0, 14, -52), (0, 5, -78), 8, 5) + wavy
-    throat = np.minimum(throat, solid(s, rod, (0, 5, -78), (0, -4, -200), 5, 7) + wavy)
+    throat = np.minimum(throat, solid(s, rod, (0, 5, -78), (0, 24, -150), 4.5, 6) + wavy)
     sphenoid = solid(s, ellipsoid, (2, 26, -44), (13, 13, 9)) + 0.5 * wavy
     sphenoid = np.maximum(sphenoid, 0.5 - np.abs(s.p[0] - 1.5))
     maxillary = solid(s, ellipsoid, (28, 56, -57), (12, 17, 15), pair=True) + wavy
     frontal = solid(s, ellipsoid, (0, 93, -8), (15, 5, 11)) + wavy
     for space in (nose, throat, sphenoid, maxillary, frontal):
-        paint(s.canvas, space - 1.4, lining, s.mm)
+        paint(s.canvas, space - 1.4, lining * (0.75 + 0.1 * s.at["small"] + 0.08 * s.grain), s.mm)
         paint(s.canvas, space + 0.2 * wavy, 0.012, s.mm)
     for height, long in ((-63, 30), (-53, 28), (-43, 22)):
         concha = solid(s, ellipsoid, (7.5, 56, height), (5.2, long, 4.2), pair=True) + 0.7 * wavy
@@ -104,6 +104,7 @@ def draw_air(s: View) -> None:
 
 
 def draw_orbits(s: View) -> None:
+    """Eyes, the nerves behind them and their muscles, in a cone of fat."""
     fat = s.head.grey["fat"]
     cone = solid(s, ellipsoid, (31, 70, -32), (17, 18, 16), pair=True)
     cone = join(cone, solid(s, rod, (30, 68, -32), (14, 24, -30), 13, 3, pair=True), 8)

@@ -36,8 +36,8 @@ def draw(
         rng: for texture and noise.
 
     Returns:
-        The picture (size, size) in [0, 1], upright, the face up or to the left; and the tumour's outline
-        (n, 2) as x (column) and y (row), where whole numbers from 0 are the pixels' centres.
+        The picture (size, size) in [0, 1], upright, the face up or to the left; and the tumour's
+        outline (n, 2) as x (column) and y (row), where whole numbers from 0 are pixels' centres.
     """
     s = view(head, plane, level, size, rng)
     outside.draw_soft_tissue(s)
@@ -58,15 +58,15 @@ def draw(
 def _acquire(s: View, rng: np.random.Generator) -> Array:
     """Coil shading, point spread, Rician noise and the rim that unwarping leaves empty.
 
-    The point spread is a scanner's: 256 lines interpolated to 512 pixels, near enough a Gaussian.
+    The width of the point spread was set so that bicubic x 4 scores as it does on real slices.
     """
     near_coil = np.exp(np.clip(s.at["skin"], -50, 0) / 25)
     shading = rng.uniform(0.1, 0.3) * s.at["coil"] * near_coil + 0.03 * s.at["slow"]
     picture = np.full((s.size, s.size), AIR, np.float32)
     picture[s.box] = s.canvas * (0.9 + 0.15 * near_coil) * np.exp(shading)
-    picture = gaussian_filter(picture, 0.85 * s.size / 512 + 0.05)
+    picture = gaussian_filter(picture, s.head.blur * s.size / 512 + 0.05)
     up = line_of(s.size, 2 / s.size)[:, None]
-    noise = np.float32(0.006) * rng.standard_normal((2, s.size, s.size), dtype=np.float32)
+    noise = np.float32(0.008) * rng.standard_normal((2, s.size, s.size), dtype=np.float32)
     picture = np.hypot(picture + noise[0], noise[1])
     picture *= np.abs(line_of(s.size, 2 / s.size)) < 1 - s.head.pillow * (1 - 0.5 * up**2)
     picture -= picture.min()

@@ -66,7 +66,10 @@ def draw_tumour(s: View, tumour: Tumour) -> NDArray[np.float64]:
     body = {"meningioma": _meningioma, "glioma": _glioma, "pituitary": _pituitary}[tumour.kind](
         s, tumour, body, signal, fine
     )
-    outline = max(find_contours(body, 0), key=len)
+    outlines = find_contours(body, 0)
+    if not outlines:
+        raise ValueError("this slice misses the tumour: take a level nearer to its centre")
+    outline = max(outlines, key=len)
     return outline[:, ::-1] + (s.box[1].start, s.box[0].start)
 
 

@@ -1,7 +1,7 @@
 """One picture on its way: where its pixels lie in the head, and how far they are from its surfaces.
 
-Smooth surfaces and fields are worked out on a coarse grid and enlarged, so that a slice takes a fraction of
-a second; people differ from the mean anatomy by a smooth bend of the coordinates.
+Smooth surfaces and fields are worked out on a coarse grid and enlarged, so that a slice takes a
+fraction of a second; people differ from the mean anatomy by a smooth bend of the coordinates.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from medsr_lib.data.anatomy.head import Head, folds, mirrored, surfaces
 from medsr_lib.data.anatomy.solids import Array, enlarge_weights, field, sheet
 
 _COARSE = 2.5  # mm: smooth fields are evaluated on this grid, then enlarged
-
 _BEND = 1.8  # mm, standard deviation: how far people differ from the mean anatomy
-
-AIR = 0.003
-
+AIR = 0.003  # signal
 _FAR = 50.0  # mm: the distance given to pixels that a small solid does not reach
 
 
@@ -45,6 +42,7 @@ class View:
 
 
 def view(head: Head, plane: str, level: float, size: int, rng: np.random.Generator) -> View:
+    """The slice at `level` mm along the plane's normal, its canvas still empty."""
     mm = head.field_of_view / size
     n = int(np.ceil(head.field_of_view / _COARSE)) + 4
     line = line_of(n, _COARSE)
@@ -74,7 +72,7 @@ def line_of(n: int, step: float) -> Array:
 
 
 def _box(near: NDArray[np.bool_], size: int, mm: float) -> tuple[slice, slice]:
-    """The pixels (rows, columns) of the whole picture that the true samples of a coarse grid span."""
+    """The pixels (rows, columns) of the whole picture that a coarse grid's true samples span."""
     spans = []
     for axis in (1, 0):
         hits = np.flatnonzero(near.any(axis))
@@ -112,6 +110,7 @@ def _textures(head: Head, p: Array) -> dict[str, Array]:
 
 
 def enlarged(s: View, coarse: Array) -> Array:
+    """A field on the coarse grid (h, w), at the pixels (H, W)."""
     down, across = s.weights
     return down @ coarse @ across.T
 

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medsr_lib import __version__
+from medsr_lib.series import cli, run
+
+
+@pytest.fixture
+def here(series, monkeypatch) -> Path:
+    """The current folder is that of a series."""
+    monkeypatch.chdir(series.root)
+    return series.root
+
+
+def test_a_run_ends_with_the_path_of_its_index(here, series, capsys):
+    series.add("01_a", "print(scale)")
+    assert cli.main(["run", "--notebooks", "notebooks", "--data", "data", "-p", "scale=2"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{Path('runs/demo/index.html')}\n"
+    assert (here / "runs/demo/index.html").is_file()
+    assert err.startswith("01_a  started, 2 cells\n01_a  done in ")
+
+
+def test_a_failed_notebook_is_named_with_cell_and_error(series, capsys, monkeypatch):
+    failed = run.Result("02_b", "failed", cell=3, source="x = 1 / 0", error="ZeroDivisionError: no")
+    monkeypatch.setattr(run, "run", lambda *_, **__: [failed])
+    series.add("02_b")
+    assert cli.main(["run", "--notebooks", str(series.folder), "--data", str(series.data)]) == 1
+    out, err = capsys.readouterr()
+    assert "02_b, cell 3: x = 1 / 0\n  ZeroDivisionError: no" in err
+    assert out.endswith("index.html\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["07"], "no notebook '07'; there are 01_a"),
+        (["-p", "scal=2"], "no parameter 'scal'; did you mean scale"),
+        (["-p", "scale"], "'scale' is not name=value"),
+        (["-p", "scale=x"], "scale is int"),
+        (["-p", "out_dir=x"], "use --out"),
+        (["--data", "missing"], "there is no folder missing"),
+        (["--refresh", "-p", "scale=2"], "--refresh keeps the run of the defaults"),
+        (["--notebooks", "nowhere"], "no notebooks in nowhere"),
+    ],
+)
+def test_a_mistake_is_one_message_and_code_2(here, series, capsys, arguments, message):
+    series.add("01_a")
+    assert cli.main(["run", "--notebooks", "notebooks", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("medsr: ")
+    assert message in err
+    assert not (here / "runs").exists()
+    assert not (here / "data" / "phantom").exists()
+
+
+def test_ctrl_c_is_130(series, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", stopped)
+    series.add("01_a")
+    assert cli.main(["run", "--notebooks", str(series.folder), "--data", str(series.data)]) == 130
+    assert capsys.readouterr().err == "medsr: stopped\n"
+
+
+def test_the_embedded_data_are_written_once_and_whole(here, series, monkeypatch):
+    written = []
+
+    def write(folder, **settings):
+        folder.mkdir(parents=True)
+        written.append((folder.name, settings))
+
+    asked = []
+    monkeypatch.setattr(cli, "_write_phantom", write)
+    monkeypatch.setattr(run, "run", lambda *_, data, **__: asked.append(data) or [])
+    series.add("01_a")
+    for _ in range(2):
+        assert cli.main(["run", "--notebooks", "notebooks"]) == 0
+    assert written == [(".phantom.partial", {"patients": 24, "slices": 4, "seed": 0})]
+    assert asked == [Path("data/phantom")] * 2
+    assert [p.name for p in (here / "data").iterdir()] == ["phantom"]
+
+
+def test_refresh_puts_the_outputs_into_the_notebooks(here, series, monkeypatch):
+    kept = []
+    monkeypatch.setattr(run, "run", lambda *_, **__: [run.Result("01_a", "done")])
+    monkeypatch.setattr(run, "refresh", lambda results, folder: kept.append((results, folder)))
+    series.add("01_a")
+    assert cli.main(["run", "--notebooks", "notebooks", "--data", "data", "--refresh"]) == 0
+    assert kept == [([run.Result("01_a", "done")], Path("notebooks"))]
+
+
+def test_list_shows_what_can_be_told(series, capsys):
+    series.add("01_a")
+    assert cli.main(["run", "--list", "--notebooks", str(series.folder)]) == 0
+    assert "01_a\n  data_dir: str" in (out := capsys.readouterr().out)
+    assert "  limit: int | None = None  # slices scored: None for all\n" in out
+
+
+def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
+    from medsr_lib.data import figshare, phantom
+
+    calls = []
+    monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: calls.append((root, k)))
+    monkeypatch.setattr(figshare, "download", lambda root: calls.append(root))
+    assert cli.main(["data", "phantom", str(tmp_path), "--patients", "3", "--seed", "1"]) == 0
+    assert cli.main(["data", "figshare", str(tmp_path)]) == 0
+    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1}
+    assert calls == [(tmp_path, settings), tmp_path]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"]])
+def test_help_has_examples_and_loads_nothing_heavy(arguments):
+    code = (
+        "import sys; from medsr_lib.series.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: sys.exit(sorted({'torch', 'nbformat', 'papermill', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert "[]" in done.stderr
+    assert done.stdout.startswith("usage: medsr")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"medsr {__version__}\n"
