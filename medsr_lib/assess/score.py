@@ -157,7 +157,7 @@ class _Measured:
 
 
 def _double(x: Tensor) -> Tensor:
-    """Float64, in which a sum over a whole slice keeps its digits; MPS has none, the CPU does it."""
+    """Float64, in which a sum over a slice keeps its digits; MPS has none, so the CPU does it."""
     return (x.cpu() if x.device.type == "mps" else x).double()
 
 

@@ -129,12 +129,16 @@ def _read_fields(path: Path) -> dict[str, np.ndarray]:
             missing = [name for name in FIELDS if name not in group]
             if missing:
                 raise ValueError(f"`cjdata` has no field {', '.join(missing)}")
-            return {name: group[name][()] for name in FIELDS}
-    except OSError as error:
+            fields = {name: group[name][()] for name in FIELDS}
+    except (OSError, KeyError, RuntimeError, TypeError) as error:  # h5py raises all of these
         raise ValueError(
             "cannot be read as a MATLAB v7.3 (HDF5) file: truncated, damaged or another format; "
             f"download it again ({error})"
         ) from None
+    strange = [name for name, stored in fields.items() if stored.dtype.kind not in "biuf"]
+    if strange:
+        raise ValueError(f"`cjdata` holds no numbers in {', '.join(strange)}; not a tumour slice")
+    return fields
 
 
 def _image(stored: np.ndarray) -> np.ndarray:
@@ -285,7 +289,7 @@ def _find_cvind(root: Path, folder: Path) -> np.ndarray | None:
             try:
                 with h5py.File(path) as file:
                     return np.ravel(file["cvind"][()]).astype(int)
-            except (OSError, KeyError) as error:
+            except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
                 raise ValueError(
                     f"{path}: no list of folds can be read from it ({error})"
                 ) from None

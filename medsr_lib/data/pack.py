@@ -191,7 +191,7 @@ def open(path: str | Path) -> Pack:
                 borders=torch.from_numpy(file["borders"][()]),
                 layout={name: column[()] for name, column in file["layout"].items()},
             )
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path}: a damaged pack ({error}); build it again") from None
 
 
@@ -224,5 +224,5 @@ def _source(path: str | Path) -> str | None:
     try:
         with h5py.File(path) as file:
             return str(file.attrs["source"]) if file.attrs.get("format") == FORMAT else None
-    except (OSError, KeyError):
+    except (OSError, KeyError, RuntimeError):
         return None

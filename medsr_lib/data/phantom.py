@@ -40,7 +40,7 @@ SLICE_STEP = 7.0
 """mm from slice to slice, less where the tumour is small. The original's slices are 6 mm thick and
 1 mm apart (Cheng et al. 2015, PLoS ONE 10(10):e0140381)."""
 
-_GROUP = 8  # of this many examinations, the last repeats one of the seven patients before it
+_TWICE = 8  # one patient in so many is examined twice
 _EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
 _USERBLOCK = 512  # bytes before the HDF5 signature in a MATLAB v7.3 file
 _TITLE = 116  # bytes of it that hold text
@@ -52,8 +52,9 @@ class Examination:
     """One visit of one patient: what all of its slices share."""
 
     patient_id: str
-    person: int  # repeat examinations share it
+    person: int  # both examinations of a patient share it
     repeat: bool
+    slices: range  # of all slices of the patient
     tumour: str
     plane: str
     fold: int  # 1 to 5
@@ -70,14 +71,15 @@ def write_figshare(
 ) -> Path:
     """Write synthetic slices as `root/data/N.mat`, and their folds as `root/cvind.mat`.
 
-    A patient's slices do not depend on how many other patients there are. Of every eight ids, one
-    is a repeat examination of an earlier patient: it differs by its last letter and lies in the
-    same fold. All three tumours occur from 3 patients on, and in every fold from 17 on. A folder
-    that holds this phantom already is left as it is; one that was interrupted is completed.
+    A patient's slices do not depend on how many other patients there are. One patient in eight is
+    examined twice: the second half of the slices bears an id that differs by its last letter, and
+    lies in the same fold. All three tumours occur from 3 patients on, and in every fold from 15 on.
+    A folder that holds this phantom already is left as it is; one that was interrupted is
+    completed.
 
     Args:
         root: folder to write; made when missing.
-        patients: number of patient ids.
+        patients: number of patients.
         slices_per_patient: neighbouring slices of each.
         seed: the same seed gives the same arrays.
         size: height and width in pixels, 64 or more.
@@ -101,8 +103,8 @@ def write_figshare(
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
     _refuse_foreign(root, title)
     (root / "data").mkdir(parents=True, exist_ok=True)
-    visits = examinations(patients, seed=seed)
-    jobs = [(visit, k) for visit in visits for k in range(slices_per_patient)]
+    visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
+    jobs = [(visit, k) for visit in visits for k in visit.slices]
     for number, (visit, k) in enumerate(
         tqdm(jobs, "phantom", leave=False, disable=not progress), 1
     ):
@@ -115,37 +117,33 @@ def write_figshare(
     return root
 
 
-def examinations(patients: int, *, seed: int) -> list[Examination]:
-    """The first `patients` examinations of a phantom, each with its id, tumour, plane and fold."""
+def examinations(patients: int, *, slices_per_patient: int, seed: int) -> list[Examination]:
+    """The examinations of a phantom in order, each with its id, slices, tumour, plane and fold."""
     kinds = _tumours(patients)
     start = int(np.random.default_rng([seed]).integers(980_000))
-    return [_examination(number, kinds, start) for number in range(patients)]
+    visits = []
+    for person in range(patients):
+        twice = person % _TWICE == _TWICE // 2 and slices_per_patient > 1
+        cut = (slices_per_patient + 1) // 2 if twice else slices_per_patient
+        for repeat in (False, True)[: 1 + twice]:
+            visit = Examination(
+                patient_id=_patient_id(person, start, "AB"[repeat] if twice else ""),
+                person=person,
+                repeat=repeat,
+                slices=range(cut, slices_per_patient) if repeat else range(cut),
+                tumour=kinds[person],
+                plane=anatomy.PLANES[(person + person // 3) % 3],  # every tumour in every plane
+                fold=person % FOLDS + 1,
+            )
+            visits.append(visit)
+    return visits
 
 
-def _examination(number: int, kinds: list[str], start: int) -> Examination:
-    group, place = divmod(number, _GROUP)
-    first = group * (_GROUP - 1)  # the group's first person
-    twin = first + kinds[first : first + _GROUP - 1].index("glioma")
-    repeat = place == _GROUP - 1
-    person = twin if repeat else first + place
-    return Examination(
-        patient_id=_patient_id(person, start, "B" if repeat else "A" if person == twin else ""),
-        person=person,
-        repeat=repeat,
-        tumour=kinds[person],
-        plane=anatomy.PLANES[(person + person // 3) % 3],  # every tumour in every plane
-        fold=person % FOLDS + 1,
-    )
-
-
-def _tumours(people: int) -> list[str]:
-    """Each person's tumour, and a few more: evenly at first, then what SHARES lacks most."""
+def _tumours(patients: int) -> list[str]:
+    """Each patient's tumour: evenly at first, then what SHARES lacks most."""
     kinds = ["glioma", "meningioma", "pituitary"] * (_EVEN // 3)
-    while len(kinds) < people + _GROUP:
-        twins = len(kinds) // (_GROUP - 1)  # gliomas that are examined twice
-        total = len(kinds) + twins + 1
-        lack = {k: share * total - kinds.count(k) for k, share in SHARES.items()}
-        lack["glioma"] -= twins
+    while len(kinds) < patients:
+        lack = {k: share * (len(kinds) + 1) - kinds.count(k) for k, share in SHARES.items()}
         kinds.append(max(lack, key=lambda k: lack[k]))
     return kinds
 

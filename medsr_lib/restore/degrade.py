@@ -29,8 +29,8 @@ def bicubic(hr: Tensor, *, scale: int) -> Tensor:
 def blur(hr: Tensor, *, scale: int, sigma: float) -> Tensor:
     """Blur with a Gaussian point spread function, then take every `scale`-th sample.
 
-    The protocol of Shi et al. 2016 (arXiv 1609.05158, section 3.2). The Gaussian is taken around the
-    centre of each LR pixel, which for an even scale lies between HR pixels, so that nothing is
+    The protocol of Shi et al. 2016 (arXiv 1609.05158, section 3.2). The Gaussian is taken around
+    the centre of each LR pixel, which for an even scale lies between HR pixels, so that nothing is
     shifted.
 
     Args:
@@ -104,7 +104,7 @@ def by_name(name: str, *, scale: int, sigma: float | None = None) -> Callable[[T
 
 def check_scale(scale: int) -> None:
     """Refuse a scale other than 2, 3, 4 and 8."""
-    if scale not in SCALES:
+    if isinstance(scale, float) or scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
 
 

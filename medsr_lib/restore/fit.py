@@ -92,8 +92,8 @@ def fit(
     Every step draws HR crops, degrades them, and takes one step of Adam (Kingma & Ba 2015) down the
     loss between the network's output and the crops; the learning rate falls along half a cosine.
     All that is random follows from (seed, step). With a `checkpoint`, the state is saved there
-    every two minutes and at the end, and a second call with the same arguments goes on from it **bit for
-    bit** as if it had never been interrupted (same machine, same number of threads).
+    every two minutes and at the end, and a second call with the same arguments goes on from it
+    **bit for bit** as if it had never been interrupted (same machine, same number of threads).
 
     Args:
         network: LR -> SR; trained in place and left with the last step's weights, on the CPU.
@@ -214,16 +214,21 @@ class _Training:
     def state_of_play(self) -> str:
         """The latest losses as text; refuses to go on when they are no longer numbers."""
         latest = self.losses[max(0, self.step - 50) : self.step]
-        if not torch.isfinite(latest).all():
-            raise ValueError(
-                f"the loss became NaN or infinite before step {self.step}; "
-                "the checkpoint keeps the last good state: lower the learning rate"
-            )
+        self._refuse_not_finite(latest, "the loss")
         text = f"loss {latest.mean().item():.2e}" if len(latest) else ""
         return text + (f", validation {self.validation[-1][1]:.2e}" if self.validation else "")
 
+    def _refuse_not_finite(self, values: Tensor, what: str) -> None:
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"{what} became NaN or infinite before step {self.step}; "
+                "the checkpoint keeps the last good state: lower the learning rate"
+            )
+
     def save(self, path: str | Path, seconds: float) -> None:
         self.state_of_play()
+        weights = torch.cat([p.detach().flatten() for p in self.network.parameters()])
+        self._refuse_not_finite(weights, "a weight")
         state = {
             "configuration": self.configuration,
             "step": self.step,
@@ -377,5 +382,6 @@ def _refuse_other_configuration(
         lines = [f"  {k}: {found.get(k)!r} in the file, {wanted.get(k)!r} asked for" for k in keys]
         raise ValueError(
             f"{path}: a checkpoint of another configuration; it differs in {', '.join(keys)}. "
-            "Use another file name, or the former settings:\n" + "\n".join(lines)
+            "Nothing was changed. Take another file (for a notebook: another out_dir), go back to "
+            "the former settings, or remove the file to start again:\n" + "\n".join(lines)
         )

@@ -1,5 +1,5 @@
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import h5py
@@ -96,8 +96,10 @@ def test_images_start_at_zero_and_their_ranges_differ(slices):
 
 
 def test_slices_of_an_examination_share_a_range(slices):
-    peaks = np.array([image.max() for image, *_ in slices], float).reshape(9, 2)
-    assert np.all(np.abs(peaks[:, 0] / peaks[:, 1] - 1) < 0.05)
+    peaks = defaultdict(list)
+    for image, *_, patient, _ in slices:
+        peaks[patient].append(float(image.max()))
+    assert all(max(values) / min(values) < 1.05 for values in peaks.values())
 
 
 def test_neighbouring_slices_resemble_each_other(slices):
@@ -115,7 +117,7 @@ def test_tumours_have_the_originals_sizes(slices):
 
 def test_ids_look_like_the_originals(slices):
     ids = {patient for *_, patient, _ in slices}
-    assert len(ids) == 9
+    assert len(ids) == 10  # of nine patients
     assert all(re.fullmatch(r"\d{5,6}|MR\d{6}[A-Z]?", patient) for patient in ids)
 
 
@@ -125,11 +127,11 @@ def test_fold_index_is_one_row_by_patient(folder, slices):
         assert file["cvind"].attrs["MATLAB_class"] == b"double"
         folds = file["cvind"][()]
     assert folds.shape == (1, 18)
-    assert len({(s[3], f) for s, f in zip(slices, folds[0])}) == 9
+    assert len({(s[3], f) for s, f in zip(slices, folds[0])}) == 10
 
 
 def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
-    visits = phantom.examinations(24, seed=0)
+    visits = phantom.examinations(24, slices_per_patient=4, seed=0)
     bases = Counter(re.match(r"(MR)?\d+", v.patient_id).group() for v in visits)
     assert sorted(bases.values())[-3:] == [2, 2, 2]
     for base in (b for b, n in bases.items() if n == 2):
@@ -140,24 +142,31 @@ def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
             second.person,
         )
         assert (first.patient_id[-1], second.patient_id[-1]) == ("A", "B")
+        assert [*first.slices, *second.slices] == [0, 1, 2, 3]
+
+
+def test_patients_are_as_many_as_asked_for():
+    visits = phantom.examinations(24, slices_per_patient=4, seed=0)
+    assert len({v.person for v in visits}) == 24
+    assert sum(len(v.slices) for v in visits) == 96
 
 
 @pytest.mark.parametrize("patients", [3, 8, 24, 233])
 def test_all_tumours_and_planes_occur(patients):
-    visits = phantom.examinations(patients, seed=0)
+    visits = phantom.examinations(patients, slices_per_patient=1, seed=0)
     assert {v.tumour for v in visits} == set(phantom.LABELS)
     assert len({v.plane for v in visits}) == 3
     assert len({v.patient_id for v in visits}) == patients
 
 
-@pytest.mark.parametrize("patients", [17, 24, 233])
+@pytest.mark.parametrize("patients", [15, 24, 233])
 def test_every_fold_holds_every_tumour(patients):
-    visits = phantom.examinations(patients, seed=0)
+    visits = phantom.examinations(patients, slices_per_patient=1, seed=0)
     assert len({(v.fold, v.tumour) for v in visits}) == 15
 
 
 def test_tumour_shares_approach_the_originals():
-    kinds = Counter(v.tumour for v in phantom.examinations(233, seed=0))
+    kinds = Counter(v.tumour for v in phantom.examinations(233, slices_per_patient=1, seed=0))
     for kind, share in phantom.SHARES.items():
         assert kinds[kind] / 233 == pytest.approx(share, abs=0.02)
 

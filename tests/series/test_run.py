@@ -54,13 +54,13 @@ def test_wrong_parameters_are_refused_before_anything_runs(series, parameters, m
 
 def test_data_that_are_not_there(series):
     series.add("01_a")
-    with pytest.raises(FileNotFoundError, match="there is no folder .*missing"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"):
         series.run(data=series.root / "missing")
 
 
 def test_a_notebook_that_cannot_be_told_its_folders(series):
     series.add("01_a", parameters="scale = 4")
-    with pytest.raises(ValueError, match=r"01_a.ipynb: no data_dir, out_dir in its parameters"):
+    with pytest.raises(ValueError, match=r"01_a\.ipynb: no data_dir, out_dir in its parameters"):
         series.run()
 
 

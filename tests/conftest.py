@@ -1,0 +1,111 @@
+"""Small synthetic slices, folders of them, and images, for all tests."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from medsr_lib.data import figshare
+
+PATIENTS = {  # patient id -> (label, fold); the MR ones are two examinations of one patient
+    "103414": (1, 1),
+    "MR000001A": (2, 2),
+    "MR000001B": (2, 3),
+    "98765": (3, 2),
+    "MR000007": (1, 3),
+}
+
+
+def _picture(seed, shape=(64, 56)):
+    """An uneven head in air, (H, W) int16: no flip or transpose of it looks the same."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    inside = ((y - 31) / 26) ** 2 + ((x - 27) / 23) ** 2 < 1
+    noise = np.random.default_rng(seed).integers(0, 60, shape)
+    return (inside * (300 + 9 * y + 4 * x) + noise).astype(np.int16)
+
+
+def _tumour(shape=(64, 56), row=24, column=34, radius=6):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """`picture(seed)` -> (64, 56) int16."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
+def write_mat():
+    """`write_mat(path, **overrides)` writes one slice in the original layout.
+
+    image and mask are given upright and stored transposed; a field that is None is left out.
+    """
+
+    def write(path, *, image=None, mask=None, pid="103414", seed=0, **fields):
+        image = _picture(seed) if image is None else np.asarray(image)
+        mask = _tumour(image.shape) if mask is None else np.asarray(mask)
+        stored = {
+            "PID": np.array([[ord(c)] for c in pid], np.uint16),
+            "image": image.T,
+            "label": np.array([[1.0]]),
+            "tumorBorder": np.array([[35.0, 19.0, 41.0, 25.0, 35.0, 31.0]]),
+            "tumorMask": mask.astype(np.uint8).T if mask.dtype == bool else mask.T,
+        } | fields
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w", userblock_size=512) as file:
+            for name, value in stored.items():
+                if value is not None:
+                    file[f"cjdata/{name}"] = value
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_cvind():
+    """`write_cvind(path, folds)` writes the author's list of folds."""
+
+    def write(path, folds):
+        with h5py.File(path, "w") as file:
+            file["cvind"] = np.array(folds, float)[:, None]
+        return path
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path, write_mat, write_cvind):
+    """`root/data/1.mat` to `10.mat`, two of each patient id in PATIENTS, and `root/cvind.mat`."""
+    root, number, cvind = tmp_path / "brain", 0, []
+    for pid, (label, fold) in PATIENTS.items():
+        for _ in range(2):
+            number += 1
+            path = root / "data" / f"{number}.mat"
+            write_mat(path, pid=pid, label=np.array([[float(label)]]), seed=number)
+            cvind.append(fold)
+    write_cvind(root / "cvind.mat", cvind)
+    return root
+
+
+@pytest.fixture
+def slices(folder):
+    """The ten slices of `folder`."""
+    return [figshare.read_slice(folder / "data" / f"{n}.mat") for n in range(1, 11)]
+
+
+@pytest.fixture
+def random_images():
+    """`random_images(B, H, W)` -> (B, 1, H, W) float32 in [0, 1], smooth enough to interpolate."""
+
+    def make(*shape, seed=0, dtype=torch.float32):
+        rng = np.random.default_rng(seed)
+        images = torch.from_numpy(rng.random((shape[0], 1, *shape[1:])))
+        kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64) / 9
+        padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        return torch.nn.functional.conv2d(padded, kernel).to(dtype)
+
+    return make
