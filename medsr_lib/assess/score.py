@@ -62,12 +62,16 @@ def score(
         pixels, psnr (dB), mse, ssim.
 
     Raises:
-        ValueError: no slices or methods, a region that does not exist, or a method whose SR has a
-            wrong size, NaN, or values out of [0, 1]; names method and slice.
+        ValueError: no slices or methods, a region that does not exist, a degradation of another
+            scale, or a method whose SR has a wrong size, NaN, or values out of [0, 1]; names method
+            and slice.
     """
     _check_arguments(methods, slices, region_names)
     on = devices.choose(device)
     named = degradation or _name(degrade)
+    bound = getattr(degrade, "keywords", {}).get("scale", scale)
+    if bound != scale:
+        raise ValueError(f"degrade has scale {bound}, but score was asked for scale {scale}")
     if "scale" in inspect.signature(degrade).parameters:
         degrade = partial(degrade, scale=scale)
     for method in methods.values():

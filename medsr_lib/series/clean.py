@@ -1,11 +1,14 @@
 """Executed notebooks without what only the run needed: progress bars, timings, local paths."""
 
+import base64
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from PIL import Image
 
 # tqdm's bars: "name:  12%|###   | 12/99 [00:05<00:40, 2.1it/s]" and "name: 12it [00:05, 2.1it/s]"
 BAR = re.compile(
@@ -122,8 +125,20 @@ def _is_widget(output: Any) -> bool:
 
 
 def _static(output: Any) -> Any:
+    """Without timings, and with images in a palette of 256 colours where that is smaller."""
     output.get("metadata", {}).pop("papermill", None)
+    data = output.get("data", {})
+    if "image/png" in data:
+        data["image/png"] = min(data["image/png"], _with_palette(data["image/png"]), key=len)
     return output
+
+
+def _with_palette(png: str) -> str:
+    """A base64 PNG in 256 colours: a notebook with all its figures stays small in git."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    packed = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:

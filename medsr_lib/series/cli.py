@@ -1,7 +1,6 @@
 """The command `medsr`: run the notebooks, make or fetch their data."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the notebooks", epilog=RUN, formatter_class=raw)
     run.add_argument("names", nargs="*", metavar="NB", help="number or name; all if none is given")
     run.add_argument("--data", type=Path, metavar="DIR", help=f"the slices (default: {PHANTOM})")
-    run.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/demo"))
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/demo, or runs/ and the data's name"
+    )
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--list", action="store_true", help="show the parameters and stop")
     run.add_argument("--refresh", action="store_true", help="keep the outputs in the notebooks")
@@ -83,11 +84,15 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("--refresh keeps the run of the defaults; leave out -p")
     notebooks = run.find(arguments.names, folder)
     run.accepted(notebooks, parameters)  # before the embedded data are written
-    data = arguments.data or _embedded()
-    index = arguments.out / "index.html"
+    data, out = arguments.data, arguments.out
+    if data is None:
+        data, out = PHANTOM, out or Path("runs/demo")
+        _write_phantom(PHANTOM, patients=24, slices=4, seed=0)  # returns at once if it is there
+    out = out or Path("runs") / data.resolve().name
+    index = out / "index.html"
     try:
         results = run.run(
-            arguments.names, data=data, out=arguments.out, parameters=parameters, folder=folder
+            arguments.names, data=data, out=out, parameters=parameters, folder=folder
         )
     except KeyboardInterrupt:
         if index.is_file():
@@ -111,17 +116,6 @@ def _list(notebooks: Sequence[Path]) -> int:
         for parameter in parameters_of(path).values():
             print(f"  {parameter}")
     return 0
-
-
-def _embedded() -> Path:
-    """The embedded data set in the current folder, written if it is not there yet."""
-    if not PHANTOM.is_dir():
-        print(f"Writing the embedded slices to {PHANTOM} (once)", file=sys.stderr)
-        partial = PHANTOM.with_name(".phantom.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        _write_phantom(partial, patients=24, slices=4, seed=0)
-        partial.rename(PHANTOM)
-    return PHANTOM
 
 
 def _write_phantom(folder: Path, *, patients: int, slices: int, seed: int) -> None:

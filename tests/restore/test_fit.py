@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from medsr_lib.restore import checkpoint, degrade, fit
 from medsr_lib.restore.networks import ESPCN
 
-STEPS = 30
+STEPS = 20
 halve = degrade.by_name("bicubic", scale=2)
 
 
@@ -32,7 +32,7 @@ def train(random_images):
             "batch": 4,
             "crop": 16,
             "validation": random_images(2, 24, 28, seed=9),
-            "validate_every": 7,
+            "validate_every": 5,
             "device": "cpu",
             "progress": False,
         }
@@ -85,7 +85,7 @@ def test_history_of_a_whole_training(train):
     assert history.done
     assert history.steps_done == history.steps == STEPS == len(history.losses)
     assert history.epochs_done == STEPS * 4 / 5
-    assert history.validation["step"].tolist() == [7, 14, 21, 28, 30]
+    assert history.validation["step"].tolist() == [5, 10, 15, 20]
     assert history.table["step"].tolist() == list(range(1, STEPS + 1))
     assert 0 < history.step_share <= 1
     assert "done" in repr(history)
@@ -97,13 +97,13 @@ def test_the_same_seed_gives_the_same_training_and_another_gives_another(train):
     assert not identical(a.state_dict(), c.state_dict())
 
 
-@pytest.mark.parametrize("call", [2, 7, 9, 20, 36])  # of steps and of validations
+@pytest.mark.parametrize("call", [2, 6, 9, 25])  # of steps and of validations
 def test_continues_bit_for_bit_after_an_interruption(train, tmp_path, save_every_step, call):
     shrink = raises_at(-1, None)
     expected, history = train(tmp_path / "whole.pt", degrade=shrink)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "torn.pt", degrade=raises_at(call, KeyboardInterrupt()))
-    assert 0 < checkpoint.load(tmp_path / "torn.pt")["step"] < STEPS
+    assert 0 < state_in(tmp_path / "torn.pt")["step"] < STEPS
     network, continued = train(tmp_path / "torn.pt", degrade=shrink)
     assert identical(state_in(tmp_path / "torn.pt"), state_in(tmp_path / "whole.pt"))
     assert identical(network.state_dict(), expected.state_dict())
@@ -118,7 +118,7 @@ def test_continues_bit_for_bit_after_running_out_of_hours(train, tmp_path, clock
     while not done or done[-1] < STEPS:
         _, history = train(tmp_path / "torn.pt", loss=clock.slow(F.l1_loss), hours=12.5 / 3600)
         done.append(history.steps_done)
-    assert len(done) > 3
+    assert done == [8, 15, STEPS]
     assert identical(state_in(tmp_path / "torn.pt"), state_in(tmp_path / "whole.pt"))
 
 
@@ -131,14 +131,14 @@ fit.SAVE_EVERY = 0.0
 torch.manual_seed(7)
 images = torch.rand(4, 1, 32, 32)
 shrink = partial(degrade.blur, scale=2, sigma=1.0)
-fit.fit(networks.ESPCN(scale=2), images, degrade=shrink, steps=200, seed=1, batch=4, crop=16,
+fit.fit(networks.ESPCN(scale=2), images, degrade=shrink, steps=150, seed=1, batch=4, crop=16,
         validation=images[:1], validate_every=9, checkpoint=sys.argv[1], progress=False,
         device="cpu")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.01, 0.17, 0.43])
+@pytest.mark.parametrize("seconds", [0.01, 0.2])
 def test_continues_bit_for_bit_after_kill_9(tmp_path, seconds):
     torn, whole = tmp_path / "torn.pt", tmp_path / "whole.pt"
     command = [sys.executable, "-c", KILLED]
@@ -148,7 +148,7 @@ def test_continues_bit_for_bit_after_kill_9(tmp_path, seconds):
         time.sleep(seconds)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert 0 < checkpoint.load(torn)["step"] < 200
+    assert 0 < checkpoint.load(torn)["step"] < 150
     subprocess.run([*command, torn], check=True)
     subprocess.run([*command, whole], check=True)
     assert identical(state_in(torn), state_in(whole))
@@ -172,7 +172,7 @@ def clock(monkeypatch):
     return fake
 
 
-@pytest.mark.parametrize("seconds", [3.5, 10.5, 20.5, 33.0])
+@pytest.mark.parametrize("seconds", [3.5, 10.5, 20.5, 27.0])
 def test_hours_stops_before_the_limit(train, clock, seconds):
     _, history = train(loss=clock.slow(F.mse_loss), hours=seconds / 3600)
     assert not history.done
@@ -195,7 +195,7 @@ def test_no_time_at_all_leaves_no_checkpoint(train, tmp_path):
 def test_seconds_add_up_over_sessions(train, tmp_path, clock):
     _, first = train(tmp_path / "a.pt", loss=clock.slow(F.mse_loss), hours=10.5 / 3600)
     _, second = train(tmp_path / "a.pt", loss=clock.slow(F.mse_loss))
-    assert second.seconds == clock.now == STEPS + 5 * 2
+    assert second.seconds == clock.now == STEPS + 4 * 2
     assert second.seconds > first.seconds > 5
 
 
@@ -244,7 +244,7 @@ def test_refuses_a_checkpoint_of_another_configuration(train, tmp_path, change):
     path = tmp_path / "a.pt"
     train(path)
     written = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"a\.pt.*it differs in {next(iter(change))}\. Use"):
+    with pytest.raises(ValueError, match=rf"a\.pt.*differs in {next(iter(change))}\. Nothing was"):
         train(path, **change)
     assert path.read_bytes() == written
 
@@ -272,7 +272,7 @@ def not_finite_from(call):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
     train, tmp_path, save_every_step
 ):
-    with pytest.raises(ValueError, match="loss became NaN or infinite before step 6; .*last good"):
+    with pytest.raises(ValueError, match=r"loss became NaN or infinite before step 6; .*last good"):
         train(tmp_path / "a.pt", loss=not_finite_from(6))
     state = checkpoint.load(tmp_path / "a.pt")
     assert state["step"] == 5

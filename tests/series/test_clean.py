@@ -1,7 +1,11 @@
+import base64
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 from medsr_lib.series.clean import executed, with_outputs, without_progress
 
@@ -83,9 +87,20 @@ def test_a_local_path_is_refused_with_its_cell(output):
 def test_what_only_looks_like_a_path_is_kept():
     source, run = pair(
         new_output("stream", text="/home/member"),
-        new_output("display_data", {"image/png": "AA/home/me=="}),
+        new_output("display_data", {"image/jpeg": "AA/home/me=="}),
     )
     assert len(with_outputs(source, run, local=[Path("/home/me"), Path("/")]).cells[0].outputs) == 2
+
+
+def test_pictures_get_a_palette_and_keep_their_pixels():
+    image = Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)).convert("RGB")
+    image.save(file := io.BytesIO(), "PNG", compress_level=0)
+    png = base64.b64encode(file.getvalue()).decode()
+    source, run = pair(new_output("display_data", {"image/png": png}))
+    kept = with_outputs(source, run, local=[]).cells[0].outputs[0].data["image/png"]
+    assert len(kept) < len(png) / 2
+    shown = Image.open(io.BytesIO(base64.b64decode(kept))).convert("RGB")
+    assert np.array_equal(np.asarray(shown), np.asarray(image))
 
 
 def test_widgets_are_left_out():

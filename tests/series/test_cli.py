@@ -19,8 +19,8 @@ def test_a_run_ends_with_the_path_of_its_index(here, series, capsys):
     series.add("01_a", "print(scale)")
     assert cli.main(["run", "--notebooks", "notebooks", "--data", "data", "-p", "scale=2"]) == 0
     out, err = capsys.readouterr()
-    assert out == f"{Path('runs/demo/index.html')}\n"
-    assert (here / "runs/demo/index.html").is_file()
+    assert out == f"{Path('runs/data/index.html')}\n"  # named after the data
+    assert (here / "runs/data/index.html").is_file()
     assert err.startswith("01_a  started, 2 cells\n01_a  done in ")
 
 
@@ -68,22 +68,14 @@ def test_ctrl_c_is_130(series, capsys, monkeypatch):
     assert capsys.readouterr().err == "medsr: stopped\n"
 
 
-def test_the_embedded_data_are_written_once_and_whole(here, series, monkeypatch):
-    written = []
-
-    def write(folder, **settings):
-        folder.mkdir(parents=True)
-        written.append((folder.name, settings))
-
-    asked = []
-    monkeypatch.setattr(cli, "_write_phantom", write)
-    monkeypatch.setattr(run, "run", lambda *_, data, **__: asked.append(data) or [])
+def test_without_data_the_embedded_slices_are_written_and_run(here, series, monkeypatch):
+    written, asked = [], []
+    monkeypatch.setattr(cli, "_write_phantom", lambda folder, **how: written.append((folder, how)))
+    monkeypatch.setattr(run, "run", lambda *_, data, out, **__: asked.append((data, out)) or [])
     series.add("01_a")
-    for _ in range(2):
-        assert cli.main(["run", "--notebooks", "notebooks"]) == 0
-    assert written == [(".phantom.partial", {"patients": 24, "slices": 4, "seed": 0})]
-    assert asked == [Path("data/phantom")] * 2
-    assert [p.name for p in (here / "data").iterdir()] == ["phantom"]
+    assert cli.main(["run", "--notebooks", "notebooks"]) == 0
+    assert written == [(Path("data/phantom"), {"patients": 24, "slices": 4, "seed": 0})]
+    assert asked == [(Path("data/phantom"), Path("runs/demo"))]
 
 
 def test_refresh_puts_the_outputs_into_the_notebooks(here, series, monkeypatch):

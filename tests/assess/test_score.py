@@ -1,0 +1,190 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medsr_lib.assess import metrics
+from medsr_lib.assess.regions import NAMES, regions
+from medsr_lib.assess.score import METRICS, score, summary
+from medsr_lib.restore import degrade, resample
+from medsr_lib.restore.networks import ESPCN
+
+COLUMNS = [
+    "slice_id", "patient_id", "patient", "tumour", "fold", "method", "scale", "degradation",
+    "region", "pixels", "psnr", "mse", "ssim",
+]  # fmt: skip
+shrink = degrade.by_name("bicubic", scale=4)
+enlarge = partial(resample.bicubic, scale=4)
+run = partial(score, degrade=shrink, scale=4, progress=False)
+
+
+@pytest.fixture
+def table(slices):
+    return run({"bicubic": enlarge, "nearest": partial(resample.nearest, scale=4)}, slices)
+
+
+def row(table, slice_id, method, region):
+    at = table[["slice_id", "method", "region"]] == [slice_id, method, region]
+    return table[at.all(axis=1)].squeeze()
+
+
+def test_a_row_for_every_slice_method_and_region(table):
+    assert table.columns.tolist() == COLUMNS
+    assert len(table) == 10 * 2 * len(NAMES)
+    assert not table.duplicated(["slice_id", "method", "region"]).any()
+    assert table["region"].head(len(NAMES)).tolist() == list(NAMES)
+    assert table["method"].unique().tolist() == ["bicubic", "nearest"]
+    assert set(table["scale"]) == {4}
+    assert set(table["degradation"]) == {"bicubic"}
+
+
+def test_rows_say_whose_slice_it_is(table):
+    first, repeat = row(table, "1", "bicubic", "whole"), row(table, "5", "bicubic", "tumour")
+    assert first[["patient_id", "patient", "tumour"]].tolist() == ["103414"] * 2 + ["meningioma"]
+    assert repeat[["patient_id", "patient"]].tolist() == ["MR000001B", "MR000001"]
+    assert repeat["pixels"] == 113
+
+
+@pytest.mark.parametrize("region", ["tumour", "rim", "peritumoural", "head", "normal", "air"])
+def test_values_equal_boolean_indexing_of_the_maps(table, slices, region):
+    hr = slices[3].image[None, None]
+    sr = enlarge(shrink(hr))
+    m = regions(slices[3].image, slices[3].mask)[region]
+    error = (sr - hr).double()[0, 0][m].square().mean().item()
+    inside = m[5:-5, 5:-5]
+    ssim = metrics.ssim_map(sr, hr, data_range=1.0)[0, 5:-5, 5:-5][inside].double().mean().item()
+    found = row(table, "4", "bicubic", region)
+    assert found["pixels"] == m.sum()
+    assert found["mse"] == pytest.approx(error, abs=1e-6, rel=1e-6)
+    assert found["psnr"] == pytest.approx(-10 * np.log10(error), abs=1e-5)
+    assert found["ssim"] == pytest.approx(ssim, abs=1e-6)
+
+
+def test_whole_equals_the_global_metrics(table, slices):
+    hr = torch.stack([s.image for s in slices])[:, None]
+    sr = enlarge(shrink(hr))
+    whole = table[(table["region"] == "whole") & (table["method"] == "bicubic")]
+    for name in METRICS:
+        expected = getattr(metrics, name)(sr, hr, data_range=1.0)
+        np.testing.assert_allclose(whole[name], expected.numpy(), atol=1e-5)
+
+
+def test_masking_first_would_flatter(table, slices):
+    hr, mask = slices[0].image[None, None], slices[0].mask
+    sr = enlarge(shrink(hr))
+    masked_first = metrics.ssim(sr * mask, hr * mask, data_range=1.0).item()
+    assert masked_first > row(table, "1", "bicubic", "tumour")["ssim"] + 0.05
+
+
+def test_a_region_too_small_is_nan_and_counted(slices):
+    slices[0] = replace(slices[0], mask=slices[0].mask & (torch.arange(56) < 33))
+    table = run({"bicubic": enlarge}, slices, region_names=["tumour", "core"])
+    small = row(table, "1", "bicubic", "tumour")
+    assert small["pixels"] == slices[0].mask.sum() == 39
+    assert small[list(METRICS)].isna().all()
+    assert not table.query("region == 'tumour' and slice_id != '1'")["ssim"].isna().any()
+    counts = summary(table)[["slices", "patients", "skipped"]]
+    assert counts.loc[("tumour", "bicubic")].tolist() == [9, 4, 1]
+    assert counts.loc[("core", "bicubic")].tolist() == [0, 0, 10]
+
+
+def test_min_pixels_is_the_smallest_that_counts(slices):
+    at = {n: run({"b": enlarge}, slices[:1], region_names=["tumour"], min_pixels=n)
+          for n in (113, 114)}  # fmt: skip
+    assert at[113]["psnr"].notna().all()
+    assert at[114]["psnr"].isna().all()
+
+
+def test_summary_by_hand(table):
+    mine = table[(table["region"] == "rim") & (table["method"] == "nearest")]
+    found = summary(table).loc[("rim", "nearest")]
+    assert found["psnr"] == pytest.approx(mine["psnr"].mean())
+    assert found["ssim_sd"] == pytest.approx(mine["ssim"].std())
+    assert found[["slices", "patients", "skipped"]].tolist() == [10, 4, 0]
+    by_tumour = summary(table, by=["tumour", "method", "region"])
+    assert by_tumour.loc[("glioma", "bicubic", "whole"), "slices"] == 4
+
+
+def test_mixed_sizes_are_cropped_with_their_masks(slices):
+    odd = replace(slices[0], image=slices[0].image[:62, :55], mask=slices[0].mask[:62, :55])
+    table = run({"bicubic": enlarge}, [slices[1], odd, slices[2]])
+    by_hand = odd.image[1:61, 1:53], odd.mask[1:61, 1:53]
+    expected = run({"bicubic": enlarge}, [replace(odd, image=by_hand[0], mask=by_hand[1])])
+    mixed = table[table["slice_id"] == "1"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mixed, expected, atol=1e-6)
+
+
+def test_batches_do_not_change_values(slices):
+    tables = [run({"bicubic": enlarge}, slices, batch=batch) for batch in (1, 3, 8)]
+    pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-6, atol=1e-7)
+    pd.testing.assert_frame_equal(tables[0], tables[2], rtol=1e-6, atol=1e-7)
+
+
+def test_takes_a_degradation_with_and_without_its_scale(slices):
+    bound = run({"bicubic": enlarge}, slices[:2])
+    loose = run({"bicubic": enlarge}, slices[:2], degrade=degrade.bicubic)
+    named = run({"bicubic": enlarge}, slices[:2], degradation="bicubic x4 by name")
+    pd.testing.assert_frame_equal(bound, loose)
+    assert set(named["degradation"]) == {"bicubic x4 by name"}
+
+
+def test_refuses_a_degradation_of_another_scale(slices):
+    with pytest.raises(ValueError, match="degrade has scale 2, but score was asked for scale 4"):
+        run({"bicubic": enlarge}, slices, degrade=degrade.by_name("blur", scale=2))
+
+
+def test_a_network_is_put_into_evaluation_mode(slices):
+    network = ESPCN(scale=4).train()
+    table = run({"ESPCN": network}, slices[:1])
+    assert not network.training
+    assert table["psnr"].notna().any()
+
+
+BAD = {
+    "size": (partial(resample.nearest, scale=2), r"slices 1, 2: SR is \(2, 1, 32, 28\), HR"),
+    "NaN": (lambda lr: enlarge(lr) * torch.nan, "slice 1: holds NaN"),
+    "range": (lambda lr: 255 * enlarge(lr), r"slice 1: expected values in \[0, 1\], got"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_names_method_and_slice_of_a_bad_sr(slices, kind):
+    method, reason = BAD[kind]
+    with pytest.raises(ValueError, match=f"method 'mine', {reason}"):
+        run({"bicubic": enlarge, "mine": method}, slices[:2])
+
+
+def test_names_the_one_bad_slice_of_a_batch(slices):
+    def spoil_the_second(lr):
+        return enlarge(lr) + torch.tensor([0.0, 2.0, 0.0])[:, None, None, None]
+
+    with pytest.raises(ValueError, match="method 'mine', slice 2: expected values"):
+        run({"mine": spoil_the_second}, slices[:3])
+
+
+def test_names_the_slice_without_a_tumour(slices):
+    slices[1] = replace(slices[1], mask=torch.zeros_like(slices[1].mask))
+    with pytest.raises(ValueError, match="slice 2: mask is empty"):
+        run({"bicubic": enlarge}, slices)
+
+
+def test_refuses_raw_slices(slices):
+    with pytest.raises(ValueError, match=r"slices 1 \.\.\.: expected values in \[0, 1\]"):
+        run({"bicubic": enlarge}, [replace(slices[0], image=slices[0].image * 900)])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"methods": {}}, "no methods to score"),
+        ({"slices": []}, "no slices to score"),
+        ({"region_names": ["tumour", "tumor"]}, r"no region 'tumor'; there are whole, tumour,"),
+        ({"region_names": []}, r"no region"),
+    ],
+)
+def test_refuses_arguments_that_do_not_exist(slices, change, reason):
+    with pytest.raises(ValueError, match=reason):
+        run(**{"methods": {"bicubic": enlarge}, "slices": slices} | change)
