@@ -44,12 +44,15 @@ def call(*arguments: str) -> None:
         raise SystemExit(code)
 
 
-COMMANDS = {
+COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the last call
     "setup": [],
-    "run": ["-m", "medsr_lib", "run"],
-    "test": ["-m", "pytest"],
-    "lab": ["-m", "jupyterlab", "--notebook-dir=notebooks"],
-    "refresh": ["-m", "medsr_lib", "run", "--refresh"],
+    "run": [["-m", "medsr_lib", "run"]],
+    "test": [["-m", "pytest"]],
+    "lab": [
+        ["-m", "medsr_lib", "data", "phantom", "data/phantom"],  # done once
+        ["-m", "jupyterlab", "--notebook-dir=notebooks"],
+    ],
+    "refresh": [["-m", "medsr_lib", "run", "--refresh"]],
 }
 
 
@@ -60,8 +63,11 @@ def main(arguments: list[str]) -> None:
         print(__doc__)
         raise SystemExit(0 if command in ("help", "-h", "--help") else 2)
     setup()
-    if COMMANDS[command]:
-        call(*COMMANDS[command], *rest[1:])
+    *first, last = COMMANDS[command] or [[]]
+    for arguments in first:
+        call(*arguments)
+    if last:
+        call(*last, *rest[1:])
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ class Crops:
         self.pixels = images.pixels.to(device)
         place = (images.offset, images.height, images.width)
         self.offset, self.height, self.width = (t.to(device) for t in place)
-        self.low = images.low.to(device, torch.float32)
-        self.span = images.high.to(device, torch.float32) - self.low
+        self.low = images.low.float().to(device)  # MPS has no float64
+        self.span = images.high.float().to(device) - self.low
         self.steps = torch.arange(size, device=device)
 
     def __call__(self, step: int, rank: int = 0) -> Tensor:

@@ -1,0 +1,99 @@
+"""Every notebook is executed with small parameters, and what it recorded is checked."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from medsr_lib.data import phantom
+from medsr_lib.series import run
+
+NOTEBOOKS = run.find([], run.notebooks_folder())
+SMALL = {"scale": 2, "fold": 2, "steps": 60, "device": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    """The whole series on 15 small synthetic patients; what each notebook recorded, by name."""
+    folder = tmp_path_factory.mktemp("series")
+    phantom.write_figshare(
+        folder / "data", patients=15, slices_per_patient=2, seed=1, size=128, progress=False
+    )
+    results = run.run(
+        [], data=folder / "data", out=folder / "out", parameters=SMALL, progress=False
+    )
+    assert [(r.notebook, r.error) for r in results] == [(p.stem, None) for p in NOTEBOOKS]
+    return {
+        r.notebook: json.loads((folder / "out" / r.notebook / "results.json").read_text())["values"]
+        for r in results
+    }
+
+
+@pytest.mark.slow
+def test_01_counts_slices_and_patients(executed):
+    found = executed["01_data_exploration"]
+    assert (found["slices"], found["patients"]) == (30, 15)
+    assert sum(found["slices_per_tumour"].values()) == 30
+    assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by slice"]
+    assert 0.3 < found["tumour_percent_median"] < 6
+
+
+@pytest.mark.slow
+def test_02_compares_all_methods_on_the_same_slices(executed):
+    found = executed["02_espcn"]
+    table = {row["method"]: row for row in found["table"]}
+    assert list(table) == ["nearest", "bicubic", "lanczos", "zero_fill", "ESPCN"]
+    assert {row["slices"] for row in table.values()} == {found["slices"]} == {6}
+    assert table["bicubic"]["psnr"] > table["nearest"]["psnr"] + 1
+    gain = table["ESPCN"]["psnr"] - table["bicubic"]["psnr"]
+    assert found["gain_psnr"] == pytest.approx(gain)
+    assert found["done"]
+    assert found["steps_done"] == 60
+
+
+@pytest.mark.slow
+def test_04_measures_every_region_and_the_primary_contrast(executed):
+    found = executed["04_regional_ssim"]
+    table = {(row["region"], row["method"]): row for row in found["table"]}
+    whole = {row["method"]: row["psnr"] for row in executed["02_espcn"]["table"]}
+    assert table["whole", "ESPCN"]["psnr"] == pytest.approx(whole["ESPCN"], abs=1e-4)
+    assert table["tumour", "bicubic"]["slices"] + table["tumour", "bicubic"]["skipped"] == 6
+    primary = found["primary"]
+    assert primary["low"] <= primary["value"] <= primary["high"]
+    assert primary["patients"] == 3
+    parts = found["contrasts"]
+    difference = parts["ESPCN, tumour"]["value"] - parts["ESPCN, matched"]["value"]
+    assert primary["value"] == pytest.approx(difference, abs=0.02)
+
+
+@pytest.mark.slow
+def test_masking_first_flatters(executed):
+    for row in executed["04_regional_ssim"]["trap"]:
+        assert row["masked first"] > row["mean over the tumour"]
+        assert row["PSNR, masked first"] > row["PSNR of the tumour"] + 10
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_fit_to_be_read(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert path.stat().st_size < 700_000
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 80
+    kinds = "".join(cell.cell_type[0] for cell in notebook.cells)
+    assert "ccc" not in kinds  # at most two code cells in a row
+    assert "What this does not show" in "".join(cell.source for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_committed_outputs_are_complete_and_clean(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    text = path.read_text()
+    assert not [p for p in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\") if p in text]

@@ -1,0 +1,129 @@
+"""One source of truth for what is installed, and the commands that install it."""
+
+import ast
+import importlib.util
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+WANTED = [Requirement(r) for r in PROJECT["dependencies"] + EXTRAS["test"]]
+PINS = dict(
+    line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+)
+PINNED = {canonicalize_name(name): version for name, version in PINS.items()}
+
+
+def test_constraints_are_exact_pins_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    assert len(PINNED) == len(lines)
+
+
+@pytest.mark.parametrize("requirement", WANTED, ids=lambda r: r.name)
+def test_every_dependency_has_a_pin_that_its_bound_allows(requirement):
+    assert canonicalize_name(requirement.name) in PINNED
+    assert requirement.specifier.contains(PINNED[canonicalize_name(requirement.name)])
+    assert not re.search("==|<", str(requirement.specifier))
+
+
+def test_environment_yml_says_nothing_twice():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *packages, pip = conda["dependencies"]
+    assert [re.split("[=<>]", package)[0] for package in packages] == ["python", "pip"]
+    assert packages[0] == "python" + PROJECT["requires-python"]
+    assert pip == {"pip": ["-c constraints.txt", "-e .[test]"]}
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    """tasks.py with an environment of its own, and `tasks.calls`, what it would have run."""
+    spec = importlib.util.spec_from_file_location("tasks_under_test", ROOT / "tasks.py")
+    tasks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tasks)
+    tasks.VENV, tasks.calls, tasks.code = tmp_path / "v", [], 0
+    tasks.PYTHON, tasks.STAMP = tasks.VENV / "python", tasks.VENV / "installed.txt"
+
+    def create(folder, with_pip):
+        assert with_pip
+        folder.mkdir()
+        tasks.PYTHON.touch()
+
+    def run(command, cwd, check):
+        assert command[0] == str(tasks.PYTHON)
+        assert cwd == ROOT
+        tasks.calls.append(command[1:])
+        return SimpleNamespace(returncode=tasks.code)
+
+    monkeypatch.setattr(tasks, "venv", SimpleNamespace(create=create))
+    monkeypatch.setattr(tasks, "subprocess", SimpleNamespace(run=run))
+    return tasks
+
+
+INSTALL = ["-m", "pip", "install", "-c", "constraints.txt", "-e", ".[test]"]
+
+
+def test_setup_installs_once(tasks, capsys):
+    tasks.main(["setup"])
+    tasks.main(["setup"])
+    assert tasks.calls == [INSTALL]
+    assert capsys.readouterr().out.count("Installing into") == 1
+
+
+def test_setup_installs_again_after_a_failure(tasks):
+    tasks.code = 3
+    with pytest.raises(SystemExit, match="3"):
+        tasks.main(["setup"])
+    tasks.code = 0
+    tasks.main(["setup"])
+    tasks.main(["setup"])
+    assert tasks.calls == [INSTALL, INSTALL]
+
+
+def test_setup_installs_again_when_the_pins_have_changed(tasks):
+    tasks.main(["setup"])
+    tasks.STAMP.write_text("of other pins")
+    tasks.main(["setup"])
+    assert tasks.calls == [INSTALL, INSTALL]
+
+
+@pytest.mark.parametrize("command", ["run", "test", "lab", "refresh"])
+def test_commands_set_up_first_and_pass_on_what_follows(tasks, command):
+    tasks.main([command, "--", "02", "-p", "scale=2"])
+    assert tasks.calls == [INSTALL, [*tasks.COMMANDS[command], "02", "-p", "scale=2"]]
+
+
+def test_the_exit_code_is_passed_on(tasks):
+    tasks.main(["setup"])
+    tasks.code = 5
+    with pytest.raises(SystemExit) as stopped:
+        tasks.main(["test"])
+    assert stopped.value.code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["instal"], 2), (["run", "02"], 2), ([], 0), (["help"], 0), (["--help"], 0)],
+)
+def test_unknown_commands_show_what_there_is(tasks, capsys, arguments, code):
+    with pytest.raises(SystemExit) as stopped:
+        tasks.main(arguments)
+    assert stopped.value.code == code
+    assert "python3 tasks.py setup" in capsys.readouterr().out
+    assert not tasks.calls
+
+
+def test_tasks_needs_nothing_but_python():
+    nodes = list(ast.walk(ast.parse((ROOT / "tasks.py").read_text(encoding="utf-8"))))
+    names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
