@@ -3,6 +3,8 @@
 Radii are in pixels of HR and Euclidean: dilate(M, r) is every pixel within r of M.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +31,10 @@ AROUND = 15  # pixels beyond the border that may still be affected by the tumour
 Mask = NDArray[np.bool_]
 
 
-def regions(image: Tensor | ArrayLike, mask: Tensor | ArrayLike) -> dict[str, Tensor]:
-    """All regions of one slice, from its HR image and tumour mask M.
+def regions(
+    image: Tensor | ArrayLike, mask: Tensor | ArrayLike, *, names: Sequence[str] = NAMES
+) -> dict[str, Tensor]:
+    """The regions of one slice, from its HR image and tumour mask M.
 
     - `whole`: every pixel; `tumour`: M
     - `core`: erode(M, 5); `rim`: dilate(M, 5) without erode(M, 5), the border with 5 pixels
@@ -47,31 +51,42 @@ def regions(image: Tensor | ArrayLike, mask: Tensor | ArrayLike) -> dict[str, Te
     Args:
         image: (H, W) HR in [0, 1]; also (1, H, W) or (1, 1, H, W).
         mask: the same shape, bool or 0 and 1.
+        names: the regions wanted, all by default.
 
     Returns:
-        (H, W) bool by name, in the order of `NAMES`.
+        (H, W) bool by name, in the order of `names`.
 
     Raises:
-        ValueError: shapes that differ, a mask that is not binary or is empty.
+        ValueError: shapes that differ, a mask that is not binary or is empty, no such region.
     """
+    check_names(names)
     hr, tumour = _as_arrays(image, mask)
     outside, inside = _distances(tumour)
     near, around, core = outside <= RIM, outside <= AROUND, inside > RIM
-    head = find_head(hr) | tumour
-    normal = head & ~around
     found = {
         "whole": np.ones_like(tumour),
         "tumour": tumour,
         "core": core,
         "rim": near & ~core,
         "peritumoural": around & ~near,
-        "head": head,
-        "normal": normal,
-        "mirror": reflect(tumour, head) & normal,
-        "matched": match(hr, tumour, normal),
-        "air": ~head,
     }
-    return {name: torch.from_numpy(found[name]) for name in NAMES}
+    if not found.keys() >= set(names):  # the head takes longest
+        head = find_head(hr) | tumour
+        normal = head & ~around
+        found |= {"head": head, "normal": normal, "air": ~head}
+    if "mirror" in names:
+        found["mirror"] = reflect(tumour, head) & normal
+    if "matched" in names:
+        found["matched"] = match(hr, tumour, normal)
+    return {name: torch.from_numpy(found[name]) for name in names}
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of regions that do not exist."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown or not names:
+        wrong = ", ".join(map(repr, unknown)) or "is named"
+        raise ValueError(f"no region {wrong}; there are {', '.join(NAMES)}")
 
 
 def find_head(hr: NDArray[np.floating]) -> Mask:

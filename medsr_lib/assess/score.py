@@ -13,7 +13,7 @@ from tqdm import tqdm
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess import metrics
-from medsr_lib.assess.regions import NAMES, regions
+from medsr_lib.assess.regions import NAMES, check_names, regions
 
 METRICS = ("psnr", "mse", "ssim")
 MIN_PIXELS = (
@@ -106,11 +106,11 @@ def _prepare(
         image = image_rules.centre_crop(tumour_slice.image, multiple=scale)
         mask = image_rules.centre_crop(tumour_slice.mask, multiple=scale)
         try:
-            by_name = regions(image, mask)
+            by_name = regions(image, mask, names=region_names)
         except ValueError as error:
             raise ValueError(f"slice {_identity(tumour_slice)}: {error}") from None
         images.append(image)
-        found.append(torch.stack([by_name[name] for name in region_names]))
+        found.append(torch.stack(list(by_name.values())))
     hr = torch.stack(images)[:, None]
     image_rules.check(hr, f"slices {_identity(group[0])} ...")
     return hr, found
@@ -225,9 +225,7 @@ def _check_arguments(
         raise ValueError('there are no methods to score; give {"bicubic": function, ...}')
     if len(slices) == 0:
         raise ValueError("there are no slices to score")
-    unknown = [name for name in region_names if name not in NAMES]
-    if unknown or not region_names:
-        raise ValueError(f"no region {', '.join(map(repr, unknown))}; there are {', '.join(NAMES)}")
+    check_names(region_names)
 
 
 def _check_sr(sr: Tensor, hr: Tensor, method: str, group: Sequence[Any]) -> None:

@@ -43,8 +43,7 @@ def blur(hr: Tensor, *, scale: int, sigma: float) -> Tensor:
     if not sigma > 0:
         raise ValueError(f"sigma must be positive (HR pixels), got {sigma}")
     reach = math.ceil(4 * sigma)  # beyond 4 sigma lie 6e-5 of the weight
-    n = 2 * reach + scale % 2
-    n += (n - scale) % 2  # as odd or even as the scale: its centre is then the LR pixel's
+    n = 2 * reach + scale % 2  # as odd or even as the scale: its centre is then the LR pixel's
     at = torch.arange(n, dtype=hr.dtype, device=hr.device) - (n - 1) / 2
     weights = torch.softmax(-(at**2) / (2 * sigma**2), 0)
     before = (n - scale) // 2

@@ -145,6 +145,7 @@ def fit(
     training = _Training(network, optimiser, configuration, torch.zeros(steps, device=on))
     if checkpoint is not None:
         training.load(checkpoint)
+    first = training.step
 
     network.train()
     bar = tqdm(
@@ -178,7 +179,7 @@ def fit(
                 training.save(checkpoint, clock.elapsed())
     bar.close()
     training.state_of_play()
-    if checkpoint is not None and clock.total["step"]:
+    if checkpoint is not None and training.step > first:
         training.save(checkpoint, clock.elapsed())
     network.cpu()
     return training.history(len(packed.offset) / batch, clock)

@@ -91,9 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
     out = out or Path("runs") / data.resolve().name
     index = out / "index.html"
     try:
-        results = run.run(
-            arguments.names, data=data, out=out, parameters=parameters, folder=folder
-        )
+        results = run.run(arguments.names, data=data, out=out, parameters=parameters, folder=folder)
     except KeyboardInterrupt:
         if index.is_file():
             print(index)

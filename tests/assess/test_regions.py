@@ -81,6 +81,12 @@ def test_dark_holes_and_a_dark_ring_belong_to_the_head(image):
     assert (disk(80, 80, 67) & ~head).sum() == 0
 
 
+def test_a_dark_side_belongs_to_the_head(image):
+    image[:, 80:] *= 0.25
+    head = regions(image, disk(70, 50, 12))["head"].numpy()
+    assert (disk(80, 80, 67) & ~head).sum() == 0
+
+
 def test_a_speck_in_the_air_is_not_head(image):
     image[disk(8, 8, 3)] = 0.5
     head = regions(image, disk(70, 50, 12))["head"].numpy()
@@ -114,12 +120,19 @@ def test_matched_finds_the_twin(image):
     np.testing.assert_array_equal(matched, disk(100, 105, 12))
 
 
-def test_matched_looks_at_the_gradient_too(image):
-    stripes = 0.4 + 0.2 * (-1.0) ** (columns // 2)
-    image[disk(70, 50, 12)] = stripes[disk(70, 50, 12)]
-    image[disk(100, 105, 16)] = stripes[disk(100, 105, 16)]  # elsewhere the mean is alike, too
+def test_matched_looks_at_the_gradient_too():
+    image = disk(80, 80, 70) * (0.3 + 0.2 * columns / SIZE)  # 0.4 lies in the middle
+    stripes = 0.2 * (-1.0) ** (columns // 2)
+    image[disk(70, 50, 12)] = 0.4 + stripes[disk(70, 50, 12)]
+    image[disk(105, 105, 16)] = 0.42 + stripes[disk(105, 105, 16)]
     matched = regions(image, disk(70, 50, 12))["matched"].numpy()
-    assert (matched & disk(100, 105, 16)).sum() > 0.95 * matched.sum()
+    assert (matched & disk(105, 105, 16)).sum() > 0.95 * matched.sum()
+
+
+def test_matched_finds_the_only_place_for_a_crooked_shape(image):
+    crooked = disk(60, 50, 9) | disk(75, 54, 5)
+    moved = np.roll(crooked, (17, 40), (0, 1))
+    np.testing.assert_array_equal(match(image, crooked, moved), moved)
 
 
 def test_matched_is_empty_where_nothing_fits(image):

@@ -31,7 +31,7 @@ def test_no_patient_in_two_folds(dealt):
 
 def test_folds_are_alike_in_size_and_tumours(dealt):
     by_tumour = dealt.groupby(["fold", "tumour"]).size().unstack()
-    assert by_tumour.sum(1).between(0.7 * len(dealt) / 5, 1.3 * len(dealt) / 5).all()
+    assert by_tumour.sum(axis=1).between(0.7 * len(dealt) / 5, 1.3 * len(dealt) / 5).all()
     assert (by_tumour > 0).all(axis=None)
 
 

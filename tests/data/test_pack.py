@@ -143,7 +143,7 @@ def test_prepare_builds_again_when_the_folder_has_changed(mixed, path, write_mat
         (mixed / "cvind.mat").unlink()
         write_mat(data / "11.mat", seed=11)
     elif change == "changed":
-        write_mat(data / "1.mat", seed=77)
+        write_mat(data / "2.mat", seed=77)  # of the same size in bytes
     elif change == "removed":
         (data / "1.mat").unlink()
     else:

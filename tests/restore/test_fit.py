@@ -200,10 +200,12 @@ def test_seconds_add_up_over_sessions(train, tmp_path, clock):
 
 
 def test_a_done_checkpoint_returns_at_once_with_the_same_weights(train, tmp_path):
-    trained, first = train(tmp_path / "a.pt")
+    unsteady = {"learning_rate": (0.02, 0.02), "validate_every": 1}
+    trained, first = train(tmp_path / "a.pt", **unsteady)
     written = (tmp_path / "a.pt").read_bytes()
-    network, again = train(tmp_path / "a.pt")
+    network, again = train(tmp_path / "a.pt", **unsteady)
     assert again.done
+    assert again.best_step == first.best_step < STEPS
     assert identical(network.state_dict(), trained.state_dict())
     assert identical(again.best, first.best)
     assert (tmp_path / "a.pt").read_bytes() == written
@@ -339,6 +341,14 @@ def test_mean_loss_weighs_images_alike_and_leaves_the_network_in_training(random
     both = fit.mean_loss(network, images, degrade=halve, loss=F.mse_loss)
     assert both == pytest.approx(sum(each) / 2, rel=1e-6)
     assert network.training
+
+
+def test_mean_loss_is_that_of_the_clipped_output():
+    network = ESPCN(scale=2).train()
+    torch.nn.init.zeros_(network.conv3.weight)
+    torch.nn.init.constant_(network.conv3.bias, 2.0)  # all white, once clipped
+    images = torch.full((1, 1, 16, 16), 0.7)
+    assert fit.mean_loss(network, images, degrade=halve, loss=F.l1_loss) == pytest.approx(0.3)
 
 
 def test_cosine_begins_ends_and_halves_where_it_should():
