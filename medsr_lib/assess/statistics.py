@@ -142,7 +142,7 @@ def bootstrap_interval(
             method="BCa",
             vectorized=True,
             batch=1000,
-            rng=np.random.default_rng(seed),
+            random_state=np.random.default_rng(seed),  # "rng" is not known before scipy 1.15
         )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
@@ -160,7 +160,7 @@ def sign_flip_test(
         vectorized=True,
         n_resamples=resamples,
         batch=1000,
-        rng=np.random.default_rng(seed),
+        random_state=np.random.default_rng(seed),
     )
     return float(result.pvalue)
 

@@ -129,6 +129,13 @@ def test_matched_looks_at_the_gradient_too():
     assert (matched & disk(105, 105, 16)).sum() > 0.95 * matched.sum()
 
 
+def test_matched_looks_at_the_intensity():
+    image = disk(80, 80, 70) * (0.3 + 0.2 * columns / SIZE)  # as steep everywhere
+    image[disk(70, 50, 12)] += 0.44 - 0.3625  # of column 50
+    matched = regions(image, disk(70, 50, 12))["matched"].numpy()
+    assert np.argwhere(matched)[:, 1].mean() == pytest.approx(112, abs=5)  # 0.3 + 0.2 * 112 / 160
+
+
 def test_matched_finds_the_only_place_for_a_crooked_shape(image):
     crooked = disk(60, 50, 9) | disk(75, 54, 5)
     moved = np.roll(crooked, (17, 40), (0, 1))
