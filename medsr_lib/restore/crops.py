@@ -6,13 +6,16 @@ be restored after an interruption.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medsr_lib import images as image_rules
+
+BLOCK = 32  # steps drawn together
 
 
 class PackedImages(Protocol):
@@ -132,36 +135,46 @@ class Crops:
             raise ValueError(f"batch must be at least 1, got {batch}")
         self.size, self.batch, self.seed = size, batch, seed
         self.pixels = images.pixels.to(device)
-        place = (images.offset, images.height, images.width)
-        self.offset, self.height, self.width = (t.to(device) for t in place)
-        self.low = images.low.float().to(device)  # MPS has no float64
-        self.span = images.high.float().to(device) - self.low
-        self.steps = torch.arange(size, device=device)
+        self.offset, self.height, self.width = (
+            t.cpu().numpy() for t in (images.offset, images.height, images.width)
+        )
+        self.low = images.low.float().cpu().numpy()
+        self.span = images.high.float().cpu().numpy() - self.low
+        self.drawn: tuple[tuple[int, int], tuple[NDArray[Any], ...]] = ((-1, -1), ())
 
     def __call__(self, step: int, rank: int = 0) -> Tensor:
         """The batch of one step (of one of several processes)."""
-        which, down, across, turn = self._draw(step, rank)
-        y = torch.where(
-            (turn & 1).bool()[:, None], self.size - 1 - self.steps, self.steps
-        )  # (B, s)
-        x = torch.where((turn & 2).bool()[:, None], self.size - 1 - self.steps, self.steps)
-        width, transposed = self.width[which][:, None], (turn & 4).bool()[:, None]
-        top = (down * (self.height[which] - self.size + 1)).long()[:, None]
-        left = (across * (self.width[which] - self.size + 1)).long()[:, None]
-        y, x = (top + y) * width, left + x  # as distances in the packed pixels
-        along_rows = torch.where(transposed, x, y) + self.offset[which][:, None]
-        along_columns = torch.where(transposed, y, x)
+        block, place = divmod(step, BLOCK)
+        along_rows, along_columns, low, span = (
+            torch.from_numpy(drawn[place]).to(self.pixels.device, non_blocking=True)
+            for drawn in self._draw(block, rank)
+        )
         at = along_rows[:, :, None] + along_columns[:, None, :]  # (B, s, s)
-        low, span = self.low[which][:, None, None], self.span[which][:, None, None]
         hr = self.pixels.index_select(0, at.flatten()).view(at.shape).float()
-        return hr.sub_(low).div_(span).clamp_(0, 1)[:, None]
+        hr.sub_(low[:, None, None]).div_(span[:, None, None]).clamp_(0, 1)
+        return hr[:, None]  # (B, 1, s, s)
 
-    def _draw(self, step: int, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image, vertical and horizontal position in [0, 1), turn 0..7 of each crop: (B,) each."""
-        rng = np.random.default_rng([self.seed, step, rank])
-        which = rng.integers(len(self.offset), size=self.batch)
-        down, across = rng.random((2, self.batch), dtype=np.float32)
-        turn = rng.integers(8, size=self.batch)
-        drawn = (torch.from_numpy(v) for v in (which, down, across, turn))
-        which_, down_, across_, turn_ = (v.to(self.offset.device, non_blocking=True) for v in drawn)
-        return which_, down_, across_, turn_
+    def _draw(self, block: int, rank: int) -> tuple[NDArray[Any], ...]:
+        """What is gathered in a block of steps; drawn together, since one by one takes longer.
+
+        Returns:
+            (BLOCK, B, s) twice, whose sums are the places in `pixels` of a crop's rows and columns;
+            (BLOCK, B) twice, the lowest value of each crop's image and its span.
+        """
+        if self.drawn[0] == (block, rank):
+            return self.drawn[1]
+        rng = np.random.default_rng([self.seed, block, rank])
+        shape = (BLOCK, self.batch, 1)
+        which = rng.integers(len(self.offset), size=shape)
+        down, across = rng.random((2, *shape))
+        flip_y, flip_x, transpose = rng.integers(2, size=(3, *shape)).astype(bool)
+        width = self.width[which]
+        top = (down * (self.height[which] - self.size + 1)).astype(np.int64)
+        left = (across * (width - self.size + 1)).astype(np.int64)
+        forward, backward = np.arange(self.size), np.arange(self.size)[::-1]
+        y = (top + np.where(flip_y, backward, forward)) * width
+        x = left + np.where(flip_x, backward, forward)
+        rows, columns = np.where(transpose, x, y), np.where(transpose, y, x)
+        range_ = self.low[which][..., 0], self.span[which][..., 0]
+        self.drawn = (block, rank), (rows + self.offset[which], columns, *range_)
+        return self.drawn[1]
