@@ -5,6 +5,7 @@
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,20 @@ def crops_from_files() -> torch.Tensor:
     return torch.stack([im[y : y + 96, x : x + 96] for im, (y, x) in zip(images, corners)])
 
 
+def read_20(one_slice: Callable[[int], object]) -> None:
+    """Twenty slices at random."""
+    for i in rng.integers(n, size=20):
+        one_slice(int(i))
+
+
 show(
-    f"one slice of {n}",
+    f"20 slices of {n}: image, mask, border and labels",
     side_by_side(
         {
-            "from the pack": lambda: packed[int(rng.integers(n))].image,
-            "from its .mat file": lambda: figshare.read_slice(paths[rng.integers(n)]).image,
+            "from the pack": lambda: read_20(lambda i: packed[i]),
+            "from their .mat files": lambda: read_20(lambda i: figshare.read_slice(paths[i])),
         },
-        rounds=200,
+        rounds=20,
     ),
 )
 show(

@@ -4,19 +4,23 @@ The bare step repeats forward, backward and Adam on one and the same batch: the 
 any training loop can take. `fit` also draws the crops, degrades them, keeps its history and shows a
 progress bar.
 
-.venv/bin/python benchmarks/training.py [steps]
+.venv/bin/python benchmarks/training.py [DIR of slices, by default data/phantom] [steps]
 """
 
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from medsr_lib.data import pack
 from medsr_lib.restore import degrade, fit, networks
 
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-images = torch.rand(20, 1, 512, 512, generator=torch.Generator().manual_seed(0))
+root = sys.argv[1] if len(sys.argv) > 1 else "data/phantom"
+steps = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
+images = pack.prepare(root, Path(tempfile.mkdtemp()) / "slices.h5")
 to_lr = degrade.by_name("bicubic", scale=4)
 
 
@@ -24,7 +28,7 @@ def bare() -> float:
     """Steps per second of forward, backward and Adam alone."""
     network = networks.ESPCN(scale=4)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    hr = images[:16, :, :96, :96].contiguous()
+    hr = torch.stack([images[i].image[None, 200:296, 200:296] for i in range(16)])
     lr = to_lr(hr)
     start = time.perf_counter()
     for _ in range(steps):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from medsr_lib.data.figshare import TumourSlice
 from medsr_lib.files import atomic
 
 FORMAT = "medsr pack 1"
-_COPIED = ("tumour", "patient_id", "raw_min", "raw_max", "slice_id")
+_COPIED = ["tumour", "patient_id", "raw_min", "raw_max", "slice_id"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,21 +61,24 @@ class Pack:
         if not -len(self) <= i < len(self):
             raise IndexError(f"slice {i} of a pack of {len(self)}")
         place = {name: column[i].item() for name, column in self.layout.items()}
-        row: dict[str, Any] = {name: self.table[name].iat[i] for name in (*_COPIED, "fold")}
-        height, width = place["height"], place["width"]
-        pixels = self.pixels[place["offset"] :][: height * width]
+        shape = height, width = place["height"], place["width"]
+        pixels = self.pixels[place["offset"] :][: height * width].view(shape)
         bits = self.mask_bits[place["mask_offset"] :][: -(-height * width // 8)]
+        mask = np.unpackbits(bits, count=height * width).view(bool).reshape(shape)
         return TumourSlice(
-            image=figshare.normalise(pixels.float(), place["low"], place["high"]).view(
-                height, width
-            ),
-            mask=torch.from_numpy(np.unpackbits(bits, count=height * width).view(bool)).view(
-                height, width
-            ),
+            image=torch.sub(pixels, place["low"]).div_(place["high"] - place["low"]),
+            mask=torch.from_numpy(mask),
             border=self.borders[place["border_offset"] :][: place["border_points"]],
-            fold=None if pd.isna(row["fold"]) else int(row["fold"]),
-            **{name: row[name] for name in _COPIED},
+            **self._records[i],
         )
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        """What a slice has from the table, as plain values: looking them up there is slow."""
+        fold = [None if pd.isna(fold) else int(fold) for fold in self.table["fold"]]
+        columns = [self.table[name].tolist() for name in _COPIED]
+        names = [*_COPIED, "fold"]
+        return [dict(zip(names, values)) for values in zip(*columns, fold)]
 
     def select(self, rows: pd.DataFrame) -> "Pack":
         """The slices of some rows of `table`, sharing the pixels in memory."""

@@ -137,7 +137,7 @@ def _with_palette(png: str) -> str:
     """A base64 PNG in 256 colours: a notebook with all its figures stays small in git."""
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     packed = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    image.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 

@@ -119,7 +119,13 @@ def _list(notebooks: Sequence[Path]) -> int:
 def _write_phantom(folder: Path, *, patients: int, slices: int, seed: int) -> None:
     from medsr_lib.data import phantom
 
-    phantom.write_figshare(folder, patients=patients, slices_per_patient=slices, seed=seed)
+    phantom.write_figshare(
+        folder,
+        patients=patients,
+        slices_per_patient=slices,
+        seed=seed,
+        progress=sys.stderr.isatty(),
+    )
 
 
 def _phantom(arguments: argparse.Namespace) -> int:

@@ -102,7 +102,7 @@ def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figshare, "download", lambda root: calls.append(root))
     assert cli.main(["data", "phantom", str(tmp_path), "--patients", "3", "--seed", "1"]) == 0
     assert cli.main(["data", "figshare", str(tmp_path)]) == 0
-    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1}
+    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1, "progress": False}
     assert calls == [(tmp_path, settings), tmp_path]
 
 
