@@ -93,7 +93,9 @@ def test_interval_is_the_bca_bootstrap(skewed):
 
 
 def test_interval_is_scipys(skewed):
-    result = stats.bootstrap((skewed,), np.mean, n_resamples=999, method="BCa", rng=3)
+    result = stats.bootstrap(
+        (skewed,), np.mean, n_resamples=999, method="BCa", random_state=np.random.default_rng(3)
+    )
     found = statistics.bootstrap_interval(skewed, seed=3, resamples=999)
     assert found == pytest.approx(tuple(result.confidence_interval), rel=1e-9)
 
