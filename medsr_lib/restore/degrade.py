@@ -64,11 +64,11 @@ def kspace(hr: Tensor, *, scale: int) -> Tensor:
     spectrum = torch.fft.rfft2(hr)[..., : columns // 2 + 1]
     top, bottom = spectrum[..., : (rows + 1) // 2, :], spectrum[..., -(rows // 2) :, :]
     kept = torch.cat((top, bottom), -2) if rows > 1 else top
-    kept = kept * _shift_and_keep(rows, columns, (scale - 1) / (2 * scale), hr)
+    kept = kept * shift_and_keep(rows, columns, (scale - 1) / (2 * scale), hr)
     return torch.fft.irfft2(kept, s=(rows, columns)) / scale**2
 
 
-def _shift_and_keep(rows: int, columns: int, shift: float, like: Tensor) -> Tensor:
+def shift_and_keep(rows: int, columns: int, shift: float, like: Tensor) -> Tensor:
     """Factors of a half spectrum that move its image by -shift LR pixels and drop Nyquist.
 
     A shift of (scale - 1) / (2 scale) LR pixels takes samples from HR position scale * i, where

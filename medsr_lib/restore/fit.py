@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.restore import checkpoint as checkpoint_file
+from medsr_lib.restore.clock import Clock
 from medsr_lib.restore.crops import Crops, Images, PackedImages, as_packed, whole_image
 
 SAVE_EVERY = 120.0  # seconds between checkpoints
@@ -121,7 +120,7 @@ def fit(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    clock = _Clock(hours)
+    clock = Clock(hours)
     on = devices.choose(device)
     packed = as_packed(images)
     held_out = None if validation is None else as_packed(validation)
@@ -256,7 +255,7 @@ class _Training:
         self.best = state["best"]
         self.seconds_before = state["seconds"]
 
-    def history(self, steps_an_epoch: float, clock: "_Clock") -> History:
+    def history(self, steps_an_epoch: float, clock: Clock) -> History:
         return History(
             losses=self.losses[: self.step].cpu(),
             validation=pd.DataFrame(self.validation, columns=["step", "loss"]),
@@ -268,48 +267,6 @@ class _Training:
             seconds=self.seconds_before + clock.elapsed(),
             step_share=clock.share("step"),
         )
-
-
-class _Clock:
-    """Knows how long things take, and whether there is time for another step."""
-
-    def __init__(self, hours: float | None) -> None:
-        if hours is not None and not hours > 0:
-            raise ValueError(f"hours must be positive, or None for no limit; got {hours}")
-        self.start = time.monotonic()
-        self.limit = math.inf if hours is None else hours * 3600
-        self.longest = {"step": 0.0, "validate": 0.0, "save": 0.0}
-        self.total = dict.fromkeys(self.longest, 0.0)
-        self.last: dict[str, float] = {}
-
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.start
-
-    @contextmanager
-    def measure(self, what: str) -> Iterator[None]:
-        """Time the block."""
-        start = time.monotonic()
-        yield
-        seconds = time.monotonic() - start
-        self.longest[what] = max(self.longest[what], seconds)
-        self.total[what] += seconds
-
-    def has_time_left(self) -> bool:
-        """Whether a step, a validation and a save fit in, each as long as the longest so far."""
-        return self.elapsed() + sum(self.longest.values()) < self.limit
-
-    def is_due(self, what: str, seconds: float) -> bool:
-        """True once every so many seconds, first when that many have passed."""
-        now = time.monotonic()
-        if now - self.last.setdefault(what, self.start) < seconds:
-            return False
-        self.last[what] = now
-        return True
-
-    def share(self, what: str) -> float:
-        """Of the time since the start."""
-        return self.total[what] / max(self.elapsed(), 1e-9)
 
 
 def cosine(progress: float, first: float, last: float) -> float:

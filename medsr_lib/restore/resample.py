@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsr_lib import images
-from medsr_lib.restore.degrade import _shift_and_keep, check_scale
+from medsr_lib.restore.degrade import check_scale, shift_and_keep
 
 
 def nearest(lr: Tensor, *, scale: int) -> Tensor:
@@ -51,7 +51,7 @@ def zero_fill(lr: Tensor, *, scale: int, clip: bool = True) -> Tensor:
     """
     lr = _prepare(lr, scale)
     rows, columns = lr.shape[-2:]
-    factors = _shift_and_keep(rows, columns, -(scale - 1) / (2 * scale), lr)
+    factors = shift_and_keep(rows, columns, -(scale - 1) / (2 * scale), lr)
     measured = torch.fft.rfft2(lr) * factors * scale**2
     spectrum = measured.new_zeros(*lr.shape[:2], rows * scale, columns * scale // 2 + 1)
     half, wide = (rows + 1) // 2, columns // 2 + 1

@@ -168,7 +168,7 @@ def clock(monkeypatch):
         return slow_loss
 
     fake.slow = slow
-    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: fake.now))
+    monkeypatch.setattr("medsr_lib.restore.clock.time", SimpleNamespace(monotonic=lambda: fake.now))
     return fake
 
 
