@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,7 @@ def score(
 
     Args:
         methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1]; a
-            network is put into evaluation mode.
+            network is put into evaluation mode, and stays on the device it was on.
         slices: of `data` (a `Pack` or a list of `TumourSlice`): image, mask, slice_id, patient_id,
             patient, tumour and fold are read.
         degrade: HR -> LR, as `degrade.by_name` gives.
@@ -74,12 +75,9 @@ def score(
         raise ValueError(f"degrade has scale {bound}, but score was asked for scale {scale}")
     if "scale" in inspect.signature(degrade).parameters:
         degrade = partial(degrade, scale=scale)
-    for method in methods.values():
-        if isinstance(method, nn.Module):
-            method.eval().to(on)
     rows: list[dict[str, Any]] = []
     bar = tqdm(total=len(slices), desc="scoring", unit="slice", disable=not progress, leave=False)
-    with torch.inference_mode():
+    with _on(methods, on), torch.inference_mode():
         for group in _by_size(slices, batch):
             hr, found = _prepare(group, scale, region_names)
             measured = _Measured(torch.stack(found).to(on))
@@ -95,6 +93,20 @@ def score(
     table.insert(6, "scale", scale)
     table.insert(7, "degradation", named)
     return table
+
+
+@contextmanager
+def _on(methods: Mapping[str, Method], device: torch.device) -> Iterator[None]:
+    """Have the networks among the methods on a device, in evaluation; then where they were."""
+    networks = [method for method in methods.values() if isinstance(method, nn.Module)]
+    homes = [next((p.device for p in network.parameters()), device) for network in networks]
+    try:
+        for network in networks:
+            network.eval().to(device)
+        yield
+    finally:
+        for network, home in zip(networks, homes):
+            network.to(home)
 
 
 def _prepare(

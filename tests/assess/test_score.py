@@ -188,3 +188,15 @@ def test_refuses_raw_slices(slices):
 def test_refuses_arguments_that_do_not_exist(slices, change, reason):
     with pytest.raises(ValueError, match=reason):
         run(**{"methods": {"bicubic": enlarge}, "slices": slices} | change)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_network_goes_back_to_the_device_it_was_on(slices, monkeypatch, fails):
+    network, moves = ESPCN(scale=4), []
+    monkeypatch.setattr(network, "to", lambda device: moves.append(device))
+    broken = (lambda lr: lr) if fails else enlarge
+    try:
+        run({"network": network, "other": broken}, slices[:1], device="cpu")
+    except ValueError:
+        assert fails
+    assert moves == [torch.device("cpu")] * 2  # there, and home again
