@@ -1,3 +1,7 @@
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
 from medsr_lib.files import atomic
@@ -52,3 +56,31 @@ def test_a_block_that_writes_nothing_is_an_error(path):
     with pytest.raises(FileNotFoundError), atomic(path):
         pass
     assert path.read_text() == "former"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows flushes folders by itself")
+def test_the_file_is_on_the_disk_before_its_name_and_the_name_at_the_end(path, monkeypatch):
+    order, fsync, replace = [], os.fsync, Path.replace
+
+    def note_fsync(descriptor):
+        order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def note_replace(temporary, target):
+        order.append("rename")
+        return replace(temporary, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+    assert order == ["file", "rename", "folder"]
+
+
+def test_what_a_killed_process_left_is_overwritten(path):
+    path.parent.mkdir(parents=True)
+    (path.parent / f".{path.name}.{os.getpid()}.tmp").write_text("longer than what comes")
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert names(path) == ["a.txt"]

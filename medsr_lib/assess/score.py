@@ -17,11 +17,19 @@ from medsr_lib.assess import metrics
 from medsr_lib.assess.regions import NAMES, check_names, regions
 
 METRICS = ("psnr", "mse", "ssim")
+COLUMNS = (
+    *("slice_id", "patient_id", "patient", "tumour", "fold", "method", "scale", "degradation"),
+    *("region", "pixels", *METRICS),
+)
+SUMMARISED = ("psnr", "ssim", "mse")  # in the order of `summary`
+COUNTS = ("slices", "patients", "skipped")
+_MOMENTS = (("", "mean"), ("_sd", "std"))
 MIN_PIXELS = (
     50  # of a region; half an SSIM window's 121: fewer say little beyond their surroundings
 )
 
 Method = Callable[[Tensor], Tensor]
+Map = Callable[[Tensor, Tensor], Tensor]
 
 
 def score(
@@ -36,6 +44,7 @@ def score(
     device: str = "auto",
     batch: int = 8,
     progress: bool = True,
+    maps: Mapping[str, Map] | None = None,
 ) -> pd.DataFrame:
     """Degrade every slice, restore it by every method, and measure every region.
 
@@ -57,17 +66,21 @@ def score(
         device: where SR and the maps are computed; "auto" takes CUDA, else MPS, else the CPU.
         batch: slices of one size taken together.
         progress: show a progress bar.
+        maps: further measures: name -> function from SR and HR (B, 1, H, W) to (B, H, W), averaged
+            over each region as the squared error is; a network in it must be on the device already.
 
     Returns:
         Columns slice_id, patient_id, patient, tumour, fold, method, scale, degradation, region,
-        pixels, psnr (dB), mse, ssim.
+        pixels, psnr (dB), mse, ssim, and one for each of `maps`.
 
     Raises:
         ValueError: no slices or methods, a region that does not exist, a degradation of another
-            scale, or a method whose SR has a wrong size, NaN, or values out of [0, 1]; names method
-            and slice.
+            scale, a method whose SR has a wrong size, NaN, or values out of [0, 1] (names method
+            and slice), a map named like a column, or one of a wrong size or not finite.
     """
+    maps = maps or {}
     _check_arguments(methods, slices, region_names)
+    _check_map_names(maps)
     on = devices.choose(device)
     named = degradation or _name(degrade)
     bound = getattr(degrade, "keywords", {}).get("scale", scale)
@@ -86,7 +99,8 @@ def score(
             for name, method in methods.items():
                 sr = method(lr)
                 _check_sr(sr, hr, name, group)
-                rows += _rows(sr, hr, measured, name, group, region_names, min_pixels)
+                extra = {key: _map(key, function, sr, hr) for key, function in maps.items()}
+                rows += _rows(sr, hr, extra, measured, name, group, region_names, min_pixels)
             bar.update(len(group))
     bar.close()
     table = pd.DataFrame(rows)
@@ -131,6 +145,7 @@ def _prepare(
 def _rows(
     sr: Tensor,
     hr: Tensor,
+    extra: Mapping[str, Tensor],
     measured: "_Measured",
     method: str,
     group: Sequence[Any],
@@ -138,8 +153,11 @@ def _rows(
     min_pixels: int,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one method for one batch."""
-    mse, ssim = measured.means((sr - hr).square()[:, 0], metrics.ssim_map(sr, hr, data_range=1.0))
+    ssim, (mse, *others) = measured.means(
+        metrics.ssim_map(sr, hr, data_range=1.0), [(sr - hr).square()[:, 0], *extra.values()]
+    )
     means = {"psnr": metrics.decibels(mse, data_range=1.0), "mse": mse, "ssim": ssim}
+    means |= dict(zip(extra, others))
     too_small = measured.pixels < min_pixels
     values = {name: v.masked_fill(too_small, torch.nan).tolist() for name, v in means.items()}
     for b, tumour_slice in enumerate(group):
@@ -149,7 +167,7 @@ def _rows(
                 "method": method,
                 "region": region,
                 "pixels": int(measured.pixels[b, r]),
-                **{name: values[name][b][r] for name in METRICS},
+                **{name: of_name[b][r] for name, of_name in values.items()},
             }
 
 
@@ -162,14 +180,14 @@ class _Measured:
         self.pixels = self.weights.sum(2).cpu()  # (B, R)
         self.inner_pixels = inner.sum((-2, -1)).cpu()  # of SSIM, whose map is not used at the edge
 
-    def means(self, error: Tensor, ssim: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the two maps (B, H, W) over each region, (B, R); NaN over an empty one."""
+    def means(self, ssim: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Mean of the maps (B, H, W) over each region, (B, R); NaN over an empty one."""
         border = metrics.BORDER
         used = torch.zeros_like(ssim)
         used[:, border:-border, border:-border] = ssim[:, border:-border, border:-border]
-        maps = _double(torch.stack((error, used), -1).flatten(1, 2))  # (B, H W, 2)
-        mse, ssim = (self.weights @ maps).cpu().unbind(-1)
-        return mse / self.pixels, ssim / self.inner_pixels
+        maps = _double(torch.stack((used, *others), -1).flatten(1, 2))  # (B, H W, 1 + others)
+        ssim, *sums = (self.weights @ maps).cpu().unbind(-1)
+        return ssim / self.inner_pixels, [total / self.pixels for total in sums]
 
 
 def _double(x: Tensor) -> Tensor:
@@ -180,16 +198,20 @@ def _double(x: Tensor) -> Tensor:
 def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) -> pd.DataFrame:
     """Mean and standard deviation over slices of each metric, with n of slices and patients.
 
-    `skipped` counts the slices whose region was too small to measure.
+    Columns psnr, psnr_sd, ssim, ssim_sd, mse, mse_sd, the same for every further column of
+    floating-point numbers (the `maps` of `score`), slices, patients and skipped, which counts the
+    slices whose region was too small to measure.
     """
     measured = table.dropna(subset=list(METRICS))
     keys = list(by)
+    extra = [
+        name
+        for name in table.columns
+        if name not in (*COLUMNS, *keys) and pd.api.types.is_float_dtype(table[name])
+    ]
+    values = [(name, end, how) for name in (*SUMMARISED, *extra) for end, how in _MOMENTS]
     out = measured.groupby(keys, sort=False, observed=True).agg(
-        psnr=("psnr", "mean"),
-        psnr_sd=("psnr", "std"),
-        ssim=("ssim", "mean"),
-        ssim_sd=("ssim", "std"),
-        mse=("mse", "mean"),
+        **{name + end: (name, how) for name, end, how in values},
         slices=("slice_id", "nunique"),
         patients=("patient", "nunique"),
     )
@@ -238,6 +260,29 @@ def _check_arguments(
     if len(slices) == 0:
         raise ValueError("there are no slices to score")
     check_names(region_names)
+
+
+def _check_map_names(maps: Mapping[str, Map]) -> None:
+    """No map may be named like a column of `score`, or give `summary` a column twice."""
+    taken = {*COLUMNS, *COUNTS, *(f"{name}_sd" for name in (*METRICS, *maps))}
+    clashing = [name for name in maps if name in taken]
+    if clashing:
+        raise ValueError(
+            f"maps: {', '.join(map(repr, clashing))} would be a column twice; choose another name"
+        )
+
+
+def _map(name: str, function: Map, sr: Tensor, hr: Tensor) -> Tensor:
+    """One further measure of one method, (B, H, W)."""
+    found = function(sr, hr)
+    wanted = (sr.shape[0], *sr.shape[-2:])
+    if tuple(found.shape) != wanted:
+        raise ValueError(
+            f"map {name!r}: expected shape (B, H, W) = {wanted}, got {tuple(found.shape)}"
+        )
+    if not torch.isfinite(found).all():
+        raise ValueError(f"map {name!r}: holds NaN or infinite values")
+    return found
 
 
 def _check_sr(sr: Tensor, hr: Tensor, method: str, group: Sequence[Any]) -> None:

@@ -88,6 +88,29 @@ class Pack:
         layout = {name: column[at] for name, column in self.layout.items()}
         return Pack(rows, self.pixels, self.mask_bits, self.borders, layout)
 
+    def patches(self, size: int) -> Tensor:
+        """A square around each tumour, (N, 1, size, size) float32 in [0, 1].
+
+        Its middle is that of the mask's bounding box; where it would leave the slice it is moved
+        inwards. A tumour larger than `size` is cut.
+
+        Raises:
+            ValueError: an empty mask, or a slice smaller than `size`; names the slice.
+        """
+        patches = torch.empty(len(self), 1, size, size)
+        for i in range(len(self)):
+            s = self[i]
+            if not s.mask.any():
+                raise ValueError(f"slice {s.slice_id}: the mask is empty; leave the slice out")
+            if not 1 <= size <= min(s.mask.shape):
+                raise ValueError(
+                    f"slice {s.slice_id} has {s.mask.shape[0]} x {s.mask.shape[1]} pixels; "
+                    f"a patch of {size} does not fit"
+                )
+            y, x = (_beginning(s.mask.any(axis), size) for axis in (1, 0))
+            patches[i, 0] = s.image[y : y + size, x : x + size]
+        return patches
+
     @property
     def offset(self) -> Tensor:
         """(N,) int64, where each image begins in `pixels`."""
@@ -112,6 +135,13 @@ class Pack:
     def high(self) -> Tensor:
         """(N,) float64, the stored pixel that becomes 1."""
         return torch.from_numpy(self.layout["high"])
+
+
+def _beginning(occupied: Tensor, size: int) -> int:
+    """Where `size` pixels around the middle of the occupied ones begin; all inside."""
+    at = occupied.nonzero()
+    middle = (int(at.min()) + int(at.max()) + 1 - size) // 2
+    return max(0, min(middle, len(occupied) - size))
 
 
 def build(

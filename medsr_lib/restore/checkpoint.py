@@ -1,20 +1,29 @@
-"""A training's state in one file: all of it or nothing, and never any code."""
+"""A training's state in one file: all of it or nothing, and never any code.
 
+Beside `x.pt` stands `x.pt.sha256`, in the format of `sha256sum -c`.
+"""
+
+import hashlib
+import os
 import pickle
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
+from medsr_lib import __version__
 from medsr_lib.files import atomic
 
-FORMAT = "medsr checkpoint 1"
+FORMAT = "medsr checkpoint 2"
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
-    """Write `state` under a temporary name, flush it, rename it.
+    """Write `state` under a temporary name, flush it, read it back, and only then rename it.
 
-    A full disk or a killed process leaves the former file as it was.
+    A full disk or a process killed at any moment leaves the former file, which still agrees with
+    its sha256: for the moment between the two renames, both sums stand in the file beside it.
 
     Args:
         path: the file.
@@ -22,21 +31,33 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
 
     Raises:
         TypeError: something else in `state`, which `load` would refuse.
+        OSError: the disk is full, or did not keep what was written.
     """
+    path = Path(path)
+    content = {
+        "format": FORMAT,
+        "versions": {"medsr_lib": __version__, "torch": str(torch.__version__)},
+        "state": state,
+    }
     with atomic(path) as temporary:
-        torch.save({"format": FORMAT, "state": state}, temporary)
-        try:
-            torch.load(temporary, map_location="meta", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise TypeError(
-                f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
-            ) from None
+        with temporary.open("wb") as file:
+            written = _Summed(file)
+            torch.save(content, cast(IO[bytes], written))
+            file.flush()
+            os.fsync(file.fileno())
+        _refuse_code(path, temporary)
+        new = written.sum.hexdigest()
+        if sha256(temporary) != new:
+            raise OSError(f"{path}: the disk did not keep what was written; nothing was replaced")
+        _note(path, [new, *_former(path)])
+    _note(path, [new])
 
 
 def load(path: str | Path) -> dict[str, Any] | None:
     """Read what `save` wrote, on the CPU; None where there is no file.
 
-    Only tensors and plain values are read (`weights_only`): no code in the file is run.
+    Only tensors and plain values are read (`weights_only`): no code in the file is run. The file
+    must agree with the sha256 beside it, where there is one.
 
     Raises:
         ValueError: a truncated or damaged file, another version of the format, or not ours.
@@ -45,6 +66,9 @@ def load(path: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        sums = _noted(path)
+        if sums and sha256(path) not in sums:
+            raise ValueError(f"it does not agree with {_beside(path).name}")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -59,3 +83,94 @@ def load(path: str | Path) -> dict[str, Any] | None:
         )
     state: dict[str, Any] = found["state"]
     return state
+
+
+def carry(source: str | Path, target: str | Path) -> list[Path]:
+    """Bring the checkpoints of an earlier session, read-only perhaps, to where this one goes on.
+
+    Every `*.pt` of the folder `source` is verified and copied into the folder `target`, with its
+    sha256. One that is already there and has come as far stays: a session that is started again
+    goes on from its own state.
+
+    Returns:
+        The files in `target`.
+
+    Raises:
+        FileNotFoundError: no such folder, or no checkpoints in it.
+        ValueError: a checkpoint that `load` refuses; nothing is copied.
+        OSError: the disk is full, or did not keep what was copied.
+    """
+    source, target = Path(source), Path(target)
+    found = sorted(source.glob("*.pt"))
+    if not found:
+        raise FileNotFoundError(
+            f"{source}: no checkpoints (*.pt) to go on from; give the folder of the notebook in "
+            "the output of the earlier session, or leave resume_from out to start anew"
+        )
+    steps = {path: _step(load(path)) for path in found}
+    ours = {path: target / path.name for path in found}
+    wanted = [p for p in found if not ours[p].exists() or _step(load(ours[p])) < steps[p]]
+    for path in wanted:
+        new = sha256(path)
+        with atomic(ours[path]) as temporary:
+            shutil.copyfile(path, temporary)
+            if sha256(temporary) != new:
+                raise OSError(f"{ours[path]}: the disk did not keep what was copied")
+            _note(ours[path], [new, *_former(ours[path])])
+        _note(ours[path], [new])
+    return list(ours.values())
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Summed:
+    """A file to write to that knows the sha256 of what it was given."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.sum = file, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sum.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _refuse_code(path: Path, written: Path) -> None:
+    try:
+        torch.load(written, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError(
+            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
+        ) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _noted(path: Path) -> list[str]:
+    """The sums in the file beside `path`; none where there is no such file."""
+    if not _beside(path).is_file():
+        return []
+    return [line.split()[0] for line in _beside(path).read_text().splitlines() if line.strip()]
+
+
+def _former(path: Path) -> list[str]:
+    """The sums that the file at `path` may have; none where there is no such file."""
+    return _noted(path) or ([sha256(path)] if path.exists() else [])
+
+
+def _note(path: Path, sums: Iterable[str]) -> None:
+    with atomic(_beside(path)) as temporary:
+        temporary.write_text("".join(f"{sum_}  {path.name}\n" for sum_ in sums))
+
+
+def _step(state: dict[str, Any] | None) -> int:
+    """How far a training had come; 0 for a finished network."""
+    return int((state or {}).get("step", 0))

@@ -1,25 +1,47 @@
 """A session's time: how long things take, and whether there is enough left for another step."""
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
+STARTED = "MEDSR_SESSION_STARTED"
+"""Environment variable: when the session began, in seconds since 1970, where another process did
+(the one that started this one, and whose time is being used up)."""
+
+
+def session_age() -> float:
+    """Seconds since the session began: since this process was started, unless STARTED is set."""
+    return max(0.0, time.time() - started())
+
+
+def started() -> float:
+    """When the session began, in seconds since 1970."""
+    return float(os.environ.get(STARTED) or psutil.Process().create_time())
+
 
 class Clock:
-    """Knows how long things take, and whether there is time for another step."""
+    """Knows how long things take, and whether there is time for another step.
 
-    def __init__(self, hours: float | None) -> None:
+    Args:
+        hours: of the session, counted from its start (see `session_age`); None for no limit.
+        reserve: seconds of them to be kept for what comes afterwards.
+    """
+
+    def __init__(self, hours: float | None, reserve: float = 0.0) -> None:
         if hours is not None and not hours > 0:
             raise ValueError(f"hours must be positive, or None for no limit; got {hours}")
         self.start = time.monotonic()
-        self.limit = math.inf if hours is None else hours * 3600
+        self.limit = math.inf if hours is None else hours * 3600 - session_age() - reserve
         self.longest = {"step": 0.0, "validate": 0.0, "save": 0.0}
         self.total = dict.fromkeys(self.longest, 0.0)
         self.last: dict[str, float] = {}
 
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Seconds since this clock was made."""
         return time.monotonic() - self.start
 
     @contextmanager

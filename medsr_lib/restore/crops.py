@@ -1,7 +1,7 @@
 """Random crops for training, drawn on the device from images packed end to end.
 
 Which crop comes when depends on (seed, step) alone: there is no loader whose position would have to
-be restored after an interruption.
+be restored after an interruption, and any number of processes together draw what one would.
 """
 
 from collections.abc import Sequence
@@ -109,12 +109,14 @@ class Crops:
     Args:
         images: packed images, see `as_packed`.
         size: of a crop's side, in pixels.
-        batch: crops a step.
+        batch: crops a step, of all processes together.
         seed: of everything drawn.
         device: where the pixels are kept and the crops made.
+        rank, world: which of how many processes this is; it gets its share of the batch.
 
     Raises:
-        ValueError: a crop larger than the smallest image.
+        ValueError: a crop larger than the smallest image, or a batch that the processes cannot
+            share.
     """
 
     def __init__(
@@ -125,6 +127,8 @@ class Crops:
         batch: int,
         seed: int,
         device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         smallest = int(torch.minimum(images.height, images.width).min())
         if not 1 <= size <= smallest:
@@ -133,6 +137,9 @@ class Crops:
             )
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
+        if batch % world:
+            raise ValueError(f"a batch of {batch} cannot be shared by {world} processes alike")
+        self.share = slice(rank * batch // world, (rank + 1) * batch // world)
         self.size, self.batch, self.seed = size, batch, seed
         self.pixels = images.pixels.to(device)
         self.offset, self.height, self.width = (
@@ -140,34 +147,35 @@ class Crops:
         )
         self.low = images.low.float().cpu().numpy()
         self.span = images.high.float().cpu().numpy() - self.low
-        self.drawn: tuple[tuple[int, int], tuple[NDArray[Any], ...]] = ((-1, -1), ())
+        self.drawn: tuple[int, tuple[NDArray[Any], ...]] = (-1, ())
 
-    def __call__(self, step: int, rank: int = 0) -> Tensor:
-        """The batch of one step (of one of several processes)."""
+    def __call__(self, step: int) -> Tensor:
+        """The batch of one step; this process's share of it."""
         block, place = divmod(step, BLOCK)
         along_rows, along_columns, low, span = (
             torch.from_numpy(drawn[place]).to(self.pixels.device, non_blocking=True)
-            for drawn in self._draw(block, rank)
+            for drawn in self._draw(block)
         )
         at = along_rows[:, :, None] + along_columns[:, None, :]  # (B, s, s)
         hr = self.pixels.index_select(0, at.flatten()).view(at.shape).float()
         hr.sub_(low[:, None, None]).div_(span[:, None, None]).clamp_(0, 1)
         return hr[:, None]  # (B, 1, s, s)
 
-    def _draw(self, block: int, rank: int) -> tuple[NDArray[Any], ...]:
+    def _draw(self, block: int) -> tuple[NDArray[Any], ...]:
         """What is gathered in a block of steps; drawn together, since one by one takes longer.
 
         Returns:
             (BLOCK, B, s) twice, whose sums are the places in `pixels` of a crop's rows and columns;
-            (BLOCK, B) twice, the lowest value of each crop's image and its span.
+            (BLOCK, B) twice, the lowest value of each crop's image and its span; B crops are this
+            process's share.
         """
-        if self.drawn[0] == (block, rank):
+        if self.drawn[0] == block:
             return self.drawn[1]
-        rng = np.random.default_rng([self.seed, block, rank])
+        rng = np.random.default_rng([self.seed, block])
         shape = (BLOCK, self.batch, 1)
-        which = rng.integers(len(self.offset), size=shape)
-        down, across = rng.random((2, *shape))
-        flip_y, flip_x, transpose = rng.integers(2, size=(3, *shape)).astype(bool)
+        which = rng.integers(len(self.offset), size=shape)[:, self.share]
+        down, across = rng.random((2, *shape))[:, :, self.share]
+        flip_y, flip_x, transpose = rng.integers(2, size=(3, *shape))[:, :, self.share].astype(bool)
         width = self.width[which]
         top = (down * (self.height[which] - self.size + 1)).astype(np.int64)
         left = (across * (width - self.size + 1)).astype(np.int64)
@@ -176,5 +184,5 @@ class Crops:
         x = left + np.where(flip_x, backward, forward)
         rows, columns = np.where(transpose, x, y), np.where(transpose, y, x)
         range_ = self.low[which][..., 0], self.span[which][..., 0]
-        self.drawn = (block, rank), (rows + self.offset[which], columns, *range_)
+        self.drawn = block, (rows + self.offset[which], columns, *range_)
         return self.drawn[1]

@@ -1,71 +1,40 @@
-"""Training: one visible loop, stopped by a clock and continued as if it had never stopped."""
+"""Training: visible loops, stopped by a clock and continued as if they had never stopped."""
 
+import copy
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from medsr_lib import devices
 from medsr_lib import images as image_rules
-from medsr_lib.restore import checkpoint as checkpoint_file
+from medsr_lib.restore import losses, networks, resample
 from medsr_lib.restore.clock import Clock
 from medsr_lib.restore.crops import Crops, Images, PackedImages, as_packed, whole_image
+from medsr_lib.restore.engine import Engine, Speed
+from medsr_lib.restore.training import Diverged, History, Training
 
-SAVE_EVERY = 120.0  # seconds between checkpoints
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Diverged", "History", "Speed", "cosine", "fit", "fit_gan", "mean_loss", "measured"]
+
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, repr=False)
-class History:
-    """What a training did.
-
-    Attributes:
-        losses: (steps_done,) float32, the loss of each step's batch.
-        validation: columns step and loss: the mean loss over the validation images.
-        steps, steps_done: asked for and taken, over all sessions.
-        epochs_done: crops seen over training images; one epoch is one crop an image.
-        best_step: after which the validation loss was lowest (the last step without validation).
-        best: the network's state at that step.
-        seconds: spent training, over all sessions.
-        step_share: the share of this session's time that was spent in optimisation steps.
-    """
-
-    losses: Tensor
-    validation: pd.DataFrame
-    steps: int
-    steps_done: int
-    epochs_done: float
-    best_step: int
-    best: dict[str, Tensor]
-    seconds: float
-    step_share: float
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps were taken."""
-        return self.steps_done >= self.steps
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Columns step (from 1) and loss."""
-        steps = range(1, self.steps_done + 1)
-        return pd.DataFrame({"step": steps, "loss": self.losses.numpy()})
-
-    def __repr__(self) -> str:
-        state = "done" if self.done else "to be continued"
-        return (
-            f"History({self.steps_done} of {self.steps} steps, {self.epochs_done:.1f} epochs, "
-            f"{self.seconds:.0f} s, best after step {self.best_step}: {state})"
-        )
+GAN_LOG = (
+    "generator_loss",
+    "pixel_loss",
+    "content_loss",
+    "adversarial_loss",
+    "discriminator_loss",
+    "d_real",
+    "d_fake",
+)
+SATURATED = 0.99  # mean probability beyond which the discriminator has nothing left to teach
 
 
 def fit(
@@ -78,21 +47,25 @@ def fit(
     seed: int,
     checkpoint: str | Path | None = None,
     hours: float | None = None,
+    reserve: float = 0.0,
     batch: int = 16,
     crop: int = 96,
     learning_rate: tuple[float, float] = (2e-3, 1e-5),
     validation: Images | None = None,
     validate_every: int = 1000,
     device: str = "auto",
+    speed: Speed = Speed(),  # noqa: B008 - it is frozen
+    fabric: "Fabric | None" = None,
     progress: bool = True,
 ) -> History:
     """Train a network to undo a degradation.
 
     Every step draws HR crops, degrades them, and takes one step of Adam (Kingma & Ba 2015) down the
     loss between the network's output and the crops; the learning rate falls along half a cosine.
-    All that is random follows from (seed, step). With a `checkpoint`, the state is saved there
-    every two minutes and at the end, and a second call with the same arguments goes on from it
-    **bit for bit** as if it had never been interrupted (same machine, same number of threads).
+    All that is random follows from (seed, step). With a `checkpoint`, the state is saved there at
+    the beginning, every two minutes and at the end, and a second call with the same arguments goes
+    on from it **bit for bit** as if it had never been interrupted (same machine, same number of
+    threads; on CUDA with `torch.use_deterministic_algorithms(True)`).
 
     Args:
         network: LR -> SR; trained in place and left with the last step's weights, on the CPU.
@@ -102,13 +75,18 @@ def fit(
         steps: to take in all, over all sessions.
         seed: of crops, flips and transposes.
         checkpoint: the file to continue from and to save to.
-        hours: stop cleanly when this much time has passed since the call, with what validating and
-            saving take kept in hand; None for no limit.
-        batch, crop: crops a step, and their side in HR pixels (a multiple of the scale).
+        hours: stop cleanly before the session is this old, with what validating and saving take
+            kept in hand. It counts from the start of the process, of a notebook's kernel for one.
+            None for no limit.
+        reserve: seconds of the hours to keep for what comes after the training.
+        batch, crop: crops a step, by all processes together, and their side in HR pixels (a
+            multiple of the scale).
         learning_rate: at the first and at the last step.
         validation: whole HR images of other patients; their mean loss decides which state is best.
         validate_every: steps.
         device: "auto" takes CUDA, else MPS, else the CPU.
+        speed: precision, memory format and compilation.
+        fabric: of a training by several processes; `series.train` makes it.
         progress: show a progress bar.
 
     Returns:
@@ -116,18 +94,15 @@ def fit(
 
     Raises:
         ValueError: arguments that do not fit each other, a checkpoint of another configuration (the
-            differing settings are named) or unreadable, or a loss that is no longer finite.
+            differing settings are named) or unreadable.
+        Diverged: a loss that is no longer finite (a ValueError too).
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
-    clock = Clock(hours)
-    on = devices.choose(device)
+    _check_counts(steps=steps, validate_every=validate_every)
+    clock = Clock(hours, reserve)
+    engine = Engine(device, speed, fabric)
     packed = as_packed(images)
     held_out = None if validation is None else as_packed(validation)
-    crops = Crops(packed, size=crop, batch=batch, seed=seed, device=on)
-    network.to(on)
-    _check_shapes(network, degrade, crops)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate[0], fused=True)
+    crops = _crops(packed, engine, size=crop, batch=batch, seed=seed)
     configuration = {
         "network": repr(network),
         "degrade": describe(degrade),
@@ -138,135 +113,222 @@ def fit(
         "crop": crop,
         "learning_rate": list(learning_rate),
         "validate_every": validate_every,
+        "precision": speed.precision,
         "images": fingerprint(packed),
         "validation": None if held_out is None else fingerprint(held_out),
     }
-    training = _Training(network, optimiser, configuration, torch.zeros(steps, device=on))
-    if checkpoint is not None:
-        training.load(checkpoint)
-    first = training.step
-
-    network.train()
-    bar = tqdm(
-        total=steps,
-        initial=training.step,
-        desc="training",
-        unit="step",
-        disable=not progress,
-        leave=False,
+    network = engine.place(network)
+    _scale(network, degrade, crops)
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate[0], fused=True)
+    training = Training(
+        {"network": network, "optimiser": optimiser, "scaler": engine.scaler},
+        configuration,
+        columns=("loss",),
+        steps=steps,
+        images=len(packed.offset),
+        engine=engine,
+        clock=clock,
+        path=checkpoint,
+        validate=None
+        if held_out is None
+        else partial(measured, network, held_out, degrade=degrade, measures={"loss": loss}),
+        validate_every=validate_every,
+        choose=None if held_out is None else "loss",
+        best=partial(_copy, network),
+        progress=progress,
     )
-    while training.step < steps and clock.has_time_left():
-        hr = crops(training.step)  # (B, 1, S, S)
+    restore = engine.compiled(network)
+    network.train()
+    for step in training:
+        hr = crops(step)  # (B, 1, S, S)
         lr = degrade(hr)  # (B, 1, S / scale, S / scale)
         with clock.measure("step"):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine(training.step / steps, *learning_rate)
-            value = loss(network(lr), hr)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-        training.losses[training.step] = value.detach()
-        training.step += 1
-        bar.update()
-        if held_out is not None and (training.step % validate_every == 0 or training.step == steps):
-            with clock.measure("validate"):
-                training.validated(mean_loss(network, held_out, degrade=degrade, loss=loss))
-        if clock.is_due("look", 1.0):  # once a second: reading a loss waits for the device
-            bar.set_postfix_str(training.state_of_play())
-        if checkpoint is not None and clock.is_due("save", SAVE_EVERY):
-            with clock.measure("save"):
-                training.save(checkpoint, clock.elapsed())
-    bar.close()
-    training.state_of_play()
-    if checkpoint is not None and training.step > first:
-        training.save(checkpoint, clock.elapsed())
+            with engine.autocast():
+                value = loss(restore(lr), hr)
+            engine.descend(value, optimiser, rate=cosine(step / steps, *learning_rate))
+        training.note(value)
+    history = training.history()
     network.cpu()
-    return training.history(len(packed.offset) / batch, clock)
+    return history
 
 
-class _Training:
-    """What a checkpoint holds: the networks' and optimiser's state, the step and the history."""
+def fit_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    images: Images,
+    *,
+    degrade: Callable[[Tensor], Tensor],
+    content: Loss,
+    steps: int,
+    seed: int,
+    after: History | None = None,
+    checkpoint: str | Path | None = None,
+    hours: float | None = None,
+    reserve: float = 0.0,
+    batch: int = 16,
+    crop: int = 96,
+    pixel_weight: float = 0.0,
+    content_weight: float = 0.006,
+    adversarial_weight: float = 1e-3,
+    learning_rate: tuple[float, float] = (1e-4, 1e-5),
+    ramp_up: int = 0,
+    average: float = 0.999,
+    clip: float | None = 1.0,
+    saturated: int = 5000,
+    validation: Images | None = None,
+    measures: Mapping[str, Loss] | None = None,
+    validate_every: int = 1000,
+    picture: Tensor | None = None,
+    log_every: int = 1,
+    device: str = "auto",
+    speed: Speed = Speed(),  # noqa: B008 - it is frozen
+    fabric: "Fabric | None" = None,
+    progress: bool = True,
+) -> History:
+    """Train a generator against a discriminator (SRGAN, Ledig et al. 2017, arXiv 1609.04802).
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        configuration: dict[str, Any],
-        losses: Tensor,
-    ) -> None:
-        self.network, self.optimiser, self.configuration = network, optimiser, configuration
-        self.losses = losses  # (steps,), on the device
-        self.step = 0
-        self.validation: list[tuple[int, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.seconds_before = 0.0
+    Give it a generator that `fit` has trained: from nothing, the adversarial game does not start.
+    Every step degrades HR crops and restores them; the discriminator is called once, on the real
+    and the restored crops together, and both networks take a step of Adam by what it says:
 
-    @property
-    def best_step(self) -> int:
-        return min(self.validation, key=lambda v: v[1])[0] if self.validation else self.step
+        generator       pixel_weight MSE + content_weight content + adversarial_weight -log D(SR)
+        discriminator   -(log D(HR) + log(1 - D(SR))) / 2
 
-    def validated(self, value: float) -> None:
-        """Note the validation loss after this step, and the weights if it is the lowest."""
-        self.validation.append((self.step, value))
-        if self.best_step == self.step:
-            self.best = _copy(self.network)
+    with D = sigmoid of the discriminator's logits (Goodfellow et al. 2014). The paper's values are
+    the defaults: content is the MSE of VGG19 features times 0.006 (section 3.2), adversarial 1e-3
+    (equation 3), no pixel loss, batch 16 of 96 x 96, half of the steps at 1e-4, half at 1e-5. A
+    running average of the generator (not in the paper) is validated, and is what is kept.
+    Checkpoint, hours and interruptions are as in `fit`.
 
-    def state_of_play(self) -> str:
-        """The latest losses as text; refuses to go on when they are no longer numbers."""
-        latest = self.losses[max(0, self.step - 50) : self.step]
-        self._refuse_not_finite(latest, "the loss")
-        text = f"loss {latest.mean().item():.2e}" if len(latest) else ""
-        return text + (f", validation {self.validation[-1][1]:.2e}" if self.validation else "")
+    Args:
+        generator, discriminator: trained in place. Both come back on the CPU in evaluation mode,
+            the **generator with its running average**, ready for use.
+        content: (SR, HR) -> a number, such as `losses.Content`.
+        after: the history of the generator's pretraining. Until it is done no step is taken, so
+            that a session which ends in the pretraining ends well.
+        pixel_weight, content_weight, adversarial_weight: of the generator's loss.
+        learning_rate: in the first and in the second half of the steps.
+        ramp_up: steps over which the adversarial weight grows from 0.
+        average: of the generator's weights, so much stays at a step; less in the first steps.
+        clip: norm of the gradient beyond which it is shortened; None for never.
+        saturated: steps in a row with D(HR) > 0.99 and D(SR) < 0.01 that end the training.
+        measures: name -> (SR, HR) -> a number or (B,), averaged over the validation images.
+        validation: whole HR images of other patients, on which the running average is measured.
+        picture: an LR image (1, 1, h, w) to be restored at each validation, for the eye.
+        log_every: steps a row of the log, whose values are averaged; 1 but in very long trainings.
+        images, degrade, steps, seed, checkpoint, hours, reserve, batch, crop, validate_every,
+        device, speed, fabric, progress: as in `fit`.
 
-    def _refuse_not_finite(self, values: Tensor, what: str) -> None:
-        if not torch.isfinite(values).all():
-            raise ValueError(
-                f"{what} became NaN or infinite before step {self.step}; "
-                "the checkpoint keeps the last good state: lower the learning rate"
-            )
+    Returns:
+        The history, with the columns of GAN_LOG.
 
-    def save(self, path: str | Path, seconds: float) -> None:
-        self.state_of_play()
-        weights = torch.cat([p.detach().flatten() for p in self.network.parameters()])
-        self._refuse_not_finite(weights, "a weight")
-        state = {
-            "configuration": self.configuration,
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "losses": self.losses[: self.step].cpu(),
-            "validation": self.validation,
-            "best": self.best,
-            "seconds": self.seconds_before + seconds,
-        }
-        checkpoint_file.save(path, state)
-
-    def load(self, path: str | Path) -> None:
-        """Continue from a checkpoint, if there is one."""
-        state = checkpoint_file.load(path)
-        if state is None:
-            return
-        _refuse_other_configuration(path, state.get("configuration", {}), self.configuration)
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self.losses[: self.step] = state["losses"].to(self.losses.device)
-        self.validation = [(int(step), float(value)) for step, value in state["validation"]]
-        self.best = state["best"]
-        self.seconds_before = state["seconds"]
-
-    def history(self, steps_an_epoch: float, clock: Clock) -> History:
-        return History(
-            losses=self.losses[: self.step].cpu(),
-            validation=pd.DataFrame(self.validation, columns=["step", "loss"]),
-            steps=len(self.losses),
-            steps_done=self.step,
-            epochs_done=self.step / steps_an_epoch,
-            best_step=self.best_step,
-            best=self.best or _copy(self.network),
-            seconds=self.seconds_before + clock.elapsed(),
-            step_share=clock.share("step"),
-        )
+    Raises:
+        ValueError: as `fit`.
+        Diverged: a number that is not finite, a saturated discriminator, or a PSNR more than 10 dB
+            under bicubic interpolation; the checkpoint keeps the last state, and the message says
+            what to change.
+    """
+    _check_counts(
+        steps=steps, validate_every=validate_every, log_every=log_every, saturated=saturated
+    )
+    clock = Clock(hours if after is None or after.done else 1e-12, reserve)
+    engine = Engine(device, speed, fabric)
+    packed = as_packed(images)
+    held_out = None if validation is None else as_packed(validation)
+    crops = _crops(packed, engine, size=crop, batch=batch, seed=seed)
+    configuration = {
+        "generator": repr(generator),
+        "discriminator": repr(discriminator),
+        "beginning": [networks.fingerprint(generator), networks.fingerprint(discriminator)],
+        "degrade": describe(degrade),
+        "content": describe(content),
+        "pixel_weight": pixel_weight,
+        "content_weight": content_weight,
+        "adversarial_weight": adversarial_weight,
+        "steps": steps,
+        "seed": seed,
+        "batch": batch,
+        "crop": crop,
+        "learning_rate": list(learning_rate),
+        "ramp_up": ramp_up,
+        "average": average,
+        "clip": clip,
+        "validate_every": validate_every,
+        "log_every": log_every,
+        "precision": speed.precision,
+        "images": fingerprint(packed),
+        "validation": None if held_out is None else fingerprint(held_out),
+        "measures": {name: describe(measure) for name, measure in (measures or {}).items()},
+    }
+    generator, discriminator = engine.place(generator), engine.place(discriminator)
+    guides = [m for m in (content, *(measures or {}).values()) if isinstance(m, nn.Module)]
+    for guide in guides:
+        guide.to(engine.device)
+    scale = _scale(generator, degrade, crops)
+    _try_out(discriminator, content, crops)
+    steady = copy.deepcopy(generator).eval().requires_grad_(False)  # the running average
+    g_optimiser = torch.optim.Adam(generator.parameters(), fused=True)
+    d_optimiser = torch.optim.Adam(discriminator.parameters(), fused=True)
+    training = Training(
+        {
+            "generator": generator,
+            "discriminator": discriminator,
+            "average": steady,
+            "generator_optimiser": g_optimiser,
+            "discriminator_optimiser": d_optimiser,
+            "scaler": engine.scaler,
+        },
+        configuration,
+        columns=GAN_LOG,
+        steps=steps,
+        images=len(packed.offset),
+        engine=engine,
+        clock=clock,
+        path=checkpoint,
+        validate=None
+        if held_out is None
+        else _Validation(steady, held_out, degrade, scale, measures or {}),
+        validate_every=validate_every,
+        choose=None,
+        best=partial(_copy, steady),
+        picture=None if picture is None else partial(_restored, steady, picture.to(engine.device)),
+        check=partial(_check_discriminator, steps=saturated),
+        log_every=log_every,
+        progress=progress,
+        title="adversarial training",
+    )
+    restore, judge = engine.compiled(generator), engine.compiled(discriminator)
+    generator.train()
+    discriminator.train()
+    for step in training:
+        hr = crops(step)  # (B, 1, S, S)
+        lr = degrade(hr)  # (B, 1, S / scale, S / scale)
+        with clock.measure("step"):
+            with engine.autocast():
+                sr = restore(lr)  # (B, 1, S, S)
+                real, fake = judge(torch.cat((hr, sr))).float().chunk(2)  # logits, (B, 1) each
+                pixel = pixel_weight * F.mse_loss(sr, hr)
+                likeness = content_weight * content(sr, hr)
+                adversarial = (
+                    adversarial_weight
+                    * min(1.0, (step + 1) / max(1, ramp_up))
+                    * losses.generator_loss(fake)
+                )
+                g_loss = pixel + likeness + adversarial
+                d_loss = losses.discriminator_loss(real, fake)
+            rate = learning_rate[0] if step < steps / 2 else learning_rate[1]
+            engine.descend(g_loss, g_optimiser, rate=rate, clip=clip, keep_graph=True)
+            engine.descend(d_loss, d_optimiser, rate=rate, clip=clip)
+            _follow(steady, generator, keep=min(average, (step + 1) / (step + 10)))
+        d_real, d_fake = real.sigmoid().mean(), fake.sigmoid().mean()
+        training.note(g_loss, pixel, likeness, adversarial, d_loss, d_real, d_fake)
+    history = training.history()
+    generator.load_state_dict(steady.state_dict())
+    generator.eval()
+    discriminator.eval()
+    for module in (generator, discriminator, *guides):
+        module.cpu()
+    return history
 
 
 def cosine(progress: float, first: float, last: float) -> float:
@@ -276,24 +338,48 @@ def cosine(progress: float, first: float, last: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
-@torch.inference_mode()
 def mean_loss(
-    network: nn.Module, images: Images, *, degrade: Callable[[Tensor], Tensor], loss: Loss
+    network: Callable[[Tensor], Tensor],
+    images: Images,
+    *,
+    degrade: Callable[[Tensor], Tensor],
+    loss: Loss,
 ) -> float:
     """Mean over whole images (each weighs the same) of the loss between SR and HR."""
+    return measured(network, images, degrade=degrade, measures={"loss": loss})["loss"]
+
+
+@torch.inference_mode()
+def measured(
+    network: Callable[[Tensor], Tensor],
+    images: Images,
+    *,
+    degrade: Callable[[Tensor], Tensor],
+    measures: Mapping[str, Loss],
+) -> dict[str, float]:
+    """Mean over whole images (each weighs the same) of measures between SR and HR.
+
+    Args:
+        network: LR -> SR; an `nn.Module` is put into evaluation mode meanwhile.
+        images: HR.
+        degrade: HR -> LR.
+        measures: name -> (SR, HR) -> a number or one per image.
+    """
     packed = as_packed(images)
-    on = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    total = torch.zeros((), device=on)
+    module = network if isinstance(network, nn.Module) else nn.Identity()
+    on = next((p.device for p in module.parameters()), torch.device("cpu"))
+    was_training = module.training
+    module.eval()
+    total = dict.fromkeys(measures, torch.zeros((), device=on))
     for i in range(len(packed.offset)):
         hr = whole_image(packed, i).to(on)
         lr = degrade(hr)
         sr = network(lr)
         hr = image_rules.centre_crop(hr, multiple=sr.shape[-1] // lr.shape[-1])
-        total += loss(sr, hr)
-    network.train(was_training)
-    return total.item() / len(packed.offset)
+        for name, measure in measures.items():
+            total[name] = total[name] + measure(sr, hr).mean()
+    module.train(was_training)
+    return {name: value.item() / len(packed.offset) for name, value in total.items()}
 
 
 def describe(function: object) -> str:
@@ -315,12 +401,85 @@ def fingerprint(images: PackedImages) -> str:
     return f"{len(images.offset)} images {digest.hexdigest()[:16]}"
 
 
+class _Validation:
+    """Measures the running average, and refuses to go on when it has become far too bad."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: PackedImages,
+        degrade: Callable[[Tensor], Tensor],
+        scale: int,
+        measures: Mapping[str, Loss],
+    ) -> None:
+        self.network, self.images, self.degrade = network, images, degrade
+        self.measures = {"mse": F.mse_loss, **measures}
+        bicubic = partial(resample.bicubic, scale=scale)
+        self.bicubic = mean_loss(bicubic, images, degrade=degrade, loss=F.mse_loss)
+
+    def __call__(self) -> dict[str, float]:
+        found = measured(self.network, self.images, degrade=self.degrade, measures=self.measures)
+        worse = found["mse"] / self.bicubic
+        if worse > 10:  # 10 dB
+            raise Diverged(
+                f"the generator's PSNR is {10 * math.log10(worse):.1f} dB under bicubic "
+                "interpolation on the validation images; the checkpoint keeps the last saved "
+                "state: pretrain the generator for longer, add a pixel_weight, or lower "
+                "adversarial_weight"
+            )
+        return found
+
+
+def _check_discriminator(training: Training, *, steps: int) -> None:
+    rows = max(1, steps // training.log_every)
+    d_real, d_fake = training.means()[-rows:, -2:].T
+    if len(d_real) == rows and (d_real > SATURATED).all() and (d_fake < 1 - SATURATED).all():
+        raise Diverged(
+            f"the discriminator has told real from restored crops without fail for {steps} steps, "
+            f"up to step {training.step}: it teaches nothing any more. The checkpoint keeps the "
+            "last saved state: take a narrower discriminator, a lower learning rate, or a longer "
+            "ramp_up"
+        )
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, *, keep: float) -> None:
+    """average = keep average + (1 - keep) network; counts and statistics are taken over."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+    for ours, theirs in zip(average.buffers(), network.buffers()):
+        ours.copy_(theirs)
+
+
+@torch.inference_mode()
+def _restored(network: nn.Module, lr: Tensor) -> Tensor:
+    return network(lr).clamp(0, 1).float().cpu()
+
+
 def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def _crops(images: PackedImages, engine: Engine, *, size: int, batch: int, seed: int) -> Crops:
+    """This process's share of the crops, on its device."""
+    share = {"rank": engine.rank, "world": engine.world}
+    crops = Crops(images, size=size, batch=batch, seed=seed, device=engine.device, **share)
+    if batch > len(images.offset):
+        raise ValueError(
+            f"a batch of {batch} crops is to come from as many slices, but there are only "
+            f"{len(images.offset)} to train on: take a smaller batch"
+        )
+    return crops
+
+
 @torch.inference_mode()
-def _check_shapes(network: nn.Module, degrade: Callable[[Tensor], Tensor], crops: Crops) -> None:
+def _scale(network: nn.Module, degrade: Callable[[Tensor], Tensor], crops: Crops) -> int:
+    """How many times HR is as large as LR; refuses a network that does not give HR's size."""
     hr = crops(0)[:1]
     lr = degrade(hr)
     sr = network.eval()(lr)
@@ -330,16 +489,12 @@ def _check_shapes(network: nn.Module, degrade: Callable[[Tensor], Tensor], crops
             f"to {tuple(sr.shape[-2:])}; the crop must be a multiple of the scale, and network and "
             "degradation of one scale"
         )
+    return int(hr.shape[-1] // lr.shape[-1])
 
 
-def _refuse_other_configuration(
-    path: str | Path, found: dict[str, Any], wanted: dict[str, Any]
-) -> None:
-    keys = [k for k in wanted | found if found.get(k) != wanted.get(k)]
-    if keys:
-        lines = [f"  {k}: {found.get(k)!r} in the file, {wanted.get(k)!r} asked for" for k in keys]
-        raise ValueError(
-            f"{path}: a checkpoint of another configuration; it differs in {', '.join(keys)}. "
-            "Nothing was changed. Take another file (for a notebook: another out_dir), go back to "
-            "the former settings, or remove the file to start again:\n" + "\n".join(lines)
-        )
+@torch.inference_mode()
+def _try_out(discriminator: nn.Module, content: Loss, crops: Crops) -> None:
+    """Have both refuse crops of a size that they do not take before anything is saved."""
+    hr = crops(0)[:1]
+    discriminator.eval()(hr)
+    content(hr, hr)

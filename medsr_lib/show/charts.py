@@ -3,6 +3,7 @@
 The tables are pandas data frames, as the docstrings say column by column.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,13 +13,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from medsr_lib.show.style import (
     INK,
+    METHOD_COLOURS,
+    MUTED,
     TUMOUR_COLOURS,
+    better,
     caption,
+    choose,
     colours,
     count,
     drawn,
@@ -34,6 +40,13 @@ from medsr_lib.show.style import (
 )
 
 VALIDATED = ("psnr", "ssim", "mse", "loss")
+PARTS = {
+    "pixel_loss": "#0072B2",
+    "content_loss": "#009E73",
+    "adversarial_loss": METHOD_COLOURS["SRGAN"],
+}
+DRAWN_POINTS = 2000
+"""Longer tables are drawn as means of blocks of rows: no screen shows more."""
 
 
 @drawn
@@ -134,6 +147,56 @@ def curves(
 
 
 @drawn
+def adversarial(
+    table: pd.DataFrame,
+    validation: pd.DataFrame | None = None,
+    *,
+    title: str | None = None,
+    note: str | None = None,
+    baseline: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Draw how two networks train against each other, and what the validation says meanwhile.
+
+    Args:
+        table: the columns `step`, `discriminator_loss`, `d_real`, `d_fake` (mean probability that
+            the discriminator gives to real and to generated crops), and the parts of the
+            generator's loss as they are weighted in its sum: `pixel_loss`, `content_loss` and
+            `adversarial_loss`, as far as they are there and not always 0 (a weight of 0); without
+            any, `generator_loss`.
+        validation: the columns `step`, `psnr` and, if measured, `perceptual` or else `ssim`.
+        title: what was trained.
+        note: what to add below the title, such as the slices validated on.
+        baseline: values of other methods by metric, as in `{"bicubic": {"psnr": 33.2}}`, drawn as
+            dashed lines.
+    """
+    need(table, "step")
+    table = table.dropna(axis="columns", how="all")
+    losses = _adversarial_losses(table)
+    measures = [] if validation is None else _adversarial_measures(validation)
+    if baseline and validation is None:
+        raise ValueError("a baseline needs a validation table: both are drawn in one panel")
+    named = [metric for values in (baseline or {}).values() for metric in values]
+    choose("metric in baseline", named, (*VALIDATED, "perceptual"))
+    rows: Any = [["losses", "answers"], *([[measures[0], measures[-1]]] if measures else [])]
+    figure, panels = plt.subplot_mosaic(rows, figsize=(8.6, 2.7 * len(rows)), layout="constrained")
+    thin, block = _thin(table)
+    _weighted(panels["losses"], thin, losses)
+    _answers(panels["answers"], thin)
+    if validation is not None:
+        for measure in measures:
+            values = {name: of[measure] for name, of in (baseline or {}).items() if measure in of}
+            _validation(panels[measure], validation, measure, values)
+            _same_steps(panels[measure], table["step"], validation["step"])
+            panels[measure].set_ylabel(textwrap.fill(better(measure), 30))
+    for axes in panels.values():
+        _steps(axes)
+    pale = "every value" if block == 1 else f"means of {count(block)} rows"
+    parts = (note, f"{plural(int(table['step'].max()), 'step')}; pale: {pale}, dark: running mean")
+    caption(figure, title, "; ".join(filter(None, parts)))
+    return figure
+
+
+@drawn
 def speed(
     table: pd.DataFrame,
     *,
@@ -222,20 +285,118 @@ def _ridges(values: pd.Series, groups: pd.Series, form: str) -> Figure:
 
 
 def _losses(axes: Axes, training: pd.DataFrame, losses: Sequence[str]) -> None:
-    """Draw each loss: every value pale, their running mean dark."""
+    """Draw the losses on one axis, with a legend."""
     tones = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-    span = max(1, len(training) // 40)
-    for tone, name in zip(tones, losses):
-        smooth = training[name].rolling(span, min_periods=1, center=True).mean()
-        axes.plot(training["step"], training[name], color=tone, alpha=0.25, linewidth=0.8)
-        axes.plot(training["step"], smooth, color=tone, label=name.replace("_", " "))
-    if (training[list(losses)].min() > 0).all():
-        axes.set_yscale("log")
-        log_axis(axes.yaxis)
+    _traces(axes, training, dict(zip(losses, tones)))
+    _log_if_positive(axes, training[list(losses)])
     if len(losses) > 1:
         axes.legend()
     axes.set_title("training")
     axes.set_ylabel("loss")
+
+
+def _traces(axes: Axes, table: pd.DataFrame, tones: Mapping[str, str]) -> None:
+    """Draw each column: every value pale, their running mean dark."""
+    span = max(1, len(table) // 40)
+    for name, tone in tones.items():
+        smooth = table[name].rolling(span, min_periods=1, center=True).mean()
+        axes.plot(table["step"], table[name], color=tone, alpha=0.25, linewidth=0.8)
+        axes.plot(table["step"], smooth, color=tone, label=name.replace("_", " "))
+
+
+def _log_if_positive(axes: Axes, values: pd.DataFrame) -> None:
+    if (values.min() > 0).all():
+        axes.set_yscale("log")
+        log_axis(axes.yaxis)
+
+
+def _adversarial_losses(table: pd.DataFrame) -> dict[str, str]:
+    """Choose the columns of losses to draw, with their colours."""
+    need(table, "step", "discriminator_loss", "d_real", "d_fake")
+    no_loss = pd.Series([0.0])
+    parts = {name: tone for name, tone in PARTS.items() if table.get(name, no_loss).any()}
+    if not parts:
+        need(table, "generator_loss")
+        parts = {"generator_loss": PARTS["adversarial_loss"]}
+    for name in ("d_real", "d_fake"):
+        low, high = table[name].min(), table[name].max()
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{name} must be a probability; got {low:g} to {high:g}: take the sigmoid first"
+            )
+    return {**parts, "discriminator_loss": MUTED}
+
+
+def _adversarial_measures(validation: pd.DataFrame) -> list[str]:
+    """Choose the metrics that have a panel: fidelity first, then what the eye may like better."""
+    need(validation, "step", "psnr")
+    return ["psnr", *[name for name in ("perceptual", "ssim") if name in validation.columns][:1]]
+
+
+def _same_steps(axes: Axes, *steps: pd.Series) -> None:
+    """Let the axis reach from the first to the last of all steps, with a little room."""
+    first, last = min(s.min() for s in steps), max(s.max() for s in steps)
+    room = 0.02 * (last - first) or 1
+    axes.set_xlim(first - room, last + room)
+
+
+def _thin(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Average blocks of rows until few are left; the second value is the rows in a block."""
+    block = -(-len(table) // DRAWN_POINTS)
+    if block == 1:
+        return table, block
+    return table.groupby(np.arange(len(table)) // block).mean(numeric_only=True), block
+
+
+def _weighted(axes: Axes, table: pd.DataFrame, losses: Mapping[str, str]) -> None:
+    """Draw the parts of the generator's loss and the discriminator's loss."""
+    _traces(axes, table, losses)
+    _same_steps(axes, table["step"])
+    _log_if_positive(axes, table[list(losses)])
+    _name_lines(axes, {name.replace("_", " "): name.split("_")[0] for name in losses})
+    axes.set_title("weighted losses of both networks")
+    axes.set_ylabel("loss")
+
+
+def _answers(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw how real the discriminator thinks that real and generated crops are."""
+    tones = {"d_real": METHOD_COLOURS["HR"], "d_fake": METHOD_COLOURS["SRGAN"]}
+    axes.plot(
+        table["step"].iloc[[0, -1]], [0.5, 0.5], "--", color=MUTED, linewidth=1.2, label="half"
+    )
+    _traces(axes, table, tones)
+    _same_steps(axes, table["step"])
+    axes.set_ylim(0, 1)
+    names = {"d real": "real crops", "d fake": "generated crops", "half": "0.5: cannot tell"}
+    _name_lines(axes, names)
+    axes.set_title("discriminator: how likely is a crop real?")
+    axes.set_ylabel("mean probability")
+
+
+def _name_lines(axes: Axes, names: Mapping[str, str]) -> None:
+    """Name lines, given by their labels, at their right ends; where names are near, move them."""
+    lines = [line for line in axes.lines if line.get_label() in names]
+    axes.set_ylim(axes.get_ylim())  # as it is now: what is added does not change it
+    share = axes.transScale + axes.transLimits
+    ends = np.array([share.transform(_end(line)) for line in lines])
+    for line, end, height in zip(lines, ends, _spread(ends[:, 1], 0.085, 1.0)):
+        axes.plot(
+            [max(end[0], 0.97), 1.045],
+            [end[1], height],
+            color=line.get_color(),
+            linestyle=line.get_linestyle(),
+            linewidth=1.2,
+            transform=axes.transAxes,
+            clip_on=False,
+        )
+        y = share.inverted().transform((1, height))[1]
+        margin_text(axes, y, names[str(line.get_label())], 0.17)
+
+
+def _end(line: Line2D) -> NDArray[Any]:
+    """Last point of a line that is a number."""
+    points = np.asarray(line.get_xydata(), float)
+    return points[np.isfinite(points).all(1)][-1]
 
 
 def _validated(validation: pd.DataFrame) -> str:
@@ -269,12 +430,15 @@ def _validation(
         margin_text(axes, height, f"{name} {written(measure, value)}")
 
 
-def _spread(values: Sequence[float], gap: float) -> NDArray[Any]:
-    """Move heights up until neighbours are `gap` apart, so that their labels do not collide."""
+def _spread(
+    values: Sequence[float] | NDArray[Any], gap: float, top: float = np.inf
+) -> NDArray[Any]:
+    """Move heights until neighbours are `gap` apart: up, and down again where `top` is reached."""
     heights = np.array(values, float)
     order = np.argsort(heights)
     for lower, upper in pairwise(order):
         heights[upper] = max(heights[upper], heights[lower] + gap)
+    heights[order] = np.minimum(heights[order], top - gap * np.arange(len(order))[::-1])
     return heights
 
 

@@ -7,6 +7,7 @@ slices scaled by their own minimum and maximum: brain lies at 0.2 to 0.4, the fa
 saturate.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ from medsr_lib.show.style import (
 
 WINDOW: Window = (0.0, 0.7)
 OUTLINE = "yellow line: outline of the tumour"
+IN_A_ROW = 7
 ZONES = ("peritumoural", "rim", "core")
 SITES = ("head", "normal", "mirror", "matched")
 
@@ -199,6 +201,119 @@ def comparison(
 
 
 @drawn
+def through_training(
+    lr: Image,
+    restored: Mapping[str, Image],
+    hr: Image,
+    mask: Image | None = None,
+    *,
+    window: Window = WINDOW,
+    margin: int | None = None,
+    title: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw the same place at several moments of a training, between LR and HR.
+
+    Args:
+        lr: (h, w) in [0, 1], of the field of view of `hr`; drawn with its own pixels.
+        restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels.
+        hr: (H, W) in [0, 1].
+        mask: (H, W), true inside the tumour; outlined on LR and HR alone, so that the line hides
+            nothing that was restored.
+        window: values shown as black and as white.
+        margin: HR pixels around the tumour to enlarge; without it all is drawn.
+        title: what was trained.
+        note: what to add below the title.
+    """
+    if not restored:
+        raise ValueError("restored is empty: there is no moment of the training to draw")
+    if margin is not None and mask is None:
+        raise ValueError("a margin needs a mask: it is counted from the outline of the tumour")
+    target = as_image(hr, "hr")
+    moments = {name: _same_size(image, target.shape, name) for name, image in restored.items()}
+    coarse = _same_field(as_image(lr, "lr"), target.shape, "lr")
+    outline = None if mask is None else as_mask(mask, target.shape)
+    box = None if outline is None or margin is None else square_around(outline, margin)
+    pictures = [("LR", coarse), *moments.items(), ("HR", target)]
+    rows = -(-len(pictures) // IN_A_ROW)
+    columns = -(-len(pictures) // rows)
+    side = min(8.6 / columns, 2.1)
+    figure, panels = grid(rows, columns, side, side * target.shape[0] / target.shape[1] + 0.2)
+    for axes, (name, picture) in zip(panels.flat, pictures):
+        own_pixels = (0, 0, *target.shape[::-1]) if picture is coarse else None
+        grey(axes, picture, window, box=box or own_pixels, field=target.shape)
+        if outline is not None and name in ("LR", "HR"):
+            contour(axes, outline, width=0.9)
+        text = textwrap.fill(name, max(6, int(13 * side)))
+        weight = "bold" if name in ("LR", "HR") else "normal"
+        axes.set_title(text, loc="center", size=8.5, pad=3, weight=weight)
+    parts = (
+        note,
+        f"1 slice at {plural(len(moments), 'moment')} of the training",
+        None if outline is None else f"{OUTLINE}, on LR and HR",
+        f"grey from {window[0]:g} to {window[1]:g} in all images",
+    )
+    caption(figure, title, "; ".join(filter(None, parts)))
+    return figure
+
+
+@drawn
+def error_maps(
+    hr: Image,
+    restored: Mapping[str, Image],
+    mask: Image,
+    *,
+    window: Window = WINDOW,
+    margin: int = 20,
+    limit: float | None = None,
+    title: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw what methods invented or lost at the tumour: SR enlarged, and SR - HR below it.
+
+    Args:
+        hr: (H, W) in [0, 1].
+        restored: (H, W) by method, in the order of the columns.
+        mask: (H, W), true inside the tumour.
+        window: values shown as black and as white.
+        margin: HR pixels around the tumour in the enlarged part.
+        limit: error at which the colours end, the same in both directions and for all methods;
+            without it the one that 99.5 % of the pixels shown do not exceed, rounded up.
+        title: what is compared.
+        note: what to add below the title.
+    """
+    if not restored:
+        raise ValueError("restored is empty: there is no method to draw")
+    if limit is not None and limit <= 0:
+        raise ValueError(f"limit must be above 0; got {limit}")
+    pixels = {"HR": as_image(hr, "hr")}
+    field = pixels["HR"].shape
+    pixels |= {name: _same_size(image, field, name) for name, image in restored.items()}
+    tumour = as_mask(mask, field)
+    box = square_around(tumour, margin)
+    errors = {name: pixels[name] - pixels["HR"] for name in restored}
+    limit = limit or _round_limit([_inside(error, box) for error in errors.values()])
+    side = min(8.6 / len(pixels), 2.1)
+    figure, panels = grid(2, len(pixels), side, side + 0.05)
+    for axes, (name, image) in zip(panels[0], pixels.items()):
+        axes.set_title(name, loc="center", weight="bold")
+        grey(axes, image, window, box=box)
+        contour(axes, tumour, width=0.9)
+    for axes, error in zip(panels[1, 1:], errors.values()):
+        drawing = _signed(axes, error, limit, tumour, box)
+    _signed_bar(panels[1, 0], drawing, limit)
+    for axes, what in zip(panels[:, 0], ("tumour, enlarged", "error there")):
+        axes.set_ylabel(what, color=MUTED)
+    parts = (
+        note,
+        f"1 slice; yellow or dotted line: outline of the tumour; grey from {window[0]:g} to "
+        f"{window[1]:g}; errors beyond ±{limit:g} have the last colour",
+    )
+    caption(figure, title, "; ".join(filter(None, parts)))
+    return figure
+
+
+@drawn
 def locations(
     heat: Mapping[str, Image],
     counts: Mapping[str, int],
@@ -235,6 +350,49 @@ def _same_field(
     if image.shape[0] * field[1] != image.shape[1] * field[0]:
         raise ValueError(f"{name} must show the field of view of hr {field}; got {image.shape}")
     return image
+
+
+def _same_size(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    pixels = as_image(image, name)
+    if pixels.shape != shape:
+        raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
+    return pixels
+
+
+def _inside(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    left, top, right, bottom = box
+    return image[top:bottom, left:right]
+
+
+def _round_limit(errors: Sequence[NDArray[np.float32]]) -> float:
+    """Round the error that 99.5 % of the pixels do not exceed up to one digit."""
+    reach = float(np.quantile(np.abs(errors), 0.995))
+    if reach == 0:
+        return 0.01
+    step = 10.0 ** np.floor(np.log10(reach))
+    return float(f"{np.ceil(reach / step) * step:.1g}")
+
+
+def _signed(
+    axes: Axes, error: NDArray[np.float32], limit: float, tumour: NDArray[np.bool_], box: Box
+) -> AxesImage:
+    """Draw the part of a signed error in the box: white is none, red too bright, blue too dark."""
+    colours = plt.get_cmap("RdBu_r", 65)
+    drawing = axes.imshow(error, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.contour(tumour, levels=[0.5], colors=INK, linewidths=1.2, linestyles=[(0, (1, 1.8))])
+    enlarge(axes, box)
+    return drawing
+
+
+def _signed_bar(axes: Axes, drawing: AxesImage, limit: float) -> None:
+    """Put the colour bar of the errors where HR would have its own, which is none."""
+    inside = axes.inset_axes((0.1, 0.58, 0.8, 0.09))
+    bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend="both")
+    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g}", "0", f"+{limit:g}"])
+    inside.tick_params(labelsize=8)
+    inside.set_xlabel("SR − HR, share of\nthe intensity range", size=8.5)
+    for place, side, text in ((0.0, "left", "too\ndark"), (1.0, "right", "too\nbright")):
+        inside.text(place, 1.4, text, size=8.5, ha=side, transform=inside.transAxes)
 
 
 def _column(

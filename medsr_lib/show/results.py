@@ -12,15 +12,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox, BboxBase
 from numpy.typing import NDArray
 
+from medsr_lib.show.panels import bare
 from medsr_lib.show.style import (
     INK,
     METHOD_COLOURS,
     MUTED,
     TUMOUR_COLOURS,
+    better,
     caption,
     choose,
     colours,
@@ -37,6 +41,7 @@ from medsr_lib.show.style import (
 )
 
 COLUMNS = ("slice_id", "patient", "tumour", "method", "region", "pixels")
+WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 @drawn
@@ -120,6 +125,63 @@ def by_size(
     caption(
         figure, title or f"Gain of {method} over {baseline}, region {region}, by tumour size", note
     )
+    return figure
+
+
+@drawn
+def plane(
+    table: pd.DataFrame,
+    *,
+    distortion: str = "psnr",
+    perception: str = "perceptual",
+    regions: Sequence[str] = ("whole", "tumour"),
+    methods: Sequence[str],
+    title: str | None = None,
+) -> Figure:
+    """Draw each method as a point between distortion and perception, a panel per region.
+
+    No method can be best in both beyond some bound: Blau and Michaeli, The Perception-Distortion
+    Tradeoff, CVPR 2018, doi 10.1109/CVPR.2018.00652. The intervals tell how much patients differ.
+    All methods have the same patients, so intervals that overlap do not mean that methods are
+    equal: `differences` shows that.
+
+    Args:
+        table: score table of one scale and one degradation.
+        distortion: a column, such as `psnr`: how near the pixels are to those of HR.
+        perception: a column, such as `perceptual`: how near they are to what HR looks like.
+        regions: the panels, from the left.
+        methods: the points.
+        title: what is compared.
+    """
+    metrics = [distortion, perception]
+    chosen = table
+    for metric in metrics:
+        chosen = _select(chosen, metric, regions, methods)
+    kept = chosen.dropna(subset=metrics)
+    if kept.empty:
+        raise ValueError(f"no slice has a value of both {distortion} and {perception}")
+    size = (max(5.2, min(8.6, 4.3 * len(regions))), 3.6)
+    figure, panels = plt.subplots(
+        1, len(regions), figsize=size, layout="constrained", squeeze=False
+    )
+    placed = [
+        (axes, _tradeoff(axes, kept[kept["region"] == region], metrics, methods))
+        for axes, region in zip(panels.flat, regions)
+    ]
+    for axes, region in zip(panels.flat, regions):
+        patients = kept.loc[kept["region"] == region, "patient"].nunique()
+        axes.set_title(f"{region}, n = {plural(patients, 'patient')}")
+    panels[0, 0].set_ylabel(better(perception))
+    both = chosen.assign(both=chosen[distortion].where(chosen[perception].notna()))
+    note = (
+        f"{_behind(kept)}; {_missing(both, 'both')}; point: mean over patients of each patient's "
+        "mean over slices; lines: its 95 % interval, "
+        "±\u00a01.96\u00a0sd\u00a0/\u00a0√n over patients"
+    )
+    caption(figure, title or "Perception against distortion", note)
+    figure.draw_without_rendering()  # the places of names are found in pixels
+    for axes, points in placed:
+        _name_points(axes, points, figure.dpi)
     return figure
 
 
@@ -261,6 +323,93 @@ def _binned(axes: Axes, area: NDArray[Any], gain: NDArray[Any]) -> None:
         lw=1.6,
         label=f"medians and\nquartiles of about\n{len(area) // groups} slices each",
     )
+
+
+def _tradeoff(
+    axes: Axes, kept: pd.DataFrame, metrics: Sequence[str], methods: Sequence[str]
+) -> pd.DataFrame:
+    """Draw a point with intervals per method; return `x`, `y` and the intervals' halves."""
+    patients = kept.groupby(["method", "patient"])[list(metrics)].mean().groupby("method")
+    mean, half = patients.mean(), 1.96 * patients.sem().fillna(0)
+    points = pd.DataFrame(
+        {
+            "x": mean[metrics[0]],
+            "y": mean[metrics[1]],
+            "dx": half[metrics[0]],
+            "dy": half[metrics[1]],
+        }
+    ).reindex([name for name in dict.fromkeys(methods) if name in mean.index])
+    if points.empty:
+        bare(axes)
+        axes.text(0.5, 0.5, "no value", color=MUTED, ha="center", transform=axes.transAxes)
+        return points
+    tones = colours(methods)
+    for name, x, y, dx, dy in points.itertuples():
+        axes.errorbar(x, y, dy, dx, "o", color=tones[name], ms=7, mec="white", elinewidth=1.6)
+    axes.margins(0.2)
+    axes.grid()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(better(metrics[0]))
+    right, up = (label_of(metric)[1] for metric in metrics)
+    arrow = {(True, True): "↗", (True, False): "↘", (False, True): "↖", (False, False): "↙"}
+    axes.text(
+        0.98 if right else 0.02,
+        0.98 if up else 0.02,
+        f"best {arrow[right, up]}",
+        color=MUTED,
+        ha="right" if right else "left",
+        va="top" if up else "bottom",
+        transform=axes.transAxes,
+    )
+    return points
+
+
+def _name_points(axes: Axes, points: pd.DataFrame, dpi: float) -> None:
+    """Name each point where the name covers least of other points, of lines and other names."""
+    taken = [text.get_window_extent() for text in axes.texts]
+    middles = axes.transData.transform(points[["x", "y"]].to_numpy())
+    reaches = axes.transData.transform(points[["x", "y"]].to_numpy() + points[["dx", "dy"]])
+    for (x, y), (dx, dy) in zip(middles, reaches - middles):
+        taken += [
+            Bbox([(x - dx, y - 2), (x + dx, y + 2)]),
+            Bbox([(x - 2, y - dy), (x + 2, y + dy)]),
+        ]
+    dots = [Bbox([middle - 10, middle + 10]) for middle in middles]
+    tones = colours(str(name) for name in points.index)
+    for i, (name, tone) in enumerate(tones.items()):
+        measured = axes.text(0, 0, name, size=8.5)
+        size = np.array(measured.get_window_extent().size)
+        measured.remove()
+        others = taken + dots[:i] + dots[i + 1 :]
+        places = [(d, _place(middles[i], size, way, d)) for d in (7, 18, 30, 44) for way in WAYS]
+        distance, box = min(places, key=lambda p: p[0] / 4 + _covered(p[1], others, axes.bbox))
+        taken.append(box)
+        right, up = 72 / dpi * (box.min - middles[i])
+        axes.annotate(
+            name,
+            (points["x"].iloc[i], points["y"].iloc[i]),
+            (right, up),
+            textcoords="offset points",
+            size=8.5,
+            color=[0.6 * part for part in to_rgb(tone)],
+            arrowprops=None if distance == 7 else {"arrowstyle": "-", "color": MUTED, "shrinkB": 4},
+        ).set_in_layout(False)
+
+
+def _place(point: NDArray[Any], size: NDArray[Any], way: Sequence[float], distance: float) -> Bbox:
+    """Box of a text that lies `distance` pixels from a point, in a direction."""
+    middle = point + np.array(way) * (distance + size / 2)
+    return Bbox([middle - size / 2, middle + size / 2])
+
+
+def _covered(box: Bbox, taken: Sequence[Bbox], inside: BboxBase) -> float:
+    """Pixels of a box that lie on others or outside the axes, which counts tenfold."""
+    pixels = box.width * box.height
+    kept = Bbox.intersection(box, inside)
+    outside = pixels - (kept.width * kept.height if kept else 0)
+    shared = [cut.width * cut.height for other in taken if (cut := Bbox.intersection(box, other))]
+    return sum(shared) + 10 * outside
 
 
 def _forest_text(axes: Axes, estimates: Mapping[str, Any]) -> None:

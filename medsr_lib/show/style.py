@@ -204,13 +204,29 @@ def written(metric: str, value: float) -> str:
     >>> written("psnr", 33.2), written("ssim", 0.92081), written("mse", 0.000512)
     ('33.20 dB', '0.921', '0.000512')
     """
-    return {"psnr": f"{value:.2f} dB", "ssim": f"{value:.3f}"}.get(metric, f"{value:.3g}")
+    texts = {"psnr": f"{value:.2f} dB", "ssim": f"{value:.3f}", "perceptual": f"{value:.3f}"}
+    return texts.get(metric, f"{value:.3g}")
 
 
 def label_of(metric: str) -> tuple[str, bool]:
     """Name a metric with its unit, and say whether more of it is better."""
-    names = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE"}
-    return names.get(metric, metric), metric not in ("mse", "loss")
+    names = {
+        "psnr": "PSNR, dB",
+        "ssim": "SSIM",
+        "mse": "MSE",
+        "perceptual": "perceptual distance (bicubic = 1)",
+    }
+    return names.get(metric, metric), metric not in ("mse", "loss", "perceptual")
+
+
+def better(metric: str) -> str:
+    """Label an axis with the metric, its unit and an arrow towards its better values.
+
+    >>> better("psnr"), better("mse")
+    ('PSNR, dB   better →', '← better   MSE')
+    """
+    text, more = label_of(metric)
+    return f"{text}   better →" if more else f"← better   {text}"
 
 
 def row_chart(

@@ -108,6 +108,62 @@ def test_summary_by_hand(table):
     assert by_tumour.loc[("glioma", "bicubic", "whole"), "slices"] == 4
 
 
+def difference(sr, hr):
+    return (sr - hr)[:, 0]
+
+
+def square(sr, hr):
+    return difference(sr, hr).square()
+
+
+def test_maps_are_averaged_over_the_regions(table, slices):
+    maps = {"shift": difference, "again": square}
+    found = run({"bicubic": enlarge}, slices, maps=maps)
+    assert found.columns.tolist() == [*COLUMNS, "shift", "again"]
+    pd.testing.assert_series_equal(found["again"], found["mse"], check_names=False)
+    hr = slices[3].image[None, None]
+    by_hand = (enlarge(shrink(hr)) - hr).double()[0, 0][slices[3].mask].mean().item()
+    assert row(found, "4", "bicubic", "tumour")["shift"] == pytest.approx(by_hand, abs=1e-8)
+    mine = table.query("method == 'bicubic'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[COLUMNS], mine)
+
+
+def test_a_map_of_a_region_too_small_is_nan(slices):
+    found = run({"b": enlarge}, slices[:1], maps={"shift": difference}, min_pixels=114)
+    assert found["shift"].isna().tolist() == (found["pixels"] < 114).tolist()
+    assert found["shift"].isna().any()
+
+
+def test_summary_of_maps(slices):
+    table = run({"b": enlarge}, slices, maps={"shift": difference})
+    found, mine = summary(table.assign(seed=3)), table.query("region == 'rim'")
+    assert found.columns.tolist() == [
+        "psnr", "psnr_sd", "ssim", "ssim_sd", "mse", "mse_sd", "shift", "shift_sd",
+        "slices", "patients", "skipped",
+    ]  # fmt: skip
+    for name in ("mse", "shift"):
+        assert found.loc[("rim", "b"), name] == pytest.approx(mine[name].mean())
+        assert found.loc[("rim", "b"), f"{name}_sd"] == pytest.approx(mine[name].std())
+
+
+@pytest.mark.parametrize("names", [["mse"], ["ssim_sd"], ["skipped"], ["a", "a_sd"]])
+def test_refuses_a_map_named_like_a_column(slices, names):
+    with pytest.raises(ValueError, match=f"maps: '{names[-1]}' would be a column twice"):
+        run({"b": enlarge}, slices, maps=dict.fromkeys(names, difference))
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda sr, hr: sr, r"expected shape \(B, H, W\) = \(2, 64, 56\), got \(2, 1, 64, 56\)"),
+        (lambda sr, hr: square(sr, hr).log().mul(0), "holds NaN or infinite values"),
+    ],
+)
+def test_refuses_a_map_that_is_none(slices, function, reason):
+    with pytest.raises(ValueError, match=f"map 'mine': {reason}"):
+        run({"zero": lambda lr: enlarge(lr) * 0}, slices[:2], maps={"mine": function})
+
+
 def test_mixed_sizes_are_cropped_with_their_masks(slices):
     odd = replace(slices[0], image=slices[0].image[:62, :55], mask=slices[0].mask[:62, :55])
     table = run({"bicubic": enlarge}, [slices[1], odd, slices[2]])

@@ -118,6 +118,41 @@ def test_a_table_of_other_row_numbers_can_be_packed(table, path):
     assert [s.slice_id for s in built] == ["9", "4"]
 
 
+def test_patches_lie_around_the_tumours(built):
+    patches = built.select(built.table.iloc[[1, 3]]).patches(20)
+    assert patches.shape == (2, 1, 20, 20)
+    assert patches.dtype == torch.float32
+    # The tumour covers rows 18 to 30 and columns 28 to 40: 20 pixels around it begin at 14 and 24.
+    assert torch.equal(patches[0, 0], built[1].image[14:34, 24:44])
+    assert torch.equal(patches[1, 0], built[3].image[14:34, 24:44])
+
+
+def test_patches_are_moved_inwards(built):
+    patch = built.select(built.table.iloc[[1]]).patches(50)[0, 0]
+    assert torch.equal(patch, built[1].image[:50, 6:56])
+
+
+def test_a_patch_of_the_middle_of_the_bounding_box(folder, path, write_mat):
+    mask = np.zeros((64, 56), bool)
+    mask[[40, 59], [10, 12]] = True  # two far apart: the middle lies between them
+    write_mat(folder / "data" / "2.mat", mask=mask, seed=2)
+    built = pack.build(figshare.index(folder, progress=False), path, progress=False)
+    patch = built.select(built.table.iloc[[1]]).patches(3)[0, 0]
+    assert torch.equal(patch, built[1].image[48:51, 10:13])
+
+
+@pytest.mark.parametrize("size", [0, 34])
+def test_patches_name_the_slice_that_is_too_small(built, size):
+    with pytest.raises(ValueError, match=rf"slice 1 has 33 x 70 pixels; a patch of {size} does"):
+        built.patches(size)
+
+
+def test_patches_name_the_slice_without_a_tumour(built):
+    built.mask_bits[:] = 0
+    with pytest.raises(ValueError, match="slice 1: the mask is empty; leave the slice out"):
+        built.patches(8)
+
+
 def test_3064_slices_fit_in_2_gigabytes(tmp_path, write_mat, path):
     image = np.random.default_rng(0).integers(0, 9000, (512, 512)).astype(np.int16)
     write_mat(tmp_path / "raw" / "1.mat", image=image)

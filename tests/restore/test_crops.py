@@ -16,8 +16,8 @@ def images():
     return [part.view(size) for part, size in zip(parts, SIZES)]
 
 
-def crops_of(images, *, size=6, batch=64, seed=0):
-    return Crops(as_packed(images), size=size, batch=batch, seed=seed)
+def crops_of(images, *, size=6, batch=64, seed=0, **share):
+    return Crops(as_packed(images), size=size, batch=batch, seed=seed, **share)
 
 
 def dihedral(window):
@@ -72,11 +72,23 @@ def test_draws_follow_from_seed_and_step_alone(images):
     assert torch.equal(b(7), b(7))
 
 
-def test_steps_seeds_and_ranks_differ(images):
+def test_steps_and_seeds_differ(images):
     crops = crops_of(images, seed=5)
     assert not torch.equal(crops(7), crops(8))
-    assert not torch.equal(crops(7), crops(7, rank=1))
     assert not torch.equal(crops(7), crops_of(images, seed=6)(7))
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("step", [0, 31, 32, 100])
+def test_the_shares_of_all_processes_are_the_batch_of_one(images, step, world):
+    shares = [crops_of(images, batch=16, rank=r, world=world)(step) for r in range(world)]
+    assert [len(share) for share in shares] == [16 // world] * world
+    assert torch.equal(torch.cat(shares), crops_of(images, batch=16)(step))
+
+
+def test_refuses_a_batch_that_the_processes_cannot_share(images):
+    with pytest.raises(ValueError, match="a batch of 15 cannot be shared by 2 processes alike"):
+        crops_of(images, batch=15, rank=1, world=2)
 
 
 def test_shape_and_type(images):

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medsr_lib.restore import checkpoint, degrade, fit
+from medsr_lib.restore import checkpoint, degrade, fit, training
 from medsr_lib.restore.networks import ESPCN
 
 STEPS = 20
@@ -44,7 +44,7 @@ def train(random_images):
 
 @pytest.fixture
 def save_every_step(monkeypatch):
-    monkeypatch.setattr(fit, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
 
 
 def identical(a, b):
@@ -125,9 +125,9 @@ def test_continues_bit_for_bit_after_running_out_of_hours(train, tmp_path, clock
 KILLED = """
 import sys, torch
 from functools import partial
-from medsr_lib.restore import degrade, fit, networks
+from medsr_lib.restore import degrade, fit, networks, training
 
-fit.SAVE_EVERY = 0.0
+training.SAVE_EVERY = 0.0
 torch.manual_seed(7)
 images = torch.rand(4, 1, 32, 32)
 shrink = partial(degrade.blur, scale=2, sigma=1.0)
@@ -169,6 +169,7 @@ def clock(monkeypatch):
 
     fake.slow = slow
     monkeypatch.setattr("medsr_lib.restore.clock.time", SimpleNamespace(monotonic=lambda: fake.now))
+    monkeypatch.setattr("medsr_lib.restore.clock.session_age", lambda: 0.0)
     return fake
 
 

@@ -93,6 +93,72 @@ def test_curves_refuse_tables_without_a_loss_or_a_metric(training, validation):
         charts.curves(training, baseline={"bicubic": 33.2})
 
 
+@pytest.fixture
+def duel():
+    """Steps of a generator against a discriminator."""
+    falling = np.geomspace(0.1, 0.001, 100)
+    table = pd.DataFrame({"step": range(10, 1010, 10), "pixel_loss": falling})
+    table = table.assign(adversarial_loss=0.003, discriminator_loss=0.6, generator_loss=falling)
+    return table.assign(d_real=np.linspace(0.9, 0.6, 100), d_fake=0.4)
+
+
+def test_adversarial_names_the_losses_that_are_there(duel, text_of):
+    figure = charts.adversarial(duel, note="seed 0")
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names == ["pixel", "adversarial", "discriminator"]
+    assert figure.axes[0].get_yscale() == "log"
+    assert "seed 0; 1 000 steps; pale: every value" in text_of(figure)
+
+
+def test_adversarial_draws_the_answers_between_0_and_1(duel):
+    axes = charts.adversarial(duel).axes[1]
+    names = [text.get_text() for text in axes.texts]
+    assert names == ["0.5: cannot tell", "real crops", "generated crops"]
+    assert axes.get_ylim() == (0, 1)
+    heights = sorted(text.xy[1] for text in axes.texts)
+    assert np.diff(heights).min() > 0.08
+
+
+def test_adversarial_draws_validation_beside_its_baselines(duel, validation, text_of):
+    validation = validation.assign(ssim=0.9, perceptual=[0.9, 0.6, 0.5])
+    baseline = {"bicubic": {"psnr": 33.2, "perceptual": 1.0}, "SRResNet": {"psnr": 34.5}}
+    figure = charts.adversarial(duel, validation, baseline=baseline)
+    text = text_of(figure)
+    assert len(figure.axes) == 4
+    for part in ("best 0.500 at step 1 000", "bicubic 1.000", "SRResNet 34.50 dB", "← better"):
+        assert part in text
+
+
+@pytest.mark.parametrize(("more", "panels"), [({}, 3), ({"ssim": 0.9}, 4)])
+def test_adversarial_has_a_panel_for_what_was_measured(duel, validation, more, panels):
+    assert len(charts.adversarial(duel, validation.assign(**more)).axes) == panels
+
+
+def test_adversarial_thins_long_tables(duel, text_of):
+    long = pd.concat([duel] * 500, ignore_index=True).assign(step=range(50_000))
+    figure = charts.adversarial(long)
+    assert max(len(line.get_xdata()) for line in figure.axes[0].lines) == 2000
+    assert "pale: means of 25 rows" in text_of(figure)
+
+
+@pytest.mark.parametrize("nothing", [np.nan, 0.0])
+def test_adversarial_leaves_parts_out_that_have_no_weight(duel, nothing):
+    axes = charts.adversarial(duel.assign(content_loss=nothing)).axes[0]
+    assert "content" not in [text.get_text() for text in axes.texts]
+    assert axes.get_yscale() == "log"
+
+
+def test_adversarial_refuses_what_it_cannot_draw(duel, validation):
+    with pytest.raises(ValueError, match=r"lacks the columns \['d_real'\]"):
+        charts.adversarial(duel.drop(columns="d_real"))
+    with pytest.raises(ValueError, match=r"d_fake must be a probability; got -3 to -3: take the"):
+        charts.adversarial(duel.assign(d_fake=-3.0))
+    with pytest.raises(ValueError, match="baseline needs a validation"):
+        charts.adversarial(duel, baseline={"bicubic": {"psnr": 33.2}})
+    with pytest.raises(ValueError, match=r"unknown metric in baseline \['PSNR'\]"):
+        charts.adversarial(duel, validation, baseline={"bicubic": {"PSNR": 33.2}})
+
+
 def test_speed_draws_medians_from_the_fastest(text_of):
     times = [("ESPCN", 9.0), ("ESPCN", 10.0), ("ESPCN", 80.0), *[("bicubic", 1.3)] * 3]
     figure = charts.speed(pd.DataFrame(times, columns=["method", "milliseconds"]), note="2 cores")

@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from medsr_lib.show import figures
@@ -20,6 +21,8 @@ def test_every_picture_is_a_figure_that_pyplot_has_let_go(image, mask, methods, 
         figures.region_map(image, regions),
         figures.comparison(image, methods, mask),
         figures.locations({"glioma": mask}, {"glioma": 1}),
+        figures.through_training(image, {"step 0": image}, image, mask),
+        figures.error_maps(image, {"SRGAN": image}, mask),
     ]
     assert all(isinstance(figure, Figure) for figure in made)
     assert plt.get_fignums() == []
@@ -104,6 +107,71 @@ def test_comparison_refuses_what_does_not_fit(image, mask, methods):
         figures.comparison(image, methods, mask, maps={"ESPCN": image[5:-5, 5:-5]})
     with pytest.raises(ValueError, match="nothing to enlarge"):
         figures.comparison(image, methods, mask & False)
+
+
+def test_through_training_goes_from_lr_to_hr(image, mask, text_of):
+    figure = figures.through_training(image[::4, ::4], {"step 0": image, "step 9": image}, image)
+    titles = [axes.get_title("center") for axes in figure.axes]
+    assert titles == ["LR", "step 0", "step 9", "HR"]
+    assert figure.axes[0].images[0].get_interpolation() == "nearest"
+    assert "1 slice at 2 moments of the training" in text_of(figure)
+    assert grey_limits(figure) == {(0.0, 0.7)}
+
+
+@pytest.mark.parametrize(("moments", "rows"), [(5, 1), (6, 2), (13, 3)])
+def test_through_training_goes_on_in_further_rows(image, moments, rows):
+    restored = {f"step {i}": image for i in range(moments)}
+    figure = figures.through_training(image, restored, image)
+    assert figure.axes[0].get_gridspec().nrows == rows
+
+
+def test_through_training_outlines_the_tumour_on_lr_and_hr_alone(image, mask):
+    restored = {"step 0": torch.tensor(image)[None, None]}
+    lr, restored, hr = figures.through_training(image[::4, ::4], restored, image, mask).axes
+    assert [len(axes.collections) for axes in (lr, restored, hr)] == [2, 0, 2]
+
+
+def test_through_training_enlarges_the_tumour(image, mask):
+    figure = figures.through_training(image[::4, ::4], {"step 0": image}, image, mask, margin=2)
+    assert {axes.get_xlim() for axes in figure.axes} == {(25.5, 45.5)}
+
+
+def test_through_training_refuses_what_does_not_fit(image):
+    with pytest.raises(ValueError, match="no moment of the training"):
+        figures.through_training(image, {}, image)
+    with pytest.raises(ValueError, match=r"step 0 must have the size of hr \(64, 64\); got"):
+        figures.through_training(image, {"step 0": image[::2, ::2]}, image)
+    with pytest.raises(ValueError, match="a margin needs a mask"):
+        figures.through_training(image, {"step 0": image}, image, margin=9)
+
+
+def errors_drawn(figure):
+    return [i for axes in figure.axes for i in axes.images if i.cmap.name == "RdBu_r"]
+
+
+def test_error_maps_draw_sr_minus_hr_on_one_symmetric_scale(image, mask, text_of):
+    restored = {"bicubic": image - 0.01, "SRGAN": torch.tensor(image)[None, None] + 0.032}
+    figure = figures.error_maps(image, restored, mask)
+    values = [i.get_array()[0, 0] for i in errors_drawn(figure)]
+    np.testing.assert_allclose(values, [-0.01, 0.032], atol=1e-7)
+    assert {i.get_clim() for i in errors_drawn(figure)} == {(-0.04, 0.04)}
+    for part in ("HR", "SRGAN", "SR − HR, share of\nthe intensity range", "1 slice", "±0.04"):
+        assert part in text_of(figure)
+
+
+def test_error_maps_keep_a_limit_that_is_given(image, mask):
+    figure = figures.error_maps(image, {"nothing wrong": image}, mask, limit=0.3)
+    assert errors_drawn(figure)[0].get_clim() == (-0.3, 0.3)
+    figures.error_maps(image, {"nothing wrong": image}, mask)
+
+
+def test_error_maps_refuse_what_does_not_fit(image, mask):
+    with pytest.raises(ValueError, match="no method to draw"):
+        figures.error_maps(image, {}, mask)
+    with pytest.raises(ValueError, match="limit must be above 0; got 0"):
+        figures.error_maps(image, {"SRGAN": image}, mask, limit=0)
+    with pytest.raises(ValueError, match=r"LR must have the size of hr \(64, 64\); got \(16, 16\)"):
+        figures.error_maps(image, {"LR": image[::4, ::4]}, mask)
 
 
 def test_locations_tells_the_share_and_the_number(mask, text_of):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.text import Text
 
 from medsr_lib.show import results
 from medsr_lib.show.style import METHOD_COLOURS
@@ -116,3 +117,65 @@ def test_differences_tell_skipped_slices(estimate, text_of):
 def test_differences_refuse_nothing():
     with pytest.raises(ValueError, match="no estimate"):
         results.differences({}, unit="dB")
+
+
+@pytest.fixture
+def perceived(scores):
+    """Scores with a perceptual distance: ESPCN has half of it."""
+    return scores.assign(perceptual=np.where(scores["method"].eq("ESPCN"), 0.5, 1.0))
+
+
+def test_plane_draws_means_over_patients(perceived, text_of):
+    figure = results.plane(perceived, **BOTH)
+    points = [line.get_xydata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(points, [(30.55, 1.0), (31.55, 0.5)])
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "tumour, n = 6 patients",
+        "mirror, n = 6 patients",
+    ]
+    assert "12 slices of 6 patients; LR by bicubic ×4; no value: mirror in 1 slice" in text_of(
+        figure
+    )
+
+
+def test_plane_draws_95_percent_intervals_over_patients(perceived):
+    axes = results.plane(perceived, **BOTH).axes[0]
+    (left, _), (right, _) = axes.collections[0].get_segments()[0]
+    half = 1.96 * np.std(30.05 + 0.2 * np.arange(6), ddof=1) / np.sqrt(6)
+    assert (right - left) / 2 == pytest.approx(half)
+
+
+def test_plane_tells_the_better_directions(perceived, text_of):
+    text = text_of(results.plane(perceived, **BOTH))
+    for part in ("PSNR, dB   better →", "← better   perceptual distance (bicubic = 1)", "best ↘"):
+        assert part in text
+
+
+def test_plane_names_do_not_cover_each_other(perceived):
+    names = [f"network {i}" for i in range(6)]
+    espcn = perceived[perceived["method"].eq("ESPCN")]
+    near = [espcn.assign(method=n, psnr=espcn["psnr"] + i / 50) for i, n in enumerate(names)]
+    figure = results.plane(pd.concat(near), regions=["tumour"], methods=names)
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without arrows
+    assert len(boxes) == 7
+    assert not [a for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+def test_plane_of_one_patient_has_no_interval(perceived, text_of):
+    figure = results.plane(perceived[perceived["patient"].eq("p0")], **BOTH)
+    assert "n = 1 patient" in text_of(figure)
+
+
+def test_plane_keeps_a_region_without_values_empty(perceived, text_of):
+    perceived.loc[perceived["region"].eq("mirror"), "psnr"] = np.inf
+    text = text_of(results.plane(perceived, **BOTH))
+    assert "mirror, n = 0 patients" in text
+    assert "no value" in text.split("\n")
+
+
+def test_plane_needs_both_metrics(scores, perceived):
+    with pytest.raises(ValueError, match=r"unknown metric \['perceptual'\]; there is \['psnr'"):
+        results.plane(scores, **BOTH)
+    with pytest.raises(ValueError, match="no slice has a value of both psnr and perceptual"):
+        results.plane(perceived.assign(perceptual=np.nan), **BOTH)

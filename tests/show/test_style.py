@@ -41,3 +41,9 @@ def test_use_makes_saved_pictures_finer():
     with plt.rc_context():
         style.use()
         assert plt.rcParams["savefig.dpi"] == 200
+
+
+def test_the_perceptual_distance_is_better_when_lower():
+    assert style.label_of("perceptual") == ("perceptual distance (bicubic = 1)", False)
+    assert style.better("perceptual").startswith("← better")
+    assert style.written("perceptual", 0.5) == "0.500"

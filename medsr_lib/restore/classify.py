@@ -1,0 +1,290 @@
+"""Training a small classifier on image patches, and measuring how often it is right.
+
+It serves two ends: its features are a distance that knows the pictures at hand (`losses.Content`),
+and what it says of SR and of HR can be compared.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from medsr_lib import devices
+from medsr_lib import images as image_rules
+from medsr_lib.restore.crops import BLOCK
+from medsr_lib.restore.fit import cosine
+
+# Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is dealt to all classes.
+LABEL_SMOOTHING = 0.1
+BRIGHTNESS = 0.1  # added: uniform in +-this
+CONTRAST = 0.2  # the differences from the patch's mean are multiplied: uniform in 1 +- this
+SHIFT = 8  # pixels that a patch is moved along each axis, its edge repeated: uniform in +-this
+LOOKS = 10  # how often in a training the validation images are looked at
+AT_ONCE = 64  # images classified together in `accuracy`
+
+
+@dataclass(frozen=True, repr=False)
+class Accuracy:
+    """How often a classifier is right.
+
+    Attributes:
+        confusion: (K, K) int64, images by true class (rows) and by class given (columns).
+    """
+
+    confusion: Tensor
+
+    @property
+    def n(self) -> int:
+        """How many images."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images given their true class."""
+        return self.confusion.trace().item() / self.n
+
+    @property
+    def balanced(self) -> float:
+        """Balanced accuracy: the mean over the classes that occur of the share found of each."""
+        of_class = self.confusion.sum(1)
+        return (self.confusion.diag() / of_class)[of_class > 0].double().mean().item()
+
+    def __repr__(self) -> str:
+        return f"Accuracy({self.accuracy:.3f}, balanced {self.balanced:.3f}, n = {self.n})"
+
+
+@dataclass(frozen=True, repr=False)
+class Training:
+    """What a training of a classifier did.
+
+    Attributes:
+        losses: (steps,) float32, the loss of each step's batch.
+        validation: columns step, accuracy, balanced, over the validation images; empty without.
+        seconds: how long it took.
+    """
+
+    losses: Tensor
+    validation: pd.DataFrame
+    seconds: float
+
+    def __repr__(self) -> str:
+        last = [f", accuracy {share:.3f}" for share in self.validation["accuracy"].tail(1)]
+        return f"Training({len(self.losses)} steps, {self.seconds:.0f} s{''.join(last)})"
+
+
+def fit_classifier(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    seed: int,
+    batch: int = 32,
+    learning_rate: tuple[float, float] = (1e-3, 1e-5),
+    validation: tuple[Tensor, Tensor] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Training:
+    """Train a network to name the class of an image.
+
+    Every step draws a class and then an image of it for each place of the batch, so that rare
+    classes are seen as often as common ones; turns it by one of the eight flips and transposes;
+    moves it by up to `SHIFT` pixels and changes its brightness and contrast a little; and takes one
+    step of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) down the cross-entropy with smoothed
+    labels; the learning rate falls along half a cosine. All that is random follows from
+    (seed, step): on a CPU the same call gives the same weights.
+
+    Args:
+        network: images (B, 1, S, S) -> logits (B, K), such as `networks.LesionClassifier`; trained
+            in place and left with the last step's weights, in evaluation mode, on the CPU.
+        images: (N, 1, S, S) float32 in [0, 1].
+        labels: (N,) int64, 0 to K - 1; each class at least once.
+        steps: to take.
+        seed: of batches, turns, moves and changes of brightness and contrast.
+        batch: images a step.
+        learning_rate: at the first and at the last step.
+        validation: images and labels of other patients, looked at ten times; they decide nothing.
+        device: "auto" takes CUDA, else MPS, else the CPU.
+        progress: show a progress bar.
+
+    Raises:
+        TypeError, ValueError: images that are none, labels that do not belong to them or to the
+            network's classes, a class without an image, or a loss that is no longer finite.
+    """
+    for name, value, least in (("steps", steps, 1), ("batch", batch, 2)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    _check(images, labels, "images")
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"images: expected squares (N, 1, S, S), got {tuple(images.shape)}")
+    if validation is not None:
+        _check(*validation, "validation")
+    start = time.monotonic()
+    on = devices.choose(device)
+    network.to(on)
+    n_classes = _n_classes(network, images)
+    _check_classes(labels, n_classes, "images")
+    if validation is not None:
+        _refuse_outside(validation[1], n_classes, "validation")
+    batches = _Batches(images.to(on), labels, n_classes, batch=batch, seed=seed)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate[0], fused=True)
+    losses = torch.zeros(steps, device=on)
+    looks: list[dict[str, float]] = []
+
+    network.train()
+    bar = tqdm(total=steps, desc="training", unit="step", disable=not progress, leave=False)
+    with torch.random.fork_rng([on] if on.type == "cuda" else []):
+        torch.manual_seed(seed)  # of dropout; what was drawn from outside goes on afterwards
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(step / steps, *learning_rate)
+            x, y = batches(step)  # (B, 1, S, S), (B,)
+            loss = F.cross_entropy(network(x), y, label_smoothing=LABEL_SMOOTHING)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses[step] = loss.detach()
+            bar.update()
+            if step + 1 == steps or (step + 1) % -(-steps // LOOKS) == 0:
+                bar.set_postfix_str(f"loss {_finite(losses[step], step):.3f}")
+                if validation is not None:
+                    found = accuracy(network, *validation)
+                    looks.append(
+                        {"step": step + 1, "accuracy": found.accuracy, "balanced": found.balanced}
+                    )
+    bar.close()
+    network.eval().cpu()
+    table = pd.DataFrame(looks, columns=["step", "accuracy", "balanced"])
+    return Training(losses.cpu(), table, time.monotonic() - start)
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> Accuracy:
+    """Compare what a network says of images with what they are.
+
+    Args:
+        network: images (B, 1, H, W) -> logits (B, K); asked in evaluation mode, where it is.
+        images: (N, 1, H, W) float32 in [0, 1].
+        labels: (N,) int64, 0 to K - 1.
+
+    Raises:
+        TypeError, ValueError: images that are none, or labels that do not belong to them or to the
+            network's classes.
+    """
+    _check(images, labels, "images")
+    on = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    logits = torch.cat([network(part.to(on)).cpu() for part in images.split(AT_ONCE)])  # (N, K)
+    network.train(was_training)
+    n_classes = logits.shape[1]
+    _refuse_outside(labels, n_classes, "images")
+    cells = labels.cpu() * n_classes + logits.argmax(1)
+    return Accuracy(cells.bincount(minlength=n_classes**2).view(n_classes, n_classes))
+
+
+class _Batches:
+    """`batches(step)` -> images (B, 1, S, S), changed at random, and labels (B,)."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, n_classes: int, *, batch: int, seed: int
+    ) -> None:
+        self.images, self.batch, self.seed = images, batch, seed
+        by_class = [np.flatnonzero(labels.cpu().numpy() == k) for k in range(n_classes)]
+        self.counts = np.array([len(members) for members in by_class])
+        self.first = np.cumsum(self.counts) - self.counts
+        self.members = np.concatenate(by_class)
+        self.drawn: tuple[int, dict[str, NDArray[Any]]] = (-1, {})
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        block, place = divmod(step, BLOCK)
+        on = self.images.device
+        drawn = {k: torch.from_numpy(v[place]).to(on) for k, v in self._draw(block).items()}
+        size = self.images.shape[-1]
+        along = torch.arange(size, device=on)
+        rows = torch.where(drawn["flip_y"], along.flip(0), along) + drawn["down"]  # (B, S)
+        columns = torch.where(drawn["flip_x"], along.flip(0), along) + drawn["across"]
+        rows, columns = (c.clamp(0, size - 1) for c in (rows, columns))
+        which = drawn["which"][:, :, None]  # (B, 1, 1)
+        images = self.images[which, 0, rows[:, :, None], columns[:, None, :]]  # (B, S, S)
+        images = torch.where(drawn["transpose"][:, :, None], images.mT, images)
+        mean = images.mean((1, 2), keepdim=True)
+        contrast, brightness = drawn["contrast"][:, :, None], drawn["brightness"][:, :, None]
+        images = ((images - mean) * contrast + mean + brightness).clamp(0, 1)
+        return images[:, None], drawn["label"][:, 0]
+
+    def _draw(self, block: int) -> dict[str, NDArray[Any]]:
+        """Everything random of a block of steps, (BLOCK, B, 1) each."""
+        if self.drawn[0] == block:
+            return self.drawn[1]
+        rng = np.random.default_rng([self.seed, block])
+        shape = (BLOCK, self.batch, 1)
+        label = rng.integers(len(self.counts), size=shape)
+        place = (rng.random(shape) * self.counts[label]).astype(np.int64)
+        flips = rng.integers(2, size=(3, *shape)).astype(bool)
+        shifts = rng.integers(-SHIFT, SHIFT + 1, size=(2, *shape))
+        contrast = rng.uniform(1 - CONTRAST, 1 + CONTRAST, shape).astype(np.float32)
+        brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS, shape).astype(np.float32)
+        drawn = {
+            "label": label,
+            "which": self.members[self.first[label] + place],
+            **dict(zip(("flip_y", "flip_x", "transpose"), flips)),
+            **dict(zip(("down", "across"), shifts)),
+            "contrast": contrast,
+            "brightness": brightness,
+        }
+        self.drawn = block, drawn
+        return drawn
+
+
+def _finite(loss: Tensor, step: int) -> float:
+    if not torch.isfinite(loss):
+        raise ValueError(
+            f"the loss became NaN or infinite before step {step + 1}; lower the learning rate"
+        )
+    return loss.item()
+
+
+@torch.inference_mode()
+def _n_classes(network: nn.Module, images: Tensor) -> int:
+    """How many logits the network gives."""
+    logits = network.eval()(images[:1].to(next(network.parameters()).device))
+    return int(logits.shape[1])
+
+
+def _check(images: Tensor, labels: Tensor, name: str) -> None:
+    image_rules.check(images, name)
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise TypeError(
+            f"labels of {name}: expected int64 of shape (N,), got {labels.dtype} "
+            f"{tuple(labels.shape)}"
+        )
+    if len(labels) != len(images):
+        raise ValueError(f"{name}: {len(images)} images, but {len(labels)} labels")
+
+
+def _refuse_outside(labels: Tensor, n_classes: int, name: str) -> None:
+    outside = labels[(labels < 0) | (labels >= n_classes)]
+    if len(outside):
+        raise ValueError(
+            f"{name}: the network knows the classes 0 to {n_classes - 1}, "
+            f"found {outside.unique().tolist()}"
+        )
+
+
+def _check_classes(labels: Tensor, n_classes: int, name: str) -> None:
+    _refuse_outside(labels, n_classes, name)
+    counts = labels.cpu().bincount(minlength=n_classes)
+    if (counts == 0).any():
+        missing = (counts == 0).nonzero()[:, 0].tolist()
+        raise ValueError(
+            f"{name}: no image of class {missing} among {len(labels)}; give images of each class, "
+            "or take a network of fewer classes"
+        )
