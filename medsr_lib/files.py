@@ -1,8 +1,10 @@
 """Files that are whole or not there."""
 
+import glob
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -11,7 +13,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, which takes its place when the block ends well.
 
     If the block fails, on a full disk for one, the temporary file is removed and the former file
-    stays as it was. A process that is killed leaves at most a file named `.<name>.<pid>.tmp`.
+    stays as it was. A process that is killed leaves at most a file named `.<name>.<pid>.tmp`, which
+    is removed here when it is an hour old.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -22,6 +25,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

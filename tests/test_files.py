@@ -84,3 +84,13 @@ def test_what_a_killed_process_left_is_overwritten(path):
         temporary.write_text("whole")
     assert path.read_text() == "whole"
     assert names(path) == ["a.txt"]
+
+
+def test_removes_what_a_killed_process_left_an_hour_ago(tmp_path):
+    old, recent = tmp_path / ".a.txt.1.tmp", tmp_path / ".a.txt.2.tmp"
+    for path in (old, recent):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", ".a.txt.2.tmp"}

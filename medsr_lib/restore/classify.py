@@ -25,7 +25,6 @@ from medsr_lib.restore.fit import cosine
 LABEL_SMOOTHING = 0.1
 BRIGHTNESS = 0.1  # added: uniform in +-this
 CONTRAST = 0.2  # the differences from the patch's mean are multiplied: uniform in 1 +- this
-SHIFT = 8  # pixels that a patch is moved along each axis, its edge repeated: uniform in +-this
 LOOKS = 10  # how often in a training the validation images are looked at
 AT_ONCE = 64  # images classified together in `accuracy`
 
@@ -87,7 +86,7 @@ def fit_classifier(
     steps: int,
     seed: int,
     batch: int = 32,
-    learning_rate: tuple[float, float] = (1e-3, 1e-5),
+    learning_rate: tuple[float, float] = (2e-3, 1e-5),
     validation: tuple[Tensor, Tensor] | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -96,10 +95,10 @@ def fit_classifier(
 
     Every step draws a class and then an image of it for each place of the batch, so that rare
     classes are seen as often as common ones; turns it by one of the eight flips and transposes;
-    moves it by up to `SHIFT` pixels and changes its brightness and contrast a little; and takes one
-    step of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) down the cross-entropy with smoothed
-    labels; the learning rate falls along half a cosine. All that is random follows from
-    (seed, step): on a CPU the same call gives the same weights.
+    changes its brightness and contrast a little; and takes one step of AdamW (Loshchilov & Hutter
+    2019, arXiv 1711.05101) down the cross-entropy with smoothed labels; the learning rate falls
+    along half a cosine. All that is random follows from `seed`: on a CPU the same call from the
+    same weights gives the same weights.
 
     Args:
         network: images (B, 1, S, S) -> logits (B, K), such as `networks.LesionClassifier`; trained
@@ -107,10 +106,11 @@ def fit_classifier(
         images: (N, 1, S, S) float32 in [0, 1].
         labels: (N,) int64, 0 to K - 1; each class at least once.
         steps: to take.
-        seed: of batches, turns, moves and changes of brightness and contrast.
+        seed: of batches, turns, changes of brightness and contrast, and dropout.
         batch: images a step.
         learning_rate: at the first and at the last step.
-        validation: images and labels of other patients, looked at ten times; they decide nothing.
+        validation: images and labels of other patients, looked at about ten times; they decide
+            nothing.
         device: "auto" takes CUDA, else MPS, else the CPU.
         progress: show a progress bar.
 
@@ -209,9 +209,9 @@ class _Batches:
         drawn = {k: torch.from_numpy(v[place]).to(on) for k, v in self._draw(block).items()}
         size = self.images.shape[-1]
         along = torch.arange(size, device=on)
-        rows = torch.where(drawn["flip_y"], along.flip(0), along) + drawn["down"]  # (B, S)
-        columns = torch.where(drawn["flip_x"], along.flip(0), along) + drawn["across"]
-        rows, columns = (c.clamp(0, size - 1) for c in (rows, columns))
+        rows, columns = (
+            torch.where(drawn[flip], along.flip(0), along) for flip in ("flip_y", "flip_x")
+        )  # (B, S)
         which = drawn["which"][:, :, None]  # (B, 1, 1)
         images = self.images[which, 0, rows[:, :, None], columns[:, None, :]]  # (B, S, S)
         images = torch.where(drawn["transpose"][:, :, None], images.mT, images)
@@ -229,14 +229,12 @@ class _Batches:
         label = rng.integers(len(self.counts), size=shape)
         place = (rng.random(shape) * self.counts[label]).astype(np.int64)
         flips = rng.integers(2, size=(3, *shape)).astype(bool)
-        shifts = rng.integers(-SHIFT, SHIFT + 1, size=(2, *shape))
         contrast = rng.uniform(1 - CONTRAST, 1 + CONTRAST, shape).astype(np.float32)
         brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS, shape).astype(np.float32)
         drawn = {
             "label": label,
             "which": self.members[self.first[label] + place],
             **dict(zip(("flip_y", "flip_x", "transpose"), flips)),
-            **dict(zip(("down", "across"), shifts)),
             "contrast": contrast,
             "brightness": brightness,
         }

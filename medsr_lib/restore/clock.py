@@ -53,9 +53,10 @@ class Clock:
         self.longest[what] = max(self.longest[what], seconds)
         self.total[what] += seconds
 
-    def has_time_left(self) -> bool:
-        """Whether a step, a validation and a save fit in, each as long as the longest so far."""
-        return self.elapsed() + sum(self.longest.values()) < self.limit
+    def has_time_left(self, steps: int = 1) -> bool:
+        """Whether so many steps, a validation and a save fit in, each as long as the longest."""
+        kept = self.longest["step"] * (steps - 1) + sum(self.longest.values())
+        return self.elapsed() + kept < self.limit
 
     def is_due(self, what: str, seconds: float) -> bool:
         """True once every so many seconds, first when that many have passed."""

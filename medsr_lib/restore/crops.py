@@ -4,6 +4,7 @@ Which crop comes when depends on (seed, step) alone: there is no loader whose po
 be restored after an interruption, and any number of processes together draw what one would.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -99,6 +100,17 @@ def whole_image(images: PackedImages, i: int) -> Tensor:
     pixels = images.pixels[start : start + height * width].float()
     low, high = float(images.low[i]), float(images.high[i])
     return ((pixels - low) / (high - low)).clamp_(0, 1).view(1, 1, height, width)
+
+
+def fingerprint(images: PackedImages) -> str:
+    """Tell images apart by their number, sizes, ranges and middle rows."""
+    digest = hashlib.sha256()
+    for column in (images.height, images.width, images.low.double(), images.high.double()):
+        digest.update(column.cpu().numpy().tobytes())
+    for offset, height, width in zip(images.offset, images.height, images.width):
+        start = offset + height // 2 * width
+        digest.update(images.pixels[start : start + width].cpu().numpy().tobytes())
+    return f"{len(images.offset)} images {digest.hexdigest()[:16]}"
 
 
 class Crops:

@@ -107,7 +107,7 @@ class Engine:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all processes, in each of them."""
-        if self.fabric is None:
+        if self.world == 1:
             return value
         mean = value.detach().clone()  # Fabric's all_reduce would have the GPU wait each time
         torch.distributed.all_reduce(mean)

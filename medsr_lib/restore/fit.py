@@ -1,7 +1,6 @@
 """Training: visible loops, stopped by a clock and continued as if they had never stopped."""
 
 import copy
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,19 +11,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsr_lib import images as image_rules
-from medsr_lib.restore import losses, networks, resample
+from medsr_lib.restore import losses, networks
 from medsr_lib.restore.clock import Clock
-from medsr_lib.restore.crops import Crops, Images, PackedImages, as_packed, whole_image
+from medsr_lib.restore.crops import Crops, Images, PackedImages, as_packed, fingerprint
 from medsr_lib.restore.engine import Engine, Speed
-from medsr_lib.restore.training import Diverged, History, Training
+from medsr_lib.restore.training import Diverged, History, Training, describe
+from medsr_lib.restore.validate import Loss, Watch, mean_loss, measured
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Diverged", "History", "Speed", "cosine", "fit", "fit_gan", "mean_loss", "measured"]
+__all__ = [
+    "Diverged",
+    "History",
+    "Speed",
+    "cosine",
+    "describe",
+    "fingerprint",
+    "fit",
+    "fit_gan",
+    "mean_loss",
+    "measured",
+]
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 GAN_LOG = (
     "generator_loss",
     "pixel_loss",
@@ -287,7 +296,7 @@ def fit_gan(
         path=checkpoint,
         validate=None
         if held_out is None
-        else _Validation(steady, held_out, degrade, scale, measures or {}),
+        else Watch(steady, held_out, degrade, scale, measures or {}),
         validate_every=validate_every,
         choose=None,
         best=partial(_copy, steady),
@@ -338,107 +347,16 @@ def cosine(progress: float, first: float, last: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def mean_loss(
-    network: Callable[[Tensor], Tensor],
-    images: Images,
-    *,
-    degrade: Callable[[Tensor], Tensor],
-    loss: Loss,
-) -> float:
-    """Mean over whole images (each weighs the same) of the loss between SR and HR."""
-    return measured(network, images, degrade=degrade, measures={"loss": loss})["loss"]
-
-
-@torch.inference_mode()
-def measured(
-    network: Callable[[Tensor], Tensor],
-    images: Images,
-    *,
-    degrade: Callable[[Tensor], Tensor],
-    measures: Mapping[str, Loss],
-) -> dict[str, float]:
-    """Mean over whole images (each weighs the same) of measures between SR and HR.
-
-    Args:
-        network: LR -> SR; an `nn.Module` is put into evaluation mode meanwhile.
-        images: HR.
-        degrade: HR -> LR.
-        measures: name -> (SR, HR) -> a number or one per image.
-    """
-    packed = as_packed(images)
-    module = network if isinstance(network, nn.Module) else nn.Identity()
-    on = next((p.device for p in module.parameters()), torch.device("cpu"))
-    was_training = module.training
-    module.eval()
-    total = dict.fromkeys(measures, torch.zeros((), device=on))
-    for i in range(len(packed.offset)):
-        hr = whole_image(packed, i).to(on)
-        lr = degrade(hr)
-        sr = network(lr)
-        hr = image_rules.centre_crop(hr, multiple=sr.shape[-1] // lr.shape[-1])
-        for name, measure in measures.items():
-            total[name] = total[name] + measure(sr, hr).mean()
-    module.train(was_training)
-    return {name: value.item() / len(packed.offset) for name, value in total.items()}
-
-
-def describe(function: object) -> str:
-    """A degradation or loss as text, the same in every process: `bicubic(scale=4)`."""
-    if isinstance(function, partial):
-        keywords = ", ".join(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))
-        return f"{describe(function.func)}({keywords})"
-    return getattr(function, "__name__", None) or repr(function)
-
-
-def fingerprint(images: PackedImages) -> str:
-    """Tell images apart by their number, sizes, ranges and middle rows."""
-    digest = hashlib.sha256()
-    for column in (images.height, images.width, images.low.double(), images.high.double()):
-        digest.update(column.cpu().numpy().tobytes())
-    for offset, height, width in zip(images.offset, images.height, images.width):
-        start = offset + height // 2 * width
-        digest.update(images.pixels[start : start + width].cpu().numpy().tobytes())
-    return f"{len(images.offset)} images {digest.hexdigest()[:16]}"
-
-
-class _Validation:
-    """Measures the running average, and refuses to go on when it has become far too bad."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        images: PackedImages,
-        degrade: Callable[[Tensor], Tensor],
-        scale: int,
-        measures: Mapping[str, Loss],
-    ) -> None:
-        self.network, self.images, self.degrade = network, images, degrade
-        self.measures = {"mse": F.mse_loss, **measures}
-        bicubic = partial(resample.bicubic, scale=scale)
-        self.bicubic = mean_loss(bicubic, images, degrade=degrade, loss=F.mse_loss)
-
-    def __call__(self) -> dict[str, float]:
-        found = measured(self.network, self.images, degrade=self.degrade, measures=self.measures)
-        worse = found["mse"] / self.bicubic
-        if worse > 10:  # 10 dB
-            raise Diverged(
-                f"the generator's PSNR is {10 * math.log10(worse):.1f} dB under bicubic "
-                "interpolation on the validation images; the checkpoint keeps the last saved "
-                "state: pretrain the generator for longer, add a pixel_weight, or lower "
-                "adversarial_weight"
-            )
-        return found
-
-
 def _check_discriminator(training: Training, *, steps: int) -> None:
-    rows = max(1, steps // training.log_every)
-    d_real, d_fake = training.means()[-rows:, -2:].T
+    rows = -(-steps // training.log_every)
+    whole = training.step // training.log_every
+    d_real, d_fake = training.means()[:whole][-rows:, -2:].T
     if len(d_real) == rows and (d_real > SATURATED).all() and (d_fake < 1 - SATURATED).all():
         raise Diverged(
-            f"the discriminator has told real from restored crops without fail for {steps} steps, "
-            f"up to step {training.step}: it teaches nothing any more. The checkpoint keeps the "
-            "last saved state: take a narrower discriminator, a lower learning rate, or a longer "
-            "ramp_up"
+            "the discriminator has told real from restored crops without fail for "
+            f"{rows * training.log_every} steps, up to step {training.step}: it teaches nothing "
+            "any more. The checkpoint keeps the last saved state: take a narrower discriminator, "
+            "a lower learning rate, or a longer ramp_up"
         )
 
 

@@ -201,7 +201,7 @@ class Content(nn.Module):
         """The same with another unit: these images are at distance 1 on average.
 
         With SR by bicubic interpolation, say, "1" means as far as bicubic. The unit is rounded to
-        four digits, so that the same images give the same unit in every session.
+        three digits, so that the same images give the same unit in every session.
 
         Raises:
             ValueError: images whose features do not differ.
@@ -212,7 +212,7 @@ class Content(nn.Module):
                 f"the features of SR and HR are at distance {distance}; "
                 "give degraded images and their originals"
             )
-        return Content(self._bound(), name=self.name, unit=float(f"{distance:.4g}"))
+        return Content(self._bound(), name=self.name, unit=float(f"{distance:.3g}"))
 
     def __repr__(self) -> str:
         features = f"{type(self.network).__name__}.{self._function.__name__}"
@@ -236,7 +236,7 @@ class Content(nn.Module):
         with torch.no_grad():
             wanted = self._function(self.network, hr)
         difference: Tensor = self._function(self.network, sr) - wanted
-        return difference.square() / self.unit
+        return difference.float().square() / self.unit
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

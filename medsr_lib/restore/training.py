@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,7 @@ class Training:
     def _may_go_on(self, taken: int) -> bool:
         if self.engine.world == 1:
             return self.clock.has_time_left()
-        return taken % AGREE_EVERY > 0 or self.engine.agree(self.clock.has_time_left())
+        return taken % AGREE_EVERY > 0 or self.engine.agree(self.clock.has_time_left(AGREE_EVERY))
 
     def _between(self, bar: Any) -> None:
         if self.step % self.validate_every == 0 or self.step == self.steps:
@@ -330,6 +331,14 @@ def _lay_out(optimiser: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight).copy_(value)
+
+
+def describe(function: object) -> str:
+    """A degradation or loss as text, the same in every process: `bicubic(scale=4)`."""
+    if isinstance(function, partial):
+        keywords = ", ".join(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))
+        return f"{describe(function.func)}({keywords})"
+    return getattr(function, "__name__", None) or repr(function)
 
 
 def fingerprint(configuration: State) -> str:

@@ -32,7 +32,6 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from medsr_lib import devices
 from medsr_lib.files import atomic
 from medsr_lib.restore import clock
 
@@ -128,13 +127,11 @@ def _plan(processes: int | Literal["auto"], device: str) -> tuple[int, str]:
         raise ValueError(f'processes must be 1 or more, or "auto"; got {processes!r}')
     if processes > 1 and device not in ("auto", "cpu", "cuda"):
         raise ValueError(f'{processes} processes train on "cpu" or "cuda", not on {device!r}')
-    if processes > 1 and cuda:
-        devices.choose("cuda")
-        if processes > gpus:
-            raise ValueError(
-                f"{processes} processes need as many GPUs, and there are {gpus}: "
-                f'take processes={max(1, gpus)}, or device="cpu"'
-            )
+    if processes > 1 and cuda and processes > gpus:
+        raise ValueError(
+            f"{processes} processes need as many GPUs, and there are {gpus}: "
+            f'take processes={max(1, gpus)}, or device="cpu"'
+        )
     return processes, "cuda" if cuda else "cpu"
 
 
@@ -169,11 +166,11 @@ def _run(processes: int, folder: Path) -> None:
     shown = _log(folder, 0)
     shown.touch()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    settings = ["--local-addr", "127.0.0.1", "--nproc-per-node", str(processes)]
-    command = [*launcher, *settings, "-m", "medsr_lib.series.train", str(folder)]
+    launcher += ["--local-addr", "127.0.0.1", "--log-dir", str(folder)]
+    worker = ["--nproc-per-node", str(processes), "-m", "medsr_lib.series.train", str(folder)]
     with _log(folder, "torchrun").open("wb") as log:
         torchrun = psutil.Popen(
-            command,
+            [*launcher, *worker],
             stdin=subprocess.PIPE,  # whose end, in all of them, is that of this process
             stdout=log,
             stderr=log,
@@ -234,23 +231,24 @@ def _stop(torchrun: psutil.Popen) -> None:
 
 def _failure(folder: Path, processes: int) -> BaseException:
     """The error that came first; what the processes said last if none of them could send one."""
+    of_torchrun = _log(folder, "torchrun").read_text("utf-8", "replace")
+    # Others then fail for lack of this one, and may say so before they are ended too.
+    crash = re.search(r"Signal \d+ \((SIGKILL|SIGSEGV|SIGBUS)\) received", of_torchrun)
     sent = sorted(folder.glob("*.error"))
-    if sent:
+    if sent and not crash:
         error, rank, trace = pickle.loads(sent[0].read_bytes())
         error.__cause__ = RuntimeError(f"in process {rank} of {processes}:\n{trace}")
         assert isinstance(error, BaseException)
         return error
-    logs = [_log(folder, rank) for rank in (*range(processes), "torchrun")]
-    texts = [log.read_text("utf-8", "replace") for log in logs if log.exists()]
-    of_torchrun = texts.pop()
-    ended_by = re.search(r"Signal \d+ \((\w+)\) received", of_torchrun)
-    why = f" by {ended_by[1]}" if ended_by else ""
-    if "SIGKILL" in why:
-        why += ", for lack of memory perhaps"
+    logs = [_log(folder, rank) for rank in range(processes)]
     own = re.split(r"^E\d{4} ", of_torchrun, maxsplit=1, flags=re.MULTILINE)[0]
-    said = next((text for text in (*texts, own, of_torchrun) if text.strip()), "")
+    texts = [log.read_text("utf-8", "replace") for log in logs if log.exists()]
+    said = next((text for text in (own, *texts, of_torchrun) if text.strip()), "")
     last = "\n".join(re.split(r"[\r\n]+", said.strip())[-LINES:])
-    return RuntimeError(f"one of {processes} training processes was ended{why}; it said:\n{last}")
+    why = f"was ended by {crash[1]}" if crash else "ended"
+    if crash and crash[1] == "SIGKILL":
+        why += ", for lack of memory perhaps"
+    return RuntimeError(f"one of {processes} training processes {why}; it said:\n{last}")
 
 
 def _work(folder: Path, rank: int) -> None:

@@ -128,7 +128,7 @@ def test_every_image_comes_with_its_label(data, monkeypatch):
 
 
 def test_all_eight_turns_occur(monkeypatch):
-    for name in ("CONTRAST", "BRIGHTNESS", "SHIFT"):
+    for name in ("CONTRAST", "BRIGHTNESS"):
         monkeypatch.setattr(classify, name, 0)
     image = torch.arange(9.0).view(1, 1, 3, 3) / 9
     x, _ = batches(image.expand(3, -1, -1, -1), torch.arange(3))(0)
@@ -138,7 +138,7 @@ def test_all_eight_turns_occur(monkeypatch):
     assert matches.any(1).all()
 
 
-def test_brightness_contrast_and_place_change_a_little():
+def test_brightness_and_contrast_change_a_little():
     image = torch.full((3, 1, 40, 40), 0.4)
     image[..., 20:, :] = 0.6
     x, _ = batches(image, torch.arange(3))(0)
@@ -146,7 +146,7 @@ def test_brightness_contrast_and_place_change_a_little():
     contrast = x.amax((1, 2, 3)) - x.amin((1, 2, 3))
     assert 0.16 - 1e-6 < contrast.min() < 0.17
     assert 0.23 < contrast.max() < 0.24 + 1e-6
-    assert 0.09 < x.mean((1, 2, 3)).sub(0.5).abs().max() < 0.25
+    assert 0.099 < x.mean((1, 2, 3)).sub(0.5).abs().max() < 0.1 + 1e-6
 
 
 def test_images_stay_in_range(data):

@@ -187,9 +187,9 @@ def test_relative_to_has_distance_1(random_images):
     sr, hr = pair(random_images)
     absolute = Content(classifier().features, name="lesions", unit=3)
     relative = absolute.relative_to(sr, hr)
-    assert relative(sr, hr).item() == pytest.approx(1, abs=1e-3)
+    assert relative(sr, hr).item() == pytest.approx(1, abs=6e-3)
     assert relative.relative_to(sr, hr).unit == relative.unit
-    assert float(f"{relative.unit:.4g}") == relative.unit
+    assert float(f"{relative.unit:.3g}") == relative.unit
     assert absolute.unit == 3
 
 
