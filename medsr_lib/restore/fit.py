@@ -60,6 +60,7 @@ def fit(
     batch: int = 16,
     crop: int = 96,
     learning_rate: tuple[float, float] = (2e-3, 1e-5),
+    clip: float | None = None,
     validation: Images | None = None,
     validate_every: int = 1000,
     device: str = "auto",
@@ -91,6 +92,8 @@ def fit(
         batch, crop: crops a step, by all processes together, and their side in HR pixels (a
             multiple of the scale).
         learning_rate: at the first and at the last step.
+        clip: norm of the gradient beyond which it is shortened; None for never. Deep networks
+            without batch norm need it: a typical norm, 0.02 for SRResNet with the squared error.
         validation: whole HR images of other patients; their mean loss decides which state is best.
         validate_every: steps.
         device: "auto" takes CUDA, else MPS, else the CPU.
@@ -104,7 +107,8 @@ def fit(
     Raises:
         ValueError: arguments that do not fit each other, a checkpoint of another configuration (the
             differing settings are named) or unreadable.
-        Diverged: a loss that is no longer finite (a ValueError too).
+        Diverged: a loss that is no longer finite, or on the validation images a hundred times what
+            it has been (a ValueError too).
     """
     _check_counts(steps=steps, validate_every=validate_every)
     clock = Clock(hours, reserve)
@@ -121,6 +125,7 @@ def fit(
         "batch": batch,
         "crop": crop,
         "learning_rate": list(learning_rate),
+        "clip": clip,
         "validate_every": validate_every,
         "precision": speed.precision,
         "images": fingerprint(packed),
@@ -154,7 +159,8 @@ def fit(
         with clock.measure("step"):
             with engine.autocast():
                 value = loss(restore(lr), hr)
-            engine.descend(value, optimiser, rate=cosine(step / steps, *learning_rate))
+            rate = cosine(step / steps, *learning_rate)
+            engine.descend(value, optimiser, rate=rate, clip=clip)
         training.note(value)
     history = training.history()
     network.cpu()
@@ -219,7 +225,7 @@ def fit_gan(
         learning_rate: in the first and in the second half of the steps.
         ramp_up: steps over which the adversarial weight grows from 0.
         average: of the generator's weights, so much stays at a step; less in the first steps.
-        clip: norm of the gradient beyond which it is shortened; None for never.
+        clip: as in `fit`, for both networks.
         saturated: steps in a row with D(HR) > 0.99 and D(SR) < 0.01 that end the training.
         measures: name -> (SR, HR) -> a number or (B,), averaged over the validation images.
         validation: whole HR images of other patients, on which the running average is measured.

@@ -19,6 +19,7 @@ from medsr_lib.restore.clock import Clock
 from medsr_lib.restore.engine import Engine
 
 SAVE_EVERY = 120.0  # seconds between checkpoints
+WORSE = 100  # times the lowest validation loss: this is no fluctuation
 AGREE_EVERY = 16  # steps after which several processes agree whether there is time left
 State = dict[str, Any]
 
@@ -272,8 +273,19 @@ class Training:
         if self.validate is None:
             return
         self.validation.append({"step": self.step, **self.validate()})
+        if self.choose is not None:
+            self._refuse_worse(self.choose)
         if self.choose is not None and self.best_step == self.step:
             self.best = self.best_of()
+
+    def _refuse_worse(self, measure: str) -> None:
+        *before, now = (row[measure] for row in self.validation)
+        if before and now > WORSE * min(before):
+            raise Diverged(
+                f"the validation {measure} is {now:.2g} after step {self.step} and has been "
+                f"{min(before):.2g}: the training has blown up. The checkpoint keeps the last "
+                "saved state; lower the learning rate, or give `clip`"
+            )
 
     def _refuse_not_finite(self, values: Tensor, what: str) -> None:
         if not torch.isfinite(values).all():

@@ -340,3 +340,23 @@ def test_cosine_begins_ends_and_halves_where_it_should():
 def test_describe_names_a_degradation_with_its_settings():
     assert fit.describe(degrade.by_name("blur", scale=4)) == "blur(scale=4, sigma=2.0)"
     assert fit.describe(torch.nn.L1Loss()) == "L1Loss()"
+
+
+def test_a_training_that_blows_up_stops(train, tmp_path):
+    def fine_at_first(sr, hr):
+        calls.append(1)
+        return F.mse_loss(sr, hr) * (1 if len(calls) < 9 else 1e6)
+
+    calls = []
+    with pytest.raises(fit.Diverged, match=r"after step 10 and has been .*blown up.*`clip`"):
+        train(tmp_path / "a.pt", loss=fine_at_first)
+
+
+def test_clipping_shortens_the_step(train):
+    (free, _), (clipped, _) = train(steps=1), train(steps=1, clip=1e-12)  # far below Adam's eps
+    beginning, _ = train(steps=1, learning_rate=(0.0, 0.0))
+    moved = [
+        sum((a - b).abs().sum() for a, b in zip(n.parameters(), beginning.parameters())).item()
+        for n in (free, clipped)
+    ]
+    assert moved[1] < 0.01 * moved[0]
