@@ -10,7 +10,15 @@ from medsr_lib.data import phantom
 from medsr_lib.series import run
 
 NOTEBOOKS = run.find([], run.notebooks_folder())
-SMALL = {"scale": 2, "fold": 2, "steps": 60, "device": "cpu"}
+SMALL = {
+    "scale": 2,
+    "fold": 2,
+    "steps": 60,
+    "pretraining": 60,
+    "classifier_steps": 20,
+    "crop": 32,
+    "device": "cpu",
+}
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +58,29 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
     assert found["gain_psnr"] == pytest.approx(gain)
     assert found["done"]
     assert found["steps_done"] == 60
+
+
+@pytest.mark.slow
+def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
+    found = executed["03_srgan"]
+    assert (found["done"], found["steps_done"]) == (True, 60)
+    assert found["epochs_done"] == pytest.approx(60 * 16 / found["training_slices"])
+    table = {(row["region"], row["method"]): row for row in found["table"]}
+    espcn = {row["method"]: row["psnr"] for row in executed["02_espcn"]["table"]}["ESPCN"]
+    assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)
+    assert {row["slices"] for (region, _), row in table.items() if region == "whole"} == {6}
+    assert all(row["perceptual"] > 0 for row in table.values())
+    assert found["weights"]["SRGAN"] != found["weights"]["SRResNet"]
+
+
+@pytest.mark.slow
+def test_04_takes_the_networks_of_03_in(executed):
+    table = {(r["region"], r["method"]): r for r in executed["04_regional_ssim"]["table"]}
+    for row in executed["03_srgan"]["table"]:
+        if row["region"] == "tumour":
+            other = table["tumour", row["method"]]
+            assert other["psnr"] == pytest.approx(row["psnr"], abs=1e-4)
+    assert "SRGAN, tumour − matched" in executed["04_regional_ssim"]["contrasts"]
 
 
 @pytest.mark.slow
