@@ -22,12 +22,19 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def executed(tmp_path_factory):
-    """The whole series on 15 small synthetic patients; what each notebook recorded, by name."""
+def series(tmp_path_factory):
+    """A folder whose `data` holds 15 small synthetic patients."""
     folder = tmp_path_factory.mktemp("series")
     phantom.write_figshare(
         folder / "data", patients=15, slices_per_patient=2, seed=1, size=128, progress=False
     )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def executed(series):
+    """The whole series run on them; what each notebook recorded, by name."""
+    folder = series
     results = run.run(
         [], data=folder / "data", out=folder / "out", parameters=SMALL, progress=False
     )
@@ -71,6 +78,19 @@ def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     assert {row["slices"] for (region, _), row in table.items() if region == "whole"} == {6}
     assert all(row["perceptual"] > 0 for row in table.values())
     assert found["weights"]["SRGAN"] != found["weights"]["SRResNet"]
+
+
+@pytest.mark.slow
+def test_03_ends_well_when_its_session_has_no_time_to_train(series, tmp_path):
+    (result,) = run.run(
+        ["03"],
+        data=series / "data",
+        out=tmp_path,
+        parameters=SMALL | {"hours": 1e-3},
+        progress=False,
+    )
+    assert result.error is None
+    assert (result.record["values"]["done"], result.record["values"]["steps_done"]) == (False, 0)
 
 
 @pytest.mark.slow

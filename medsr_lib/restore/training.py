@@ -204,7 +204,7 @@ class Training:
             log=self.means().cpu(),
             columns=self.columns,
             log_every=self.log_every,
-            validation=validation.astype({"step": int}),
+            validation=validation.astype(float).astype({"step": int}),
             steps=self.steps,
             steps_done=self.step,
             epochs_done=self.step * self.configuration["batch"] / self.images,

@@ -121,11 +121,18 @@ def curves(
         title: what was trained.
         baseline: values of other methods, in the unit of the validation, drawn as dashed lines.
         note: what to add below the title, such as the slices validated on.
+
+    A table without rows, of a session that ended before its first step, gives a figure that says
+    so.
     """
+    if training.empty:
+        return _no_step_yet(title, note)
     need(training, "step")
     losses = [name for name in training.columns if "loss" in str(name)]
     if not losses:
         raise ValueError(f"no column with 'loss' in its name; there is {list(training.columns)}")
+    if validation is not None and validation.empty:
+        validation, baseline = None, None
     measure = "" if validation is None else _validated(validation)
     if baseline and not measure:
         raise ValueError("a baseline needs a validation table: both are drawn in one panel")
@@ -169,9 +176,13 @@ def adversarial(
         baseline: values of other methods by metric, as in `{"bicubic": {"psnr": 33.2}}`, drawn as
             dashed lines.
     """
+    if table.empty:
+        return _no_step_yet(title, note)
     need(table, "step")
     table = table.dropna(axis="columns", how="all")
     losses = _adversarial_losses(table)
+    if validation is not None and validation.empty:
+        validation, baseline = None, None
     measures = [] if validation is None else _adversarial_measures(validation)
     if baseline and validation is None:
         raise ValueError("a baseline needs a validation table: both are drawn in one panel")
@@ -281,6 +292,15 @@ def _ridges(values: pd.Series, groups: pd.Series, form: str) -> Figure:
     axes.set_ylim(-0.02, len(names))
     axes.set_xscale("log")
     log_axis(axes.xaxis)
+    return figure
+
+
+def _no_step_yet(title: str | None, note: str | None) -> Figure:
+    """What there is to draw of a training whose session ended before it began."""
+    figure, axes = plt.subplots(figsize=(5.4, 1.2), layout="constrained")
+    axes.axis("off")
+    axes.text(0.5, 0.5, "no step has been taken yet", ha="center", va="center", color=MUTED)
+    caption(figure, title, note)
     return figure
 
 

@@ -216,7 +216,8 @@ def through_training(
 
     Args:
         lr: (h, w) in [0, 1], of the field of view of `hr`; drawn with its own pixels.
-        restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels.
+        restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels;
+            none where a session ended before the training began.
         hr: (H, W) in [0, 1].
         mask: (H, W), true inside the tumour; outlined on LR and HR alone, so that the line hides
             nothing that was restored.
@@ -225,8 +226,6 @@ def through_training(
         title: what was trained.
         note: what to add below the title.
     """
-    if not restored:
-        raise ValueError("restored is empty: there is no moment of the training to draw")
     if margin is not None and mask is None:
         raise ValueError("a margin needs a mask: it is counted from the outline of the tumour")
     target = as_image(hr, "hr")

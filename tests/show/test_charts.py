@@ -165,3 +165,16 @@ def test_speed_draws_medians_from_the_fastest(text_of):
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1.3, 10.0]
     assert "2 cores; median of 3 runs per method" in text_of(figure)
     assert "10 ms" in text_of(figure)
+
+
+def test_a_training_without_a_step_is_drawn_as_that():
+    empty = pd.DataFrame(columns=["step", "loss"], dtype=float)
+    gan = pd.DataFrame(columns=["step", "discriminator_loss", "d_real", "d_fake"], dtype=float)
+    for figure in (charts.curves(empty, empty), charts.adversarial(gan, title="SRGAN")):
+        assert "no step" in figure.axes[0].texts[0].get_text()
+
+
+def test_a_validation_without_rows_is_left_out():
+    training = pd.DataFrame({"step": [1, 2], "loss": [0.2, 0.1]})
+    figure = charts.curves(training, pd.DataFrame(columns=["step", "psnr"], dtype=float))
+    assert len(figure.axes) == 1
