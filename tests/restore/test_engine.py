@@ -11,13 +11,7 @@ from medsr_lib.restore.networks import SRResNet
 halve = degrade.by_name("bicubic", scale=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks as small as these are faster so."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from states import identical, state_in
 
 from medsr_lib.restore import checkpoint, degrade, fit, training
 from medsr_lib.restore.networks import ESPCN
@@ -43,22 +44,6 @@ def train(random_images):
 def save_every_step(monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power cut is meant
-
-
-def identical(a, b):
-    """Whether two states hold the same, bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(identical, a, b))
-    return a == b
-
-
-def state_in(path):
-    """What the checkpoint holds, without the time it took."""
-    return {k: v for k, v in checkpoint.load(path).items() if k != "seconds"}
 
 
 def raises_at(call, error):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from states import identical, state_in
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -24,13 +25,7 @@ PARTS = ("generator", "discriminator", "average")
 halve = degrade.by_name("bicubic", scale=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks as small as these are faster so."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator_of(seed, **arguments):
@@ -119,22 +114,6 @@ def copied(state):
     if isinstance(state, dict):
         return {k: copied(v) for k, v in state.items()}
     return state.clone() if isinstance(state, torch.Tensor) else state
-
-
-def identical(a, b):
-    """Whether two states hold the same, bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(identical, a, b))
-    return a == b
-
-
-def state_in(path):
-    """What the checkpoint holds, without the time it took."""
-    return {k: v for k, v in checkpoint.load(path).items() if k != "seconds"}
 
 
 def assert_same(a, b):

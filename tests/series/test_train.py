@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 import torch.nn.functional as F
+from states import identical, state_in
 
 from medsr_lib.data import figshare, pack, phantom
 from medsr_lib.restore import checkpoint, clock, degrade, fit
@@ -95,22 +96,6 @@ def done(tmp_path_factory):
         **{"one": one, "two": folder / "two", "ones": ones, "twos": twos, "found": found},
         **{"said": said.getvalue(), "error": error.value, "left": list(temporary.glob("medsr*"))},
     )
-
-
-def state_in(path):
-    """What the checkpoint holds, without the time it took."""
-    return {k: v for k, v in checkpoint.load(path).items() if k != "seconds"}
-
-
-def identical(a, b):
-    """Whether two states hold the same, bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(identical(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(identical, a, b))
-    return a == b
 
 
 def gradients(path, optimiser):
