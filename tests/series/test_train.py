@@ -41,7 +41,7 @@ def both(folder, images, networks, *, steps=STEPS, torn=False, device="cpu", fab
     common |= {"seed": 5, "batch": 16, "crop": 16, "device": device, "fabric": fabric}
     with pytest.MonkeyPatch.context() as patch:
         if torn:
-            patch.setattr(clock.Clock, "has_time_left", lambda _: not first or next(time_left))
+            patch.setattr(clock.Clock, "has_time_left", lambda *_: not first or next(time_left))
         simple = fit.fit(copy.deepcopy(networks[0]), **common, checkpoint=folder / "fit.pt")
         gan = {"content": F.mse_loss, "validation": images[:2], "validate_every": 7}
         return simple, fit.fit_gan(*networks, **common, **gan, checkpoint=folder / "gan.pt")
