@@ -55,6 +55,8 @@ class Engine:
         self.rank, self.world = (
             (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
         )
+        if speed.compile:  # `descend` may keep the graph for another loss
+            torch._functorch.config.donated_buffer = False
         half = speed.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
 
