@@ -5,15 +5,17 @@ DataLoader whose workers read the .mat files, the discriminator called apart for
 HR and on SR) and for the generator's. The content features are those of VGG19 with random weights,
 which cost the same as trained ones.
 
-.venv/bin/python benchmarks/train_srgan.py [--data DIR] [--batch 16 64] [--steps N] [--paper | ...]
+.venv/bin/python benchmarks/train_srgan.py [--data DIR] [--batch 16 64] [--steps N] [--compile]
 """
 
 import argparse
 import resource
+import statistics
 import sys
 import tempfile
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -52,7 +54,7 @@ def networks_of(options):
 
 
 def plain(options, batch, steps, images, to_lr, vgg, device):
-    """Seconds that `steps` steps of the plain loop take."""
+    """The plain loop."""
     generator, judge = (network.to(device).train() for network in networks_of(options))
     g_optimiser = torch.optim.Adam(generator.parameters(), lr=1e-4)
     d_optimiser = torch.optim.Adam(judge.parameters(), lr=1e-4)
@@ -60,7 +62,6 @@ def plain(options, batch, steps, images, to_lr, vgg, device):
     ones, zeros = torch.ones(batch, 1, device=device), torch.zeros(batch, 1, device=device)
     data = Slices(images.table["path"].tolist(), batch * steps)
     loader = DataLoader(data, batch, num_workers=options.workers, persistent_workers=False)
-    start = time.perf_counter()
     for hr in loader:
         hr = hr.to(device)
         sr = generator(to_lr(hr))
@@ -74,12 +75,10 @@ def plain(options, batch, steps, images, to_lr, vgg, device):
         g_loss.backward()
         g_optimiser.step()
         g_loss.item(), d_loss.item()  # for the progress bar, as one does
-    return time.perf_counter() - start
 
 
 def ours(options, batch, steps, images, to_lr, vgg, device, speed):
-    """Seconds that `steps` steps of `fit_gan` take, and the share of them in the step itself."""
-    start = time.perf_counter()
+    """The share of `fit_gan`'s time that is spent in the step itself."""
     history = fit.fit_gan(
         *networks_of(options),
         images,
@@ -93,22 +92,28 @@ def ours(options, batch, steps, images, to_lr, vgg, device, speed):
         speed=speed,
         progress=False,
     )
-    return time.perf_counter() - start, history.step_share
+    return history.step_share
 
 
-def crops_per_second(train, steps, batch):
-    """From runs of two lengths, so that what happens once (workers, compiling) drops out.
+class Stamped:
+    """A degradation that notes when it is called: once a step, in both loops."""
 
-    Returns:
-        crops per second; seconds of the start; the share in the step of the longer run.
-    """
-    times, share = [], float("nan")
-    for n in (steps, 3 * steps):
-        found = train(steps=n)
-        seconds, share = found if isinstance(found, tuple) else (found, float("nan"))
-        times.append(seconds)
-    step = max(1e-9, (times[1] - times[0]) / (2 * steps))
-    return batch / step, max(0.0, times[0] - steps * step), share
+    def __init__(self, to_lr):
+        self.to_lr, self.at = to_lr, []
+
+    def __call__(self, hr):
+        """Note the time, then degrade."""
+        self.at.append(time.perf_counter())
+        return self.to_lr(hr)
+
+    def __repr__(self):
+        return "stamped"
+
+
+def seconds_a_step(stamps, device):
+    """The median on a CPU, which other programs disturb; the mean on a GPU, which runs behind."""
+    taken = [later - earlier for earlier, later in pairwise(stamps)]
+    return statistics.mean(taken) if device == "cuda" else statistics.median(taken)
 
 
 def peak_memory(device):
@@ -119,17 +124,48 @@ def peak_memory(device):
     return used / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def outside_kernels(train, steps):
+def outside_kernels(train):
     """Share of the time in which the GPU runs no kernel."""
     from torch.profiler import ProfilerActivity, profile
 
-    train(steps=steps)
+    train()
     start = time.perf_counter()
     with profile(activities=[ProfilerActivity.CUDA]) as found:
-        train(steps=steps)
+        train()
     wall = time.perf_counter() - start
     busy = sum(event.self_device_time_total for event in found.key_averages()) / 1e6
     return 1 - busy / wall
+
+
+def measure(options, batch, images, to_lr, vgg, device, speeds):
+    """Print a line for the plain loop and for each way of ours."""
+    stamped = Stamped(to_lr)
+    given = (options, batch, options.steps, images, stamped, vgg, device)
+    runs = {"plain loop": partial(plain, *given)}
+    runs |= {name: partial(ours, *given, speed) for name, speed in speeds.items()}
+    taken, shares, memory = ({name: [] for name in runs} for _ in range(3))
+    for round_ in range(options.rounds + 1):  # the first warms up
+        for name, run in runs.items():
+            stamped.at.clear()
+            share = run()
+            if round_:
+                taken[name].append(seconds_a_step(stamped.at[-options.steps :], device))
+                shares[name].append(share)
+                memory[name] = peak_memory(device)
+    print(f"\nbatch {batch}")
+    rates = {name: batch / statistics.median(seconds) for name, seconds in taken.items()}
+    for name, rate in rates.items():
+        hours = EPOCHS * SLICES / rate / 3600
+        share = f"{100 * shares[name][-1]:.0f} %" if shares[name][-1] else ""
+        print(
+            f"  {name:<30} {rate:8.1f} crops/s {rate / rates['plain loop']:6.2f} x   "
+            f"in the step {share:>5}   memory {memory[name]:5.1f} GiB   "
+            f"{EPOCHS} epochs: {hours:7.1f} h = {hours / SESSION:6.1f} sessions",
+            flush=True,
+        )
+    if device == "cuda":
+        idle = outside_kernels(runs["fit_gan"])
+        print(f"  share of the time outside kernels: {100 * idle:.0f} %")
 
 
 def main():
@@ -137,7 +173,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="data/phantom")
     parser.add_argument("--batch", type=int, nargs="+", default=[16])
-    parser.add_argument("--steps", type=int, default=2, help="of the short run; the long: 3 x")
+    parser.add_argument("--steps", type=int, default=4, help="of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="in which all take turns")
     parser.add_argument("--blocks", type=int, default=16, help="16 in the paper")
     parser.add_argument("--width", type=int, default=64, help="64 in the paper")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's DataLoader")
@@ -145,7 +182,7 @@ def main():
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = pack.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5")
+    images = pack.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5", progress=False)
     large = images.table["height"] >= CROP
     images = images.select(images.table[large])
     to_lr = degrade.by_name("bicubic", scale=4)
@@ -164,25 +201,7 @@ def main():
         speeds["  compiled"] = fit.Speed(compile=True)
         speeds["  compiled, bfloat16, channels last"] = fit.Speed("bfloat16", True, True)
     for batch in options.batch:
-        given = (options, batch)
-        things = {"images": images, "to_lr": to_lr, "vgg": vgg, "device": device}
-        runs = {"plain loop": partial(plain, *given, **things)}
-        runs |= {name: partial(ours, *given, **things, speed=s) for name, s in speeds.items()}
-        print(f"\nbatch {batch}")
-        base = None
-        for name, run in runs.items():
-            rate, start, share = crops_per_second(run, options.steps, batch)
-            base = base or rate
-            hours = EPOCHS * SLICES / rate / 3600
-            print(
-                f"  {name:<36} {rate:8.1f} crops/s  {rate / base:5.2f} x  start {start:5.1f} s  "
-                f"in the step {100 * share:3.0f} %  memory {peak_memory(device):5.1f} GiB  "
-                f"{EPOCHS} epochs: {hours:8.1f} h, {hours / SESSION:7.1f} sessions",
-                flush=True,
-            )
-        if device == "cuda":
-            idle = outside_kernels(runs["fit_gan"], options.steps)
-            print(f"  share of the time outside kernels: {100 * idle:.0f} %")
+        measure(options, batch, images, to_lr, vgg, device, speeds)
     if device != "cuda":
         print("\nno CUDA GPU here: kernels, GPU memory and float16 could not be measured")
 
