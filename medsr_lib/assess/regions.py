@@ -144,6 +144,14 @@ def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
     return matched
 
 
+def bounding_box(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns that hold all of a mask (H, W); none if it is empty."""
+    if not mask.any():
+        return slice(0, 0), slice(0, 0)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def _sum_under(shape: Mask, feature: NDArray[np.generic]) -> NDArray[np.float64]:
     """The sum of a feature under a mask, for every place of the mask inside the image."""
     kernel = shape[::-1, ::-1].astype(np.float64)

@@ -79,7 +79,7 @@ def score(
             and slice), a map named like a column, or one of a wrong size or not finite.
     """
     maps = maps or {}
-    _check_arguments(methods, slices, region_names)
+    check_arguments(methods, slices, region_names)
     _check_map_names(maps)
     on = devices.choose(device)
     named = degradation or _name(degrade)
@@ -90,7 +90,7 @@ def score(
         degrade = partial(degrade, scale=scale)
     rows: list[dict[str, Any]] = []
     bar = tqdm(total=len(slices), desc="scoring", unit="slice", disable=not progress, leave=False)
-    with _on(methods, on), torch.inference_mode():
+    with on_device(methods, on), torch.inference_mode():
         for group in _by_size(slices, batch):
             hr, found = _prepare(group, scale, region_names)
             measured = _Measured(torch.stack(found).to(on))
@@ -98,7 +98,7 @@ def score(
             lr = degrade(hr)
             for name, method in methods.items():
                 sr = method(lr)
-                _check_sr(sr, hr, name, group)
+                check_sr(sr, hr, name, group)
                 extra = {key: _map(key, function, sr, hr) for key, function in maps.items()}
                 rows += _rows(sr, hr, extra, measured, name, group, region_names, min_pixels)
             bar.update(len(group))
@@ -110,8 +110,11 @@ def score(
 
 
 @contextmanager
-def _on(methods: Mapping[str, Method], device: torch.device) -> Iterator[None]:
-    """Have the networks among the methods on a device, in evaluation; then where they were."""
+def on_device(methods: Mapping[str, Method], device: torch.device) -> Iterator[None]:
+    """Have the networks among the methods on a device, in evaluation mode; then where they were.
+
+    Evaluation mode stays; methods that are no networks are left alone.
+    """
     networks = [method for method in methods.values() if isinstance(method, nn.Module)]
     homes = [next((p.device for p in network.parameters()), device) for network in networks]
     try:
@@ -163,7 +166,7 @@ def _rows(
     for b, tumour_slice in enumerate(group):
         for r, region in enumerate(region_names):
             yield {
-                **_about(tumour_slice),
+                **about(tumour_slice),
                 "method": method,
                 "region": region,
                 "pixels": int(measured.pixels[b, r]),
@@ -221,7 +224,8 @@ def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) ->
     return out.assign(skipped=rows - out["slices"])
 
 
-def _about(tumour_slice: Any) -> dict[str, Any]:
+def about(tumour_slice: Any) -> dict[str, Any]:
+    """Which slice it is: the columns that every table of slices has."""
     patient_id = str(tumour_slice.patient_id)
     return {
         "slice_id": _identity(tumour_slice),
@@ -252,9 +256,10 @@ def _name(function: Callable[..., Tensor]) -> str:
     return getattr(inner, "__name__", type(inner).__name__)
 
 
-def _check_arguments(
+def check_arguments(
     methods: Mapping[str, Method], slices: Sequence[Any], region_names: Sequence[str]
 ) -> None:
+    """Refuse no methods, no slices, or a region that does not exist."""
     if not methods:
         raise ValueError('there are no methods to score; give {"bicubic": function, ...}')
     if len(slices) == 0:
@@ -285,7 +290,8 @@ def _map(name: str, function: Map, sr: Tensor, hr: Tensor) -> Tensor:
     return found
 
 
-def _check_sr(sr: Tensor, hr: Tensor, method: str, group: Sequence[Any]) -> None:
+def check_sr(sr: Tensor, hr: Tensor, method: str, group: Sequence[Any]) -> None:
+    """Refuse SR of another size than HR or out of range; names method and slices."""
     names = ", ".join(_identity(s) for s in group)
     if sr.shape != hr.shape:
         raise ValueError(

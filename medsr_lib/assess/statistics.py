@@ -1,18 +1,25 @@
 """From slices to patients: differences with intervals. The unit is the patient, not the slice.
 
 Slices of one patient resemble each other; counting them as independent makes intervals too narrow.
-Every patient weighs the same, however many slices there are of it.
+Every patient weighs the same, however many slices there are of it: what is estimated is the mean
+over patients of a patient's mean over slices.
 """
 
-import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
-RESAMPLES = 10_000
+# what else is done with differences of patients, under this module's name too
+from medsr_lib.assess.inference import adjust as adjust
+from medsr_lib.assess.inference import detectable as detectable
+from medsr_lib.assess.inference import effect_size as effect_size
+from medsr_lib.assess.inference import power as power
+from medsr_lib.assess.resampling import RESAMPLES, infer
+from medsr_lib.assess.resampling import bootstrap_interval as bootstrap_interval
+from medsr_lib.assess.resampling import sign_flip_test as sign_flip_test
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Estimate:
         p: of the two-sided test that the mean is 0; NaN with fewer than two patients.
         patients, slices: that went in.
         skipped: slices left out because a region was too small to measure.
+        low90, high90: of the 90 % interval, whose ends are the one-sided 95 % bounds.
     """
 
     value: float
@@ -34,12 +42,29 @@ class Estimate:
     patients: int
     slices: int
     skipped: int = 0
+    low90: float = float("nan")
+    high90: float = float("nan")
 
     def __str__(self) -> str:
         return (
             f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p = {self.p:.2g} "
             f"(n = {self.patients} patients, {self.slices} slices, {self.skipped} skipped)"
         )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One question to a score table; the names are those of `paired_difference`."""
+
+    metric: str
+    method: str
+    baseline: str
+    region: str
+    reference: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.region} − {self.reference}" if self.reference else self.region
+        return f"{self.metric}, {self.method} − {self.baseline}, {where}"
 
 
 def paired_difference(
@@ -57,8 +82,7 @@ def paired_difference(
 
     Within each slice [metric(method) - metric(baseline)] in `region`, less the same in `reference`
     (difference in differences); the mean over a patient's slices, then over patients. The interval
-    is a BCa bootstrap over patients (Efron 1987), the p value a sign-flip permutation test over
-    patients, exact where there are few.
+    is `bootstrap_interval`, the p value `sign_flip_test`, both over patients.
 
     Args:
         table: of `score.score`: one scale and degradation, a row per slice, method and region.
@@ -73,26 +97,52 @@ def paired_difference(
         ValueError: a metric, method or region that the table does not have, rows that stand in it
             twice, or no slice in which all that is needed was measured.
     """
-    difference = slice_differences(
-        table, metric=metric, method=method, baseline=baseline, region=region, reference=reference
-    )
-    measured = difference.dropna()
-    if measured.empty:
+    spec = Contrast(metric, method, baseline, region, reference)
+    estimate = contrasts(table, [spec], seed=seed, resamples=resamples)[spec]
+    if not estimate.slices:
         raise ValueError(
             f"no slice has {metric} of {method} and {baseline} in {region} and {reference}: "
             "the regions are too small or missing in all of them"
         )
-    per_patient = measured.groupby(level="patient").mean().to_numpy()
-    low, high = bootstrap_interval(per_patient, seed=seed, resamples=resamples)
-    return Estimate(
-        value=float(per_patient.mean()),
-        low=low,
-        high=high,
-        p=sign_flip_test(per_patient, seed=seed, resamples=resamples),
-        patients=len(per_patient),
-        slices=len(measured),
-        skipped=len(difference) - len(measured),
-    )
+    return estimate
+
+
+def contrasts(
+    table: pd.DataFrame, specs: Sequence[Contrast], *, seed: int, resamples: int = RESAMPLES
+) -> dict[Contrast, Estimate]:
+    """`paired_difference` of many contrasts in one go; each as it would be alone.
+
+    All contrasts with the same number of patients share resamples and sign flips, which are matrix
+    products. A contrast that no slice was measured for has 0 patients and the value NaN; one with
+    infinite differences (PSNR without any error) has no interval.
+    """
+    differences: dict[Contrast, pd.Series] = {}
+    for metric in dict.fromkeys(spec.metric for spec in specs):
+        same = [spec for spec in specs if spec.metric == metric]
+        differences |= _differences(table, metric, same)
+    ordered = [differences[spec] for spec in specs]
+    samples = [_by_patient(difference).to_numpy() for difference in ordered]
+    inferred = infer(samples, seed=seed, resamples=resamples)
+    return {
+        spec: Estimate(
+            value=float(sample.mean()) if len(sample) else float("nan"),
+            patients=len(sample),
+            slices=int(difference.count()),
+            skipped=int(difference.isna().sum()),
+            **numbers,
+        )
+        for spec, sample, difference, numbers in zip(specs, samples, ordered, inferred)
+    }
+
+
+def as_table(
+    estimates: Mapping[Contrast, Estimate], *, method: Literal["holm", "bh"] = "holm"
+) -> pd.DataFrame:
+    """A row per contrast: what it is, its estimate, and `p_adjusted` over all as one family."""
+    if not estimates:
+        raise ValueError("there is no estimate to put into a table")
+    table = pd.DataFrame([{**asdict(spec), **asdict(e)} for spec, e in estimates.items()])
+    return table.assign(p_adjusted=adjust(table["p"], method=method))
 
 
 def slice_differences(
@@ -105,10 +155,92 @@ def slice_differences(
     reference: str | None = None,
 ) -> pd.Series:
     """The difference of `paired_difference` for each slice, indexed by patient and slice_id."""
-    wanted: dict[str, list[str]] = {"method": [method, baseline], "region": [region]}
-    if reference:
-        wanted["region"].append(reference)
+    spec = Contrast(metric, method, baseline, region, reference)
+    return _differences(table, metric, [spec])[spec]
+
+
+def patient_differences(
+    table: pd.DataFrame,
+    *,
+    metric: str,
+    method: str,
+    baseline: str,
+    region: str,
+    reference: str | None = None,
+) -> pd.Series:
+    """The mean of `slice_differences` over the measured slices of each patient."""
+    spec = Contrast(metric, method, baseline, region, reference)
+    return _by_patient(_differences(table, metric, [spec])[spec])
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """An estimate against a margin; `bound` and `best` are the ends of the 90 % interval.
+
+    Both are turned so that more is better: `bound` is the largest loss (as a negative number) that
+    the data allow, `best` the largest gain.
+    """
+
+    margin: float
+    bound: float
+    best: float
+    not_inferior: bool
+    equivalent: bool
+
+
+def non_inferiority(
+    estimate: Estimate, *, margin: float, higher_is_better: bool = True
+) -> NonInferiority:
+    """Whether a loss of `margin` or more is ruled out, at one-sided 5 %.
+
+    Not inferior: the one-sided 95 % bound, which is the lower end of the 90 % interval, lies above
+    -margin (Piaggio et al. 2012, JAMA 308:2594). Equivalent: the whole 90 % interval lies within
+    ±margin, which is two one-sided tests (TOST; Schuirmann 1987). An estimate without an interval
+    shows neither. A margin is only one if it was fixed before the data were seen.
+
+    Raises:
+        ValueError: a margin that is not a positive number, or an estimate that has a 95 % but no
+            90 % interval (one not made by this module).
+    """
+    if not (np.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a positive number in the metric's unit, got {margin}")
+    if np.isfinite(estimate.low) and not np.isfinite(estimate.low90):
+        raise ValueError("the estimate has no 90 % interval; give low90 and high90")
+    ends = (estimate.low90, estimate.high90)
+    bound, best = ends if higher_is_better else (-ends[1], -ends[0])
+    safe = bool(bound > -margin)
+    return NonInferiority(margin, bound, best, safe, safe and bool(best < margin))
+
+
+def _by_patient(difference: pd.Series) -> pd.Series:
+    return difference.dropna().groupby(level="patient").mean()
+
+
+def _differences(
+    table: pd.DataFrame, metric: str, specs: Sequence[Contrast]
+) -> dict[Contrast, pd.Series]:
+    """Of each slice that has any of a contrast's rows; NaN where one of them is missing."""
+    methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
+    places = [name for s in specs for name in (s.region, s.reference) if name]
+    wanted = {"method": methods, "region": list(dict.fromkeys(places))}
     _check(table, metric, wanted)
+    cells = _cells(table, metric, wanted)
+    columns = pd.MultiIndex.from_product(list(wanted.values()))
+    there = pd.Series(True, cells.index).unstack(["method", "region"], fill_value=False)
+    there = there.reindex(columns=columns, fill_value=False)
+    wide = cells.unstack(["method", "region"]).reindex(columns=columns)
+    out = {}
+    for s in specs:
+        gain = wide[s.method, s.region] - wide[s.baseline, s.region]
+        if s.reference:
+            gain = gain - (wide[s.method, s.reference] - wide[s.baseline, s.reference])
+        pairs = [(m, r) for m in (s.method, s.baseline) for r in (s.region, s.reference) if r]
+        out[s] = gain[there[pairs].any(axis=1)].rename("difference")
+    return out
+
+
+def _cells(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> pd.Series:
+    """The metric by patient, slice_id, method and region."""
     patient = "patient" if "patient" in table else "patient_id"
     rows = table[table["method"].isin(wanted["method"]) & table["region"].isin(wanted["region"])]
     keys = [rows[patient].rename("patient"), rows["slice_id"], rows["method"], rows["region"]]
@@ -118,51 +250,7 @@ def slice_differences(
             f"slice {cells.index[cells.index.duplicated()][0][1]} stands in the table twice; "
             "choose one scale and one degradation"
         )
-    wide = cells.unstack(["method", "region"])
-    gain = wide[method, region] - wide[baseline, region]
-    if reference:
-        gain = gain - (wide[method, reference] - wide[baseline, reference])
-    return gain.rename("difference")
-
-
-def bootstrap_interval(
-    per_patient: NDArray[np.floating], *, seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % BCa bootstrap interval of the mean of (n,) patients; NaN for fewer than two."""
-    if len(per_patient) < 2:
-        return float("nan"), float("nan")
-    if np.ptp(per_patient) == 0:
-        return float(per_patient[0]), float(per_patient[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
-            (per_patient,),
-            np.mean,
-            n_resamples=resamples,
-            method="BCa",
-            vectorized=True,
-            batch=1000,
-            random_state=np.random.default_rng(seed),  # "rng" is not known before scipy 1.15
-        )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def sign_flip_test(
-    per_patient: NDArray[np.floating], *, seed: int, resamples: int = RESAMPLES
-) -> float:
-    """Two-sided p that the mean of (n,) patients is 0; all 2^n signs where these are fewer."""
-    if len(per_patient) < 2:
-        return float("nan")
-    result = stats.permutation_test(
-        (per_patient, np.zeros_like(per_patient)),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=1000,
-        random_state=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    return cells
 
 
 def _check(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> None:

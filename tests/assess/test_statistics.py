@@ -1,12 +1,17 @@
-import itertools
+from dataclasses import asdict, astuple
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from medsr_lib.assess import statistics
-from medsr_lib.assess.statistics import paired_difference, slice_differences
+from medsr_lib.assess.statistics import (
+    Contrast,
+    Estimate,
+    non_inferiority,
+    paired_difference,
+    slice_differences,
+)
 
 CONTRAST = {"metric": "ssim", "method": "ESPCN", "baseline": "bicubic", "region": "tumour"}
 PATIENTS = {"A": [0.03], "B": [0.01, 0.05], "C": [-0.02, 0.0, 0.08], "D": [0.04, 0.04]}
@@ -66,56 +71,15 @@ def test_patients_weigh_the_same_whatever_their_slices():
     assert estimate(tidy(often)).p == estimate(tidy(PATIENTS)).p
 
 
-def bca(values, resamples, seed):
-    """Efron's interval, written out a second time (Efron & Tibshirani 1993, equation 14.9)."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (resamples, len(values))).mean(1)
-    left = (values.sum() - values) / (len(values) - 1)
-    d = left.mean() - left
-    a = (d**3).sum() / (6 * (d**2).sum() ** 1.5)
-    z0 = stats.norm.ppf(((means < values.mean()).mean() + (means <= values.mean()).mean()) / 2)
-    z = z0 + stats.norm.ppf([0.025, 0.975])
-    return np.quantile(means, stats.norm.cdf(z0 + z / (1 - a * z)))
-
-
-@pytest.fixture
-def skewed():
-    return np.random.default_rng(1).exponential(size=40) - 0.8
-
-
-def test_interval_is_the_bca_bootstrap(skewed):
-    found = np.array(statistics.bootstrap_interval(skewed, seed=0, resamples=40_000))
-    by_hand = bca(skewed, 40_000, seed=5)
-    percentile = np.quantile(np.random.default_rng(5).choice(skewed, (40_000, 40)).mean(1), 0.975)
-    tolerance = 0.035 * np.ptp(by_hand)  # four standard deviations of the resampling
-    np.testing.assert_allclose(found, by_hand, atol=tolerance)
-    assert by_hand[1] - percentile > 2 * tolerance  # a percentile interval would not pass
-
-
-def test_interval_is_scipys(skewed):
-    result = stats.bootstrap(
-        (skewed,), np.mean, n_resamples=999, method="BCa", random_state=np.random.default_rng(3)
-    )
-    found = statistics.bootstrap_interval(skewed, seed=3, resamples=999)
-    assert found == pytest.approx(tuple(result.confidence_interval), rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [2, 5, 9])
-def test_p_is_exact_for_few_patients(n):
-    values = np.random.default_rng(n).normal(0.4, 1, n)
-    signs = np.array(list(itertools.product([1, -1], repeat=n)))
-    exact = (np.abs((signs * values).mean(1)) >= abs(values.mean()) - 1e-12).mean()
-    assert statistics.sign_flip_test(values, seed=0) == pytest.approx(exact)
-
-
-def test_p_of_many_patients_is_near_that_of_the_t_test():
-    values = np.random.default_rng(0).normal(0.25, 1, 80)
-    p = statistics.sign_flip_test(values, seed=0)
-    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+def test_the_90_percent_interval_lies_within_the_95(skewed):
+    found = estimate(tidy({f"P{i:02}": [v] for i, v in enumerate(skewed)}, elsewhere=0))
+    assert found.low < found.low90 < found.value < found.high90 < found.high
+    of_level = statistics.bootstrap_interval(skewed, seed=0, level=0.9)
+    assert (found.low90, found.high90) == pytest.approx(of_level)
 
 
 def test_the_same_seed_gives_the_same_estimate_and_another_gives_another(skewed):
-    gains = {f"P{i}": [v] for i, v in enumerate(skewed)}
+    gains = {f"P{i:02}": [v] for i, v in enumerate(skewed)}
     assert estimate(tidy(gains), seed=1) == estimate(tidy(gains), seed=1)
     assert estimate(tidy(gains), seed=1) != estimate(tidy(gains), seed=2)
 
@@ -123,15 +87,8 @@ def test_the_same_seed_gives_the_same_estimate_and_another_gives_another(skewed)
 def test_one_patient_has_no_interval():
     found = estimate(tidy({"A": [0.03, 0.05]}))
     assert found.value == pytest.approx(0.03)
-    assert np.isnan([found.low, found.high, found.p]).all()
+    assert np.isnan([found.low, found.high, found.p, found.low90, found.high90]).all()
     assert (found.patients, found.slices) == (1, 2)
-
-
-def test_patients_that_are_all_equal():
-    found = statistics.bootstrap_interval(np.full(6, 0.02), seed=0)
-    assert found == (0.02, 0.02)
-    assert statistics.sign_flip_test(np.full(6, 0.02), seed=0) == pytest.approx(2 / 2**6)
-    assert statistics.sign_flip_test(np.zeros(6), seed=0) == 1
 
 
 def test_slices_too_small_to_measure_are_counted():
@@ -176,6 +133,146 @@ def test_refuses_a_table_in_which_nothing_was_measured():
         estimate(drop(table, "A0", "matched"))
 
 
+SPECS = [
+    Contrast("ssim", method, "bicubic", region, reference)
+    for method in ("ESPCN", "SRGAN")
+    for region, reference in (("tumour", "matched"), ("tumour", None), ("rim", "matched"))
+]
+
+
+@pytest.fixture(scope="module")
+def scores():
+    """20 patients of 1 to 6 slices, 3 methods, 3 regions; some regions too small or missing."""
+    rng = np.random.default_rng(0)
+    keys = [
+        (f"{patient}-{n}", f"P{patient}", method, region)
+        for patient in range(20)
+        for n in range(rng.integers(1, 7))
+        for method in ("bicubic", "ESPCN", "SRGAN")
+        for region in ("tumour", "rim", "matched")
+    ]
+    table = pd.DataFrame(keys, columns=["slice_id", "patient", "method", "region"])
+    table["ssim"] = rng.gamma(2, 0.1, len(table))
+    table.loc[(table["region"] == "rim") & (rng.random(len(table)) < 0.3), "ssim"] = np.nan
+    lost = (table["region"] != "tumour") & (table["patient"] == "P3")
+    return table[~lost].sample(frac=1, random_state=0)
+
+
+def test_many_contrasts_are_what_each_is_alone(scores):
+    for spec, found in statistics.contrasts(scores, SPECS, seed=4, resamples=500).items():
+        alone = paired_difference(scores, **asdict(spec), seed=4, resamples=500)
+        np.testing.assert_allclose(astuple(found), astuple(alone), rtol=1e-9)
+
+
+def test_contrasts_count_each_its_own_patients_and_skipped_slices(scores):
+    tumour_matched, tumour, rim_matched = statistics.contrasts(
+        scores, SPECS[:3], seed=0, resamples=100
+    ).values()
+    n = scores["slice_id"].nunique()
+    of_p3 = scores.loc[scores["patient"] == "P3", "slice_id"].nunique()  # tumour only
+    counts = (tumour_matched.patients, tumour_matched.slices, tumour_matched.skipped)
+    assert counts == (19, n - of_p3, of_p3)
+    assert (tumour.patients, tumour.slices, tumour.skipped) == (20, n, 0)
+    assert rim_matched.skipped > 0
+    assert rim_matched.slices + rim_matched.skipped == n - of_p3
+
+
+def test_a_contrast_without_any_slice_is_empty_and_the_others_stand(scores):
+    empty = scores.assign(ssim=scores["ssim"].where(scores["region"] != "rim"))
+    found = statistics.contrasts(empty, SPECS[:3], seed=0, resamples=100)
+    assert (found[SPECS[2]].patients, found[SPECS[2]].slices) == (0, 0)
+    assert np.isnan([found[SPECS[2]].value, found[SPECS[2]].p]).all()
+    assert found[SPECS[0]].patients == 19
+
+
+def test_a_method_that_was_not_measured_in_a_region_is_an_empty_contrast(scores):
+    lost = (scores["method"] == "SRGAN") & (scores["region"] == "rim")
+    found = statistics.contrasts(scores[~lost], SPECS, seed=0, resamples=100)
+    assert found[SPECS[5]].slices == 0
+    assert found[SPECS[5]].skipped > 0
+
+
+def test_an_infinite_difference_has_no_interval():
+    found = estimate(tidy({"A": [0.03], "B": [np.inf], "C": [0.01]}), reference=None)
+    assert found.value == np.inf
+    assert np.isnan([found.low, found.high, found.p]).all()
+
+
+def test_table_of_contrasts(scores):
+    found = statistics.contrasts(scores, SPECS, seed=0, resamples=200)
+    table = statistics.as_table(found, method="bh")
+    assert table["method"].tolist() == [s.method for s in SPECS]
+    assert table["low"].tolist() == [e.low for e in found.values()]
+    np.testing.assert_allclose(table["p_adjusted"], statistics.adjust(table["p"], method="bh"))
+    assert str(SPECS[0]) == "ssim, ESPCN − bicubic, tumour − matched"
+    with pytest.raises(ValueError, match="no estimate"):
+        statistics.as_table({})
+
+
+def test_one_slice_per_patient_is_the_plain_paired_comparison(skewed):
+    found = estimate(tidy({f"P{i:02}": [v] for i, v in enumerate(skewed)}, elsewhere=0))
+    assert found.patients == found.slices == 40
+    low, high = statistics.bootstrap_interval(skewed, seed=0)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("patients", [4, 20])
+def test_all_differences_zero(patients):
+    found = estimate(tidy({f"P{i}": [0.01, 0.01] for i in range(patients)}))
+    assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert found.p == pytest.approx(1)
+
+
+def test_patient_differences_weigh_slices_within_the_patient():
+    found = statistics.patient_differences(tidy(PATIENTS), **CONTRAST, reference="matched")
+    assert found.to_dict() == pytest.approx({"A": 0.02, "B": 0.02, "C": 0.01, "D": 0.03})
+
+
+def against(low90, high90, margin=0.01, **changes):
+    ends = {"low": low90 - 0.001, "high": high90 + 0.001, "low90": low90, "high90": high90}
+    made = Estimate(value=(low90 + high90) / 2, p=0.5, patients=30, slices=90, **ends)
+    return non_inferiority(made, margin=margin, **changes)
+
+
+@pytest.mark.parametrize(
+    ("low90", "high90", "not_inferior", "equivalent"),
+    [
+        (-0.005, 0.005, True, True),
+        (-0.005, 0.02, True, False),
+        (-0.02, 0.005, False, False),
+        (-0.01, 0.005, False, False),
+        (-0.03, -0.02, False, False),
+        (-0.008, -0.002, True, True),
+    ],
+)
+def test_non_inferiority_is_read_off_the_90_percent_interval(
+    low90, high90, not_inferior, equivalent
+):
+    found = against(low90, high90)
+    assert (found.not_inferior, found.equivalent) == (not_inferior, equivalent)
+    turned = against(-high90, -low90, higher_is_better=False)
+    assert (turned.bound, turned.best) == (found.bound, found.best)
+    assert turned.not_inferior == not_inferior
+
+
+def test_non_inferiority_without_an_interval_shows_nothing():
+    found = non_inferiority(estimate(tidy({"A": [0.03]})), margin=0.01)
+    assert not found.not_inferior
+    assert not found.equivalent
+
+
+@pytest.mark.parametrize("margin", [0, -0.01, np.nan, np.inf])
+def test_a_margin_is_a_positive_number(margin):
+    with pytest.raises(ValueError, match="margin must be a positive number"):
+        against(-0.1, 0.1, margin=margin)
+
+
+def test_non_inferiority_refuses_an_estimate_without_a_90_percent_interval():
+    bare = Estimate(value=0.0, low=-0.1, high=0.1, p=1.0, patients=30, slices=90)
+    with pytest.raises(ValueError, match="give low90 and high90"):
+        non_inferiority(bare, margin=0.2)
+
+
 @pytest.mark.slow
 def test_interval_covers_the_truth_and_ignoring_patients_does_not():
     rng, truth = np.random.default_rng(0), 0.02
@@ -188,5 +285,5 @@ def test_interval_covers_the_truth_and_ignoring_patients_does_not():
         for unit, of in (("patients", by_patient), ("slices", by_slice)):
             found = estimate(tidy(of, elsewhere=0), resamples=1000)
             covered[unit] += found.low <= truth <= found.high
-    assert 0.90 <= covered["patients"] / 200 <= 0.98
+    assert 0.91 <= covered["patients"] / 200 <= 0.985
     assert covered["slices"] / 200 < 0.80

@@ -1,0 +1,95 @@
+"""What a radiologist would see change, as a table: a row per slice, method and region."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from medsr_lib import devices
+from medsr_lib import images as image_rules
+from medsr_lib.assess import appearance, invention, score
+from medsr_lib.assess.regions import regions
+
+Function = Callable[[Tensor], Tensor]
+REFERENCE = "HR"
+INVENTION = ("improvement", "omission", "hallucination", "d_im", "d_om")
+
+
+def review(
+    methods: Mapping[str, Function],
+    slices: Sequence[Any],
+    *,
+    degrade: Function,
+    upsample: Function,
+    scale: int,
+    region_names: Sequence[str] = ("tumour", "matched"),
+    device: str = "auto",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Restore every slice by every method, and measure appearance and invention in regions.
+
+    HR itself stands in the table as a method whose changes are 0, so that
+    `statistics.contrasts` with the baseline "HR" gives the change against HR, and with a reference
+    region the change in the tumour less that in comparable tissue.
+
+    Args:
+        methods: name -> LR (B, 1, h, w) -> SR (B, 1, H, W) in [0, 1].
+        slices: as for `score.score`.
+        degrade: HR -> LR.
+        upsample: LR -> HR's size, the interpolation that invention is measured against.
+        scale: of the degradation; slices it does not divide are centre-cropped, mask alike.
+        region_names: "tumour" with all of `appearance.MEASURES`, others with those that need no
+            border (NaN in the rest).
+        device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
+        progress: show a progress bar.
+
+    Returns:
+        Columns slice_id, patient_id, patient, tumour, fold, method, region, those of
+        `appearance.MEASURES`, consistency (mean |degrade(SR) - LR|, intensity) and those of
+        INVENTION (HR is all improvement, the interpolation all omission, by construction).
+
+    Raises:
+        ValueError: no slices or methods, a method called HR, or SR of a wrong size or range.
+    """
+    if REFERENCE in methods:
+        raise ValueError(f"no method may be called {REFERENCE!r}: that is the reference")
+    score.check_arguments(methods, slices, region_names)
+    on = devices.choose(device)
+    rows: list[dict[str, Any]] = []
+    with score.on_device(methods, on), torch.inference_mode():
+        for s in tqdm(slices, "reviewing", unit="slice", disable=not progress, leave=False):
+            hr = image_rules.centre_crop(s.image, multiple=scale)
+            found = regions(hr, image_rules.centre_crop(s.mask, multiple=scale))
+            hr = hr[None, None].to(on)
+            lr = degrade(hr)
+            restored = {REFERENCE: hr} | {name: method(lr) for name, method in methods.items()}
+            for name, sr in restored.items():
+                score.check_sr(sr, hr, name, [s])
+                for region in region_names:
+                    measured = _measure(sr, hr, lr, found, region, degrade, upsample)
+                    rows.append({**score.about(s), "method": name, "region": region, **measured})
+    return pd.DataFrame(rows)
+
+
+def _measure(
+    sr: Tensor,
+    hr: Tensor,
+    lr: Tensor,
+    found: Mapping[str, Tensor],
+    region: str,
+    degrade: Function,
+    upsample: Function,
+) -> dict[str, float]:
+    """All measures of one slice, method and region."""
+    seen = found if region == "tumour" else {"tumour": found[region]}
+    mask = {region: found[region].to(hr.device)}
+    consistency = invention.data_consistency_hr(sr, lr, degrade=degrade)
+    shares = invention.region_shares(sr, hr, lr, mask, upsample=upsample)[region]
+    return {
+        **appearance.measure(sr.cpu(), hr.cpu(), seen),
+        "consistency": invention.region_means(consistency, mask)[region].item(),
+        **{name: getattr(shares, name).item() for name in INVENTION},
+    }
