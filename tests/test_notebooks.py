@@ -119,6 +119,18 @@ def test_04_measures_every_region_and_the_primary_contrast(executed):
 
 
 @pytest.mark.slow
+def test_04_says_what_would_be_seen_and_gives_no_verdict_of_three_patients(executed):
+    found = executed["04_regional_ssim"]
+    assert {row["words"] for row in found["verdicts"]} == {"not enough data"}
+    border = {
+        r["method"]: r["value"] for r in found["appearance"] if r["metric"] == "sharpness_change"
+    }
+    assert border["bicubic"] < 0
+    seen = {(r["method"], r["diameter"], r["contrast"]): r["d"] for r in found["lesions"]}
+    assert seen["HR", 9, 0.1] > seen["HR", 9, 0.05]
+
+
+@pytest.mark.slow
 def test_masking_first_flatters(executed):
     for row in executed["04_regional_ssim"]["trap"]:
         assert row["masked first"] > row["mean over the tumour"]
