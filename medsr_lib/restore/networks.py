@@ -1,8 +1,8 @@
-"""Networks: for SR, to tell SR from HR, and to name the lesion in a slice.
+"""Networks: for SR, to tell SR from HR, to name the lesion in a slice, and to outline it.
 
 `ESPCN` and `SRResNet` take LR (B, 1, h, w) and give SR (B, 1, scale h, scale w): in training a
-network's output is left as it is; in evaluation it is clipped to [0, 1]. `Discriminator` and
-`LesionClassifier` take images (B, 1, H, W) with values in [0, 1] and give logits.
+network's output is left as it is; in evaluation it is clipped to [0, 1]. `Discriminator`,
+`LesionClassifier` and `UNet` take images (B, 1, H, W) with values in [0, 1] and give logits.
 
 A network keeps what it was made with in its attribute `arguments`, so that `load` can make it again
 from what `save` wrote.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsr_lib import images as image_rules
@@ -238,6 +239,67 @@ class LesionClassifier(nn.Module):
         return logits
 
 
+class UNet(nn.Module):
+    """Outlines the lesion in a slice: a compact U-Net (Ronneberger et al. 2015, arXiv 1505.04597).
+
+    As in figure 1: on the way down, two 3 x 3 convolutions with ReLU at each size, then 2 x 2 max
+    pooling; on the way up, a 2 x 2 up-convolution, what was kept at that size beside it, and two
+    convolutions again; at last a 1 x 1 convolution. The channels are `width` at full size and
+    double with every halving (64 and depth 4 in the paper). Unlike there, convolutions are padded,
+    so that nothing is cut off, and batch norm follows each (Ioffe & Szegedy 2015, arXiv
+    1502.03167). Images of a size that 2^depth does not divide are padded by reflection, and the
+    logits cropped back.
+
+    Parameters at width 16 and depth 3: 482 449; a logit sees up to 100 x 100 pixels.
+
+    Args:
+        width: channels at full size. 16 keeps a training on a CPU possible.
+        depth: how often the size is halved.
+    """
+
+    def __init__(self, *, width: int = 16, depth: int = 3) -> None:
+        _check_whole("width", width, 1)
+        _check_whole("depth", depth, 1)
+        super().__init__()
+        self.depth = depth
+        self.arguments: dict[str, Any] = {"width": width, "depth": depth}
+        channels = [width * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList(
+            _two_conv3(before, after) for before, after in zip([1, *channels], channels)
+        )
+        self.enlarge = nn.ModuleList(
+            nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in channels[:-1]
+        )
+        self.up = nn.ModuleList(_two_conv3(2 * c, c) for c in channels[:-1])
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) -> logits (B, 1, H, W): above 0 where a lesion is likelier than not.
+
+        Raises:
+            ValueError: images smaller than 2^depth.
+        """
+        image_rules.check_shape(images)
+        height, width = images.shape[-2:]
+        step = 2**self.depth
+        if min(height, width) < step:
+            raise ValueError(f"images must be at least {step} x {step}, got {height} x {width}")
+        below, right = -height % step, -width % step
+        top, left = below // 2, right // 2
+        x = F.pad(images, (left, right - left, top, below - top), mode="reflect")
+        kept = []
+        for level, stage in enumerate(self.down):
+            x = stage(x)  # (B, 2^level width, H / 2^level, W / 2^level)
+            if level < self.depth:
+                kept.append(x)
+                x = F.max_pool2d(x, 2)
+        for level in reversed(range(self.depth)):
+            x = torch.cat((kept[level], self.enlarge[level](x)), 1)
+            x = self.up[level](x)  # (B, 2^level width, H / 2^level, W / 2^level)
+        logits: Tensor = self.last(x)
+        return logits[..., top : top + height, left : left + width]
+
+
 class _Stage(nn.Module):
     """A residual block (B, C, H, W) -> (B, 2 C, H / 2, W / 2)."""
 
@@ -257,6 +319,18 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.body(x) + self.skip(x))
+
+
+def _two_conv3(before: int, after: int) -> nn.Sequential:
+    """(B, before, H, W) -> (B, after, H, W), at least 0: a stage of `UNet`."""
+    layers: list[nn.Module] = []
+    for channels in (before, after):
+        layers += [
+            nn.Conv2d(channels, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)
 
 
 def _conv3(before: int, after: int, norm: Norm, stride: int = 1) -> list[nn.Module]:
@@ -292,7 +366,7 @@ def _check_norm(norm: Norm) -> None:
         raise ValueError(f"norm must be 'batch' or None, got {norm!r}")
 
 
-_CLASSES = {c.__name__: c for c in (ESPCN, SRResNet, Discriminator, LesionClassifier)}
+_CLASSES = {c.__name__: c for c in (ESPCN, SRResNet, Discriminator, LesionClassifier, UNet)}
 
 
 def n_parameters(network: nn.Module) -> int:

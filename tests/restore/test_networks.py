@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medsr_lib.restore import checkpoint, networks
-from medsr_lib.restore.networks import ESPCN, Discriminator, LesionClassifier, SRResNet
+from medsr_lib.restore.networks import ESPCN, Discriminator, LesionClassifier, SRResNet, UNet
 
 LESIONS = ("meningioma", "glioma", "pituitary")
 SMALL = {
@@ -12,6 +12,7 @@ SMALL = {
     "discriminator": lambda: Discriminator(size=40, width=2),
     "discriminator of any size": lambda: Discriminator(size=None, width=2, norm=None),
     "classifier": lambda: LesionClassifier(classes=LESIONS, width=4),
+    "unet": lambda: UNet(width=2, depth=2),
 }
 
 
@@ -247,6 +248,52 @@ def test_classifier_refuses_small_images():
 def test_classifier_refuses(wrong, message):
     with pytest.raises(ValueError, match=message):
         LesionClassifier(**{"classes": LESIONS} | wrong)
+
+
+def test_unet_has_the_documented_parameters():
+    assert networks.n_parameters(UNet()) == 482_449
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("size", [(8, 8), (16, 24), (15, 9), (33, 46)])
+def test_unet_gives_one_logit_a_pixel_at_any_size(size, depth):
+    assert UNet(width=2, depth=depth)(torch.rand(2, 1, *size)).shape == (2, 1, *size)
+
+
+def test_unet_pads_by_reflection_and_crops_back():
+    network, x = UNet(width=2, depth=2).eval(), torch.rand(1, 1, 17, 18)
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 2), mode="reflect")
+    torch.testing.assert_close(network(x), network(padded)[..., 1:18, 1:19])
+
+
+def test_unet_sees_100_pixels(monkeypatch):
+    monkeypatch.setattr(torch.nn.functional, "max_pool2d", torch.nn.functional.avg_pool2d)
+    network, widths = UNet(width=2).double().eval(), set()
+    for p in network.parameters():
+        p.data.abs_()  # nothing cancels, no ReLU closes
+    for at in range(64, 72):
+        x = torch.rand(1, 1, 136, 136, dtype=torch.float64, requires_grad=True)
+        network(x)[0, 0, at, at].backward()
+        seen = torch.nonzero(x.grad[0, 0])
+        widths.add(int((seen.max(0).values - seen.min(0).values + 1).max()))
+    assert max(widths) == 100
+
+
+def test_unet_refuses_small_images():
+    with pytest.raises(ValueError, match="images must be at least 8 x 8, got 40 x 7"):
+        UNet(width=2)(torch.rand(2, 1, 40, 7))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
+        ({"depth": 1.5}, r"depth must be a whole number of at least 1, got 1\.5"),
+    ],
+)
+def test_unet_refuses(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**wrong)
 
 
 def test_fingerprint_changes_with_one_bit_of_any_state(network):
