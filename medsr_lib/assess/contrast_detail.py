@@ -20,10 +20,7 @@ from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess import lesions
 from medsr_lib.assess.observers import RESAMPLES, Observer, detectability
-from medsr_lib.assess.score import Method, on_device
-
-REFERENCE = "HR"
-"""The method name of the images that were never degraded."""
+from medsr_lib.assess.score import REFERENCE, Method, on_device
 
 
 def contrast_detail(

@@ -23,14 +23,11 @@ from tqdm import tqdm
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess.regions import RIM
-from medsr_lib.assess.score import on_device
+from medsr_lib.assess.score import REFERENCE, on_device
 
 Network = Callable[[Tensor], Tensor]
 Rule = Literal["dice", "covered"]
 Mask = NDArray[np.bool_]
-
-REFERENCE = "HR"
-"""The name of the images that were never degraded, whose decisions the others are held against."""
 
 _ABOUT = ["slice_id", "patient", "tumour"]
 _TOUCHING = np.ones((3, 3))  # pixels that share a corner belong to one component

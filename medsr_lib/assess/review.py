@@ -14,7 +14,6 @@ from medsr_lib.assess import appearance, invention, score
 from medsr_lib.assess.regions import regions
 
 Function = Callable[[Tensor], Tensor]
-REFERENCE = "HR"
 INVENTION = ("improvement", "omission", "hallucination", "d_im", "d_om")
 
 
@@ -54,8 +53,8 @@ def review(
     Raises:
         ValueError: no slices or methods, a method called HR, or SR of a wrong size or range.
     """
-    if REFERENCE in methods:
-        raise ValueError(f"no method may be called {REFERENCE!r}: that is the reference")
+    if score.REFERENCE in methods:
+        raise ValueError(f"no method may be called {score.REFERENCE!r}: that is the reference")
     score.check_arguments(methods, slices, region_names)
     on = devices.choose(device)
     rows: list[dict[str, Any]] = []
@@ -65,12 +64,16 @@ def review(
             found = regions(hr, image_rules.centre_crop(s.mask, multiple=scale))
             hr = hr[None, None].to(on)
             lr = degrade(hr)
-            restored = {REFERENCE: hr} | {name: method(lr) for name, method in methods.items()}
+            restored = {score.REFERENCE: hr} | {
+                name: method(lr) for name, method in methods.items()
+            }
             for name, sr in restored.items():
                 score.check_sr(sr, hr, name, [s])
-                for region in region_names:
-                    measured = _measure(sr, hr, lr, found, region, degrade, upsample)
-                    rows.append({**score.about(s), "method": name, "region": region, **measured})
+                measured = _measure(sr, hr, lr, found, region_names, degrade, upsample)
+                rows += [
+                    {**score.about(s), "method": name, "region": region, **values}
+                    for region, values in measured.items()
+                ]
     return pd.DataFrame(rows)
 
 
@@ -79,17 +82,21 @@ def _measure(
     hr: Tensor,
     lr: Tensor,
     found: Mapping[str, Tensor],
-    region: str,
+    region_names: Sequence[str],
     degrade: Function,
     upsample: Function,
-) -> dict[str, float]:
-    """All measures of one slice, method and region."""
-    seen = found if region == "tumour" else {"tumour": found[region]}
-    mask = {region: found[region].to(hr.device)}
-    consistency = invention.data_consistency_hr(sr, lr, degrade=degrade)
-    shares = invention.region_shares(sr, hr, lr, mask, upsample=upsample)[region]
+) -> dict[str, dict[str, float]]:
+    """All measures of one slice and method, by region."""
+    masks = {region: found[region].to(hr.device) for region in region_names}
+    map_ = invention.data_consistency_hr(sr, lr, degrade=degrade)
+    consistency = invention.region_means(map_, masks)
+    shares = invention.region_shares(sr, hr, lr, masks, upsample=upsample)
+    seen = {r: found if r == "tumour" else {"tumour": found[r]} for r in region_names}
     return {
-        **appearance.measure(sr.cpu(), hr.cpu(), seen),
-        "consistency": invention.region_means(consistency, mask)[region].item(),
-        **{name: getattr(shares, name).item() for name in INVENTION},
+        region: {
+            **appearance.measure(sr.cpu(), hr.cpu(), seen[region]),
+            "consistency": consistency[region].item(),
+            **{name: getattr(shares[region], name).item() for name in INVENTION},
+        }
+        for region in region_names
     }

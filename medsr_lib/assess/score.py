@@ -17,6 +17,7 @@ from medsr_lib.assess import metrics
 from medsr_lib.assess.regions import NAMES, check_names, regions
 
 METRICS = ("psnr", "mse", "ssim")
+REFERENCE = "HR"  # the method name of the images that were never degraded
 COLUMNS = (
     *("slice_id", "patient_id", "patient", "tumour", "fold", "method", "scale", "degradation"),
     *("region", "pixels", *METRICS),

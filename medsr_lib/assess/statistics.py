@@ -169,8 +169,16 @@ def patient_differences(
     reference: str | None = None,
 ) -> pd.Series:
     """The mean of `slice_differences` over the measured slices of each patient."""
-    spec = Contrast(metric, method, baseline, region, reference)
-    return _by_patient(_differences(table, metric, [spec])[spec])
+    return _by_patient(
+        slice_differences(
+            table,
+            metric=metric,
+            method=method,
+            baseline=baseline,
+            region=region,
+            reference=reference,
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -4,28 +4,25 @@ It serves two ends: its features are a distance that knows the pictures at hand 
 and what it says of SR and of HR can be compared.
 """
 
-import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.restore.crops import BLOCK
-from medsr_lib.restore.fit import cosine
+from medsr_lib.restore.supervised import Training, train
 
 # Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is dealt to all classes.
 LABEL_SMOOTHING = 0.1
 BRIGHTNESS = 0.1  # added: uniform in +-this
 CONTRAST = 0.2  # the differences from the patch's mean are multiplied: uniform in 1 +- this
-LOOKS = 10  # how often in a training the validation images are looked at
 AT_ONCE = 64  # images classified together in `accuracy`
 
 
@@ -57,25 +54,6 @@ class Accuracy:
 
     def __repr__(self) -> str:
         return f"Accuracy({self.accuracy:.3f}, balanced {self.balanced:.3f}, n = {self.n})"
-
-
-@dataclass(frozen=True, repr=False)
-class Training:
-    """What a training of a classifier did.
-
-    Attributes:
-        losses: (steps,) float32, the loss of each step's batch.
-        validation: columns step, accuracy, balanced, over the validation images; empty without.
-        seconds: how long it took.
-    """
-
-    losses: Tensor
-    validation: pd.DataFrame
-    seconds: float
-
-    def __repr__(self) -> str:
-        last = [f", accuracy {share:.3f}" for share in self.validation["accuracy"].tail(1)]
-        return f"Training({len(self.losses)} steps, {self.seconds:.0f} s{''.join(last)})"
 
 
 def fit_classifier(
@@ -126,43 +104,24 @@ def fit_classifier(
         raise ValueError(f"images: expected squares (N, 1, S, S), got {tuple(images.shape)}")
     if validation is not None:
         _check(*validation, "validation")
-    start = time.monotonic()
     on = devices.choose(device)
     network.to(on)
     n_classes = _n_classes(network, images)
     _check_classes(labels, n_classes, "images")
     if validation is not None:
         _refuse_outside(validation[1], n_classes, "validation")
-    batches = _Batches(images.to(on), labels, n_classes, batch=batch, seed=seed)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate[0], fused=True)
-    losses = torch.zeros(steps, device=on)
-    looks: list[dict[str, float]] = []
-
-    network.train()
-    bar = tqdm(total=steps, desc="training", unit="step", disable=not progress, leave=False)
-    with torch.random.fork_rng([on] if on.type == "cuda" else []):
-        torch.manual_seed(seed)  # of dropout; what was drawn from outside goes on afterwards
-        for step in range(steps):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine(step / steps, *learning_rate)
-            x, y = batches(step)  # (B, 1, S, S), (B,)
-            loss = F.cross_entropy(network(x), y, label_smoothing=LABEL_SMOOTHING)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses[step] = loss.detach()
-            bar.update()
-            if step + 1 == steps or (step + 1) % -(-steps // LOOKS) == 0:
-                bar.set_postfix_str(f"loss {_finite(losses[step], step):.3f}")
-                if validation is not None:
-                    found = accuracy(network, *validation)
-                    looks.append(
-                        {"step": step + 1, "accuracy": found.accuracy, "balanced": found.balanced}
-                    )
-    bar.close()
-    network.eval().cpu()
-    table = pd.DataFrame(looks, columns=["step", "accuracy", "balanced"])
-    return Training(losses.cpu(), table, time.monotonic() - start)
+    return train(
+        network,
+        _Batches(images.to(on), labels, n_classes, batch=batch, seed=seed),
+        partial(F.cross_entropy, label_smoothing=LABEL_SMOOTHING),
+        steps=steps,
+        seed=seed,
+        learning_rate=learning_rate,
+        look=None if validation is None else partial(_look, network, *validation),
+        columns=("accuracy", "balanced"),
+        device=on,
+        progress=progress,
+    )
 
 
 @torch.inference_mode()
@@ -188,6 +147,11 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> Accuracy:
     _refuse_outside(labels, n_classes, "images")
     cells = labels.cpu() * n_classes + logits.argmax(1)
     return Accuracy(cells.bincount(minlength=n_classes**2).view(n_classes, n_classes))
+
+
+def _look(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    found = accuracy(network, images, labels)
+    return {"accuracy": found.accuracy, "balanced": found.balanced}
 
 
 class _Batches:
@@ -240,14 +204,6 @@ class _Batches:
         }
         self.drawn = block, drawn
         return drawn
-
-
-def _finite(loss: Tensor, step: int) -> float:
-    if not torch.isfinite(loss):
-        raise ValueError(
-            f"the loss became NaN or infinite before step {step + 1}; lower the learning rate"
-        )
-    return loss.item()
 
 
 @torch.inference_mode()

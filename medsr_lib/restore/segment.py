@@ -3,45 +3,21 @@
 A segmenter that is trained on HR and then left as it is can say what of a lesion SR has left.
 """
 
-import time
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from medsr_lib import devices
 from medsr_lib import images as image_rules
-from medsr_lib.restore.classify import LOOKS
-from medsr_lib.restore.classify import _finite as finite
 from medsr_lib.restore.crops import BLOCK
-from medsr_lib.restore.fit import cosine
+from medsr_lib.restore.supervised import Training, train
 
 AT_ONCE = 8  # images outlined together in `measure`
-
-
-@dataclass(frozen=True, repr=False)
-class Training:
-    """What a training of a segmenter did.
-
-    Attributes:
-        losses: (steps,) float32, the loss of each step's batch.
-        validation: columns step and dice, the mean over the validation images; empty without.
-        seconds: how long it took.
-    """
-
-    losses: Tensor
-    validation: pd.DataFrame
-    seconds: float
-
-    def __repr__(self) -> str:
-        last = [f", Dice {value:.3f}" for value in self.validation["dice"].tail(1)]
-        return f"Training({len(self.losses)} steps, {self.seconds:.0f} s{''.join(last)})"
 
 
 def fit_segmenter(
@@ -95,36 +71,19 @@ def fit_segmenter(
         raise ValueError(f"images: expected squares (N, 1, S, S), got {tuple(images.shape)}")
     if validation is not None:
         _check(*validation, "validation")
-    start = time.monotonic()
     on = devices.choose(device)
-    batches = _Batches(images.to(on), masks.to(on), size=crop, batch=batch, seed=seed)
-    network.to(on).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate[0], fused=True)
-    losses = torch.zeros(steps, device=on)
-    looks: list[dict[str, float]] = []
-
-    bar = tqdm(total=steps, desc="training", unit="step", disable=not progress, leave=False)
-    with torch.random.fork_rng([on] if on.type == "cuda" else []):
-        torch.manual_seed(seed)  # of dropout, if the network has any
-        for step in range(steps):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine(step / steps, *learning_rate)
-            x, y = batches(step)  # (B, 1, s, s) each
-            value = loss(network(x), y)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            losses[step] = value.detach()
-            bar.update()
-            if step + 1 == steps or (step + 1) % -(-steps // LOOKS) == 0:
-                bar.set_postfix_str(f"loss {finite(losses[step], step):.3f}")
-                if validation is not None:
-                    found = measure(network, *validation).nanmean().item()
-                    looks.append({"step": step + 1, "dice": found})
-    bar.close()
-    network.eval().cpu()
-    table = pd.DataFrame(looks, columns=["step", "dice"])
-    return Training(losses.cpu(), table, time.monotonic() - start)
+    return train(
+        network.to(on),
+        _Batches(images.to(on), masks.to(on), size=crop, batch=batch, seed=seed),
+        loss,
+        steps=steps,
+        seed=seed,
+        learning_rate=learning_rate,
+        look=None if validation is None else partial(_look, network, *validation),
+        columns=("dice",),
+        device=on,
+        progress=progress,
+    )
 
 
 def loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -194,6 +153,10 @@ def measure(network: nn.Module, images: Tensor, masks: Tensor) -> Tensor:
     found = torch.cat([dice(network(x.to(on)).cpu(), y.cpu()) for x, y in parts])
     network.train(was_training)
     return found
+
+
+def _look(network: nn.Module, images: Tensor, masks: Tensor) -> dict[str, float]:
+    return {"dice": measure(network, images, masks).nanmean().item()}
 
 
 class _Batches:
