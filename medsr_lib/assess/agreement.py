@@ -4,11 +4,15 @@ For a tumour's brightness, texture or size, measured in HR and in SR. All three 
 independent: give one pair for each patient (the mean over slices), not one for each slice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from medsr_lib.assess.score import REFERENCE
 
 LEAST = 3  # pairs; with fewer, no interval is defined
 LEVEL = 0.95  # of every interval
@@ -176,6 +180,72 @@ def ccc(sr: ArrayLike, hr: ArrayLike) -> Coefficient:
     half = stats.norm.ppf((1 + LEVEL) / 2) * (max(variance, 0.0) / (n - 2)) ** 0.5
     z = np.arctanh(value)
     return Coefficient(float(value), float(np.tanh(z - half)), float(np.tanh(z + half)), n)
+
+
+def by_method(
+    table: pd.DataFrame, *, measures: Sequence[str], region: str = "tumour"
+) -> pd.DataFrame:
+    """Agreement with HR of what `appearance.measure` measured on both, method by method.
+
+    A pair is one patient: the means over those slices in which both were measured.
+
+    Args:
+        table: of `review.review`.
+        measures: such as "cnr", for the columns cnr_sr and cnr_hr.
+        region: whose rows are taken.
+
+    Returns:
+        A row per measure and method: bias, lower and upper (`limits_of_agreement`), icc with
+        icc_low and icc_high, ccc with ccc_low and ccc_high, patients. NaN with fewer than 3
+        patients.
+
+    Raises:
+        ValueError: a measure or region that the table does not have.
+    """
+    rows = []
+    for measure in measures:
+        for method, pairs in pairs_by_method(table, measure=measure, region=region).items():
+            row: dict[str, object] = {"measure": measure, "method": method}
+            if len(pairs) >= LEAST:
+                sr, hr = pairs["sr"].to_numpy(), pairs["hr"].to_numpy()
+                limits, same = limits_of_agreement(sr, hr), ccc(sr, hr)
+                consistent = icc(np.column_stack((sr, hr)))
+                row |= {"bias": limits.bias, "lower": limits.lower, "upper": limits.upper}
+                row |= {"icc": consistent.value, "icc_low": consistent.low}
+                row |= {"icc_high": consistent.high, "ccc": same.value}
+                row |= {"ccc_low": same.low, "ccc_high": same.high}
+            rows.append(row | {"patients": len(pairs)})
+    columns = ["measure", "method", "bias", "lower", "upper"]
+    columns += ["icc", "icc_low", "icc_high", "ccc", "ccc_low", "ccc_high", "patients"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pairs_by_method(
+    table: pd.DataFrame, *, measure: str, region: str = "tumour"
+) -> dict[str, pd.DataFrame]:
+    """A measure in SR and in HR, patient by patient: method -> columns sr, hr, index patient.
+
+    As `by_method` takes them; HR itself is left out, since it agrees with itself.
+
+    Raises:
+        ValueError: a measure or region that the table does not have.
+    """
+    columns = [f"{measure}_sr", f"{measure}_hr"]
+    if missing := [name for name in columns if name not in table]:
+        stems = [name[:-3] for name in map(str, table.columns) if name.endswith("_sr")]
+        both = [stem for stem in stems if f"{stem}_hr" in table]
+        raise ValueError(f"no column {missing[0]!r} in the table; of SR and HR it has {both}")
+    rows = table[table["region"] == region]
+    if rows.empty:
+        raise ValueError(f"no region {region!r} in the table; it has {[*table['region'].unique()]}")
+    rows = rows[rows["method"] != REFERENCE].replace([np.inf, -np.inf], np.nan)
+    means = rows.dropna(subset=columns).groupby(["method", "patient"], sort=False)[columns].mean()
+    return {
+        str(method): means.loc[[method]].droplevel("method").set_axis(["sr", "hr"], axis=1)
+        if method in means.index
+        else pd.DataFrame(columns=["sr", "hr"], dtype=float)
+        for method in rows["method"].unique()
+    }
 
 
 def _pairs(sr: ArrayLike, hr: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

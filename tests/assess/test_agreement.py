@@ -1,10 +1,11 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from medsr_lib.assess.agreement import ccc, icc, limits_of_agreement
+from medsr_lib.assess.agreement import by_method, ccc, icc, limits_of_agreement, pairs_by_method
 
 # Bland & Altman 1986 (10.1016/S0140-6736(86)90837-8), table 1: peak flow by two meters, l/min.
 LARGE = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
@@ -171,3 +172,49 @@ def test_refuses_unequal_lengths(measure):
 def test_icc_refuses_ratings_without_columns(ratings):
     with pytest.raises(ValueError, match=r"ratings must be \(n, k\)"):
         icc(ratings)
+
+
+def looked_at(**columns):
+    """A table as of `review`: two slices of each of three patients, by two methods."""
+    rows = [
+        {"patient": p, "slice_id": f"{p}{n}", "method": method, "region": "tumour"}
+        for method in ("HR", "ESPCN", "SRGAN")
+        for p in "abc"
+        for n in range(2)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def test_a_pair_is_a_patients_mean_over_its_slices():
+    table = looked_at(cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[2.0, 4, 5, 5, 6, 10] * 3)
+    found = pairs_by_method(table, measure="cnr")
+    assert list(found) == ["ESPCN", "SRGAN"]
+    assert found["ESPCN"].loc["a"].to_dict() == {"sr": 3.0, "hr": 2.0}
+
+
+def test_agreement_by_method_is_that_of_the_pairs():
+    table = looked_at(cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[1.0, 3, 4, 5, 5, 10] * 3)
+    found = by_method(table, measures=["cnr"]).set_index("method").loc["SRGAN"]
+    sr, hr = [2, 4.5, 7.5], [2, 4, 7]
+    assert found["bias"] == pytest.approx(1 / 3)
+    assert found["ccc"] == pytest.approx(ccc(sr, hr).value)
+    assert found["icc"] == pytest.approx(icc(np.column_stack((sr, hr))).value)
+    assert found["patients"] == 3
+
+
+def test_slices_without_a_value_leave_the_pair_and_few_patients_no_number():
+    table = looked_at(
+        cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[2.0, np.nan, 5, 5, *[np.nan] * 2] * 3
+    )
+    assert pairs_by_method(table, measure="cnr")["ESPCN"].loc["a"].to_dict() == {"sr": 2, "hr": 1}
+    found = by_method(table, measures=["cnr"])
+    assert (found["patients"] == 2).all()
+    assert found["ccc"].isna().all()
+
+
+def test_a_measure_or_region_that_is_not_there_is_named():
+    table = looked_at(cnr_hr=1.0, cnr_sr=1.0)
+    with pytest.raises(ValueError, match=r"no column 'size_sr' .* \['cnr'\]"):
+        by_method(table, measures=["size"])
+    with pytest.raises(ValueError, match=r"no region 'head' .* \['tumour'\]"):
+        by_method(table, measures=["cnr"], region="head")
