@@ -64,8 +64,20 @@ def record(
         "values": {str(name): _plain(value, str(name)) for name, value in values.items()},
         "figures": [{"file": name, "caption": text} for name, text in figures.items()],
     }
+    return save(folder / "results.json", content)
+
+
+def save(path: Path | str, values: Mapping[str, object]) -> Path:
+    """Write values, tables and arrays as JSON that any program reads, all or nothing.
+
+    Tables become lists of rows. NaN becomes null, infinity the text "inf".
+
+    Raises:
+        TypeError: a value that JSON has no form for; the message has its name.
+    """
+    content = {str(name): _plain(value, str(name)) for name, value in values.items()}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    return write(folder / "results.json", text + "\n")
+    return write(Path(path), text + "\n")
 
 
 def versions() -> dict[str, str]:
@@ -185,7 +197,7 @@ def _plain(value: Any, name: str) -> Any:
             return value.as_posix()
         case _ if hasattr(value, "isoformat"):
             return value.isoformat()
-    raise TypeError(f"{name} is a {type(value).__name__}, which results.json cannot hold")
+    raise TypeError(f"{name} is a {type(value).__name__}, which JSON has no form for")
 
 
 def _table(value: Any) -> Any:

@@ -73,7 +73,7 @@ def test_a_named_index_and_two_rows_of_headings_are_kept(tmp_path):
 
 
 def test_what_json_has_no_form_for_is_named(tmp_path):
-    with pytest.raises(TypeError, match=r"a\['b'\] is a function, which results.json cannot hold"):
+    with pytest.raises(TypeError, match=r"a\['b'\] is a function, which JSON has no form for"):
         record(tmp_path, {"a": {"b": recorded}})
 
 
@@ -170,3 +170,10 @@ def test_a_page_of_a_folder_with_nothing(tmp_path):
     page = page_of(tmp_path)
     assert "0 of 0 notebooks done" in page
     assert report.versions()["medsr_lib"] in page
+
+
+def test_saved_values_are_json_for_any_program(tmp_path):
+    table = pd.DataFrame({"method": ["ESPCN"], "value": [float("nan")]})
+    path = report.save(tmp_path / "report.json", {"contrasts": table, "largest": float("inf")})
+    found = json.loads(path.read_text())
+    assert found == {"contrasts": [{"method": "ESPCN", "value": None}], "largest": "inf"}

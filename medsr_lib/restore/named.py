@@ -16,7 +16,7 @@ INTERPOLATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def load(
+def methods(
     names: Sequence[str],
     *,
     scale: int,
