@@ -84,7 +84,7 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
     Args:
         error: SR - HR, (B, 1, H, W).
         project: P, an orthogonal projection: for k-space degradation
-            `lambda x: zero_fill(kspace(x, scale=s), scale=s, clip=False)`.
+            `partial(resample.measured_part, scale=s)`.
 
     Returns:
         measured and null, (B, 1, H, W) each; their sum is the error, their inner product 0.
@@ -105,7 +105,7 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
             "project is not an orthogonal projection: a second time it changes "
             f"{float(again / size):.2g} of the error, and the parts share "
             f"{float(inner / size**2):.2g} of its energy; "
-            "use zero_fill(..., clip=False) after kspace"
+            "use resample.measured_part, or another that does not clip"
         )
     return measured, null
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsr_lib import images
-from medsr_lib.restore.degrade import check_scale, shift_and_keep
+from medsr_lib.restore.degrade import check_scale, kspace, shift_and_keep
 
 
 def nearest(lr: Tensor, *, scale: int) -> Tensor:
@@ -60,6 +60,26 @@ def zero_fill(lr: Tensor, *, scale: int, clip: bool = True) -> Tensor:
         spectrum[..., -(rows // 2) :, :wide] = measured[..., -(rows // 2) :, :]
     sr = torch.fft.irfft2(spectrum, s=(rows * scale, columns * scale))
     return sr.clamp(0, 1) if clip else sr
+
+
+def measured_part(image: Tensor, *, scale: int) -> Tensor:
+    """The part of an image that k-space LR holds: `zero_fill` after `degrade.kspace`, unclipped.
+
+    An orthogonal projection, linear in the image, which may be an error with values below 0: what
+    is left of an error after it is the error's null-space part (Bhadra et al. 2021,
+    10.1109/TMI.2021.3077857).
+
+    Args:
+        image: (B, 1, H, W), of sizes that the scale divides.
+        scale: of the degradation.
+
+    Raises:
+        TypeError, ValueError: as `degrade.kspace`; a size that the scale does not divide.
+    """
+    if image.shape[-2] % scale or image.shape[-1] % scale:
+        size = f"{image.shape[-2]} x {image.shape[-1]}"
+        raise ValueError(f"scale {scale} does not divide {size}; crop with images.centre_crop")
+    return zero_fill(kspace(image, scale=scale), scale=scale, clip=False)
 
 
 def _prepare(lr: Tensor, scale: int) -> Tensor:

@@ -30,9 +30,13 @@ from medsr_lib.show.panels import (
     as_image,
     as_mask,
     contour,
+    dotted,
     enlarge,
     grey,
     grid,
+    round_limit,
+    same_size,
+    signed,
     square_around,
 )
 from medsr_lib.show.style import (
@@ -229,7 +233,7 @@ def through_training(
     if margin is not None and mask is None:
         raise ValueError("a margin needs a mask: it is counted from the outline of the tumour")
     target = as_image(hr, "hr")
-    moments = {name: _same_size(image, target.shape, name) for name, image in restored.items()}
+    moments = {name: same_size(image, target.shape, name) for name, image in restored.items()}
     coarse = _same_field(as_image(lr, "lr"), target.shape, "lr")
     outline = None if mask is None else as_mask(mask, target.shape)
     box = None if outline is None or margin is None else square_around(outline, margin)
@@ -287,11 +291,11 @@ def error_maps(
         raise ValueError(f"limit must be above 0; got {limit}")
     pixels = {"HR": as_image(hr, "hr")}
     field = pixels["HR"].shape
-    pixels |= {name: _same_size(image, field, name) for name, image in restored.items()}
+    pixels |= {name: same_size(image, field, name) for name, image in restored.items()}
     tumour = as_mask(mask, field)
     box = square_around(tumour, margin)
     errors = {name: pixels[name] - pixels["HR"] for name in restored}
-    limit = limit or _round_limit([_inside(error, box) for error in errors.values()])
+    limit = limit or round_limit([_inside(error, box) for error in errors.values()])
     side = min(8.6 / len(pixels), 2.1)
     figure, panels = grid(2, len(pixels), side, side + 0.05)
     for axes, (name, image) in zip(panels[0], pixels.items()):
@@ -299,7 +303,9 @@ def error_maps(
         grey(axes, image, window, box=box)
         contour(axes, tumour, width=0.9)
     for axes, error in zip(panels[1, 1:], errors.values()):
-        drawing = _signed(axes, error, limit, tumour, box)
+        drawing = signed(axes, error, limit)
+        dotted(axes, tumour)
+        enlarge(axes, box)
     _signed_bar(panels[1, 0], drawing, limit)
     for axes, what in zip(panels[:, 0], ("tumour, enlarged", "error there")):
         axes.set_ylabel(what, color=MUTED)
@@ -351,36 +357,9 @@ def _same_field(
     return image
 
 
-def _same_size(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
-    pixels = as_image(image, name)
-    if pixels.shape != shape:
-        raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
-    return pixels
-
-
 def _inside(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
     left, top, right, bottom = box
     return image[top:bottom, left:right]
-
-
-def _round_limit(errors: Sequence[NDArray[np.float32]]) -> float:
-    """Round the error that 99.5 % of the pixels do not exceed up to one digit."""
-    reach = float(np.quantile(np.abs(errors), 0.995))
-    if reach == 0:
-        return 0.01
-    step = 10.0 ** np.floor(np.log10(reach))
-    return float(f"{np.ceil(reach / step) * step:.1g}")
-
-
-def _signed(
-    axes: Axes, error: NDArray[np.float32], limit: float, tumour: NDArray[np.bool_], box: Box
-) -> AxesImage:
-    """Draw the part of a signed error in the box: white is none, red too bright, blue too dark."""
-    colours = plt.get_cmap("RdBu_r", 65)
-    drawing = axes.imshow(error, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
-    axes.contour(tumour, levels=[0.5], colors=INK, linewidths=1.2, linestyles=[(0, (1, 1.8))])
-    enlarge(axes, box)
-    return drawing
 
 
 def _signed_bar(axes: Axes, drawing: AxesImage, limit: float) -> None:

@@ -1,5 +1,6 @@
 """What the pictures are made of: checked images and masks, grey panels, outlines, enlargements."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -7,9 +8,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from medsr_lib.show.style import CONTOUR
+from medsr_lib.show.style import CONTOUR, INK
 
 Image: TypeAlias = torch.Tensor | NDArray[Any]
 Window: TypeAlias = tuple[float, float]
@@ -47,6 +49,14 @@ def as_image(image: Image, name: str) -> NDArray[np.float32]:
 def as_mask(mask: Image, shape: tuple[int, ...], name: str = "mask") -> NDArray[np.bool_]:
     """Turn into a boolean (H, W)."""
     return as_array(mask, name, shape) > 0.5
+
+
+def same_size(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """Turn into (H, W) float32 in [0, 1] and refuse what has not the size of HR."""
+    pixels = as_image(image, name)
+    if pixels.shape != shape:
+        raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
+    return pixels
 
 
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
@@ -102,6 +112,35 @@ def contour(axes: Axes, mask: NDArray[np.bool_], *, width: float = 1.2) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
         axes.contour(mask, levels=[0.5], colors=CONTOUR, linewidths=width)
+
+
+def dotted(axes: Axes, mask: NDArray[np.bool_]) -> None:
+    """Draw the outline of a mask on a light map as a dotted line, which hides little."""
+    if mask.any() and not mask.all():
+        dots = [(0, (1, 1.8))]
+        axes.contour(mask, levels=[0.5], colors=INK, linewidths=1.2, linestyles=dots)
+
+
+def signed(axes: Axes, values: NDArray[Any], limit: float) -> AxesImage:
+    """Draw a map of signed values: white is 0, red above it, blue below it."""
+    bare(axes)
+    colours = plt.get_cmap("RdBu_r", 65)
+    return axes.imshow(values, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+
+
+def round_limit(values: Sequence[NDArray[Any]], share: float = 0.995) -> float:
+    """Round the size that this share of all values does not exceed up to one digit.
+
+    >>> round_limit([np.array([-0.032, 0.01])], share=1.0)
+    0.04
+    """
+    sizes = np.abs(np.concatenate([np.ravel(part) for part in values]))
+    sizes = sizes[np.isfinite(sizes)]
+    reach = float(np.quantile(sizes, share)) if len(sizes) else 0.0
+    if reach == 0:
+        return 0.01
+    step = 10.0 ** np.floor(np.log10(reach))
+    return float(f"{np.ceil(reach / step) * step:.1g}")
 
 
 def square_around(mask: NDArray[np.bool_], margin: int) -> Box:

@@ -133,7 +133,7 @@ def caption(figure: Figure, title: str | None, note: str | None = None) -> None:
     The figure must have been made with a constrained or compressed layout.
     """
     width, height = figure.get_size_inches()
-    titles = textwrap.wrap(title or "", int(width * 11.5))
+    titles = textwrap.wrap(title or "", int(width * 10.5))
     notes = textwrap.wrap(note or "", int(width * 15.5))
     band = 0.21 * len(titles) + 0.17 * len(notes) + 0.08
     figure.set_size_inches(width, height + band)

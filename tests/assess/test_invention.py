@@ -14,10 +14,7 @@ far = (y - 40) ** 2 + (x - 52) ** 2 > 400
 masks = {"spot": spot, "far": far}
 kspace = partial(degrade.kspace, scale=SCALE)
 enlarge = partial(resample.bicubic, scale=SCALE)
-
-
-def project(error):
-    return resample.zero_fill(kspace(error), scale=SCALE, clip=False)
+project = partial(resample.measured_part, scale=SCALE)
 
 
 def noise(amplitude, seed=0):

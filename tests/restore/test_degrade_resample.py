@@ -190,10 +190,7 @@ def project(request):
     rng = torch.Generator().manual_seed(0)
     images = torch.rand(2, 1, height, width, generator=rng, dtype=torch.float64).split(1)
 
-    def p(hr):
-        return resample.zero_fill(degrade.kspace(hr, scale=scale), scale=scale, clip=False)
-
-    return p, *images
+    return partial(resample.measured_part, scale=scale), *images
 
 
 def test_kspace_and_zero_filling_project_orthogonally(project):
@@ -202,6 +199,11 @@ def test_kspace_and_zero_filling_project_orthogonally(project):
     torch.testing.assert_close((p(a) * b).sum(), (a * p(b)).sum())
     assert ((a - p(a)) * p(b)).sum().abs() < 1e-9 * a.norm() * b.norm()
     assert 0.1 < p(a).norm() / a.norm() < 1
+
+
+def test_the_measured_part_of_a_size_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="scale 4 does not divide 48 x 50"):
+        resample.measured_part(torch.zeros(1, 1, 48, 50), scale=4)
 
 
 @pytest.mark.parametrize(("size", "scale"), [((45, 63), 3), ((35 * 2, 27 * 2), 2), ((9, 15), 3)])
