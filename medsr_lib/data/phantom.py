@@ -3,7 +3,8 @@
 The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3
 file a slice (transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as
 character codes) and a five-fold index by patient. `write_figshare` writes the same layout, drawn by
-`anatomy`, so that everything that reads the original runs without it.
+`anatomy`, so that everything that reads the original runs without it. `write_chest_xray` does the
+same for the chest radiographs; it lives in `chest_phantom`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from skimage.draw import polygon2mask
 from tqdm import tqdm
 
 from medsr_lib.data import anatomy
+from medsr_lib.data.chest_phantom import write_chest_xray as write_chest_xray
 
 VERSION = 1
 """Of the drawing: a folder drawn by another version is not taken for the same phantom."""
