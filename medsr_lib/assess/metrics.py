@@ -6,20 +6,21 @@ errors: a negative PSNR always means a range error.
 
 import math
 from collections.abc import Sequence
-from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from medsr_lib import images
+from medsr_lib.assess import windows
+from medsr_lib.assess.windows import BORDER as BORDER
+from medsr_lib.assess.windows import MAPS, PARTS, WINDOW, full_precision
+from medsr_lib.assess.windows import gaussian_filter as gaussian_filter
 
-WINDOW = 11  # pixels; Wang et al. 2004, section III-B
-SIGMA = 1.5  # pixels
-BORDER = WINDOW // 2  # pixels of the map whose window reaches beyond the image
 K1, K2 = 0.01, 0.03
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
-BAND = 65536  # pixels at once on a CPU: what its cache holds in float64, some times over
+INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where SSIM's map is used
+MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
 
 
 def mse(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
@@ -61,8 +62,7 @@ def ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     Raises:
         TypeError, ValueError: as `mse`, or images smaller than 11 pixels.
     """
-    inner = ssim_map(sr, hr, data_range=data_range)[..., BORDER:-BORDER, BORDER:-BORDER]
-    return inner.mean((1, 2))
+    return ssim_map(sr, hr, data_range=data_range)[INNER].mean((1, 2))
 
 
 def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
@@ -73,29 +73,10 @@ def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     mirrored at their edges. It equals scikit-image's map with `gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False` within 1e-5.
 
-    Computed from the sum s = x + y and the difference d = x - y: vx + vy = (vs + vd) / 2 and
-    2 vxy = (vs - vd) / 2, and the same for means, which takes four filters instead of five. It is
-    done in float64 where the device has it: E[x^2] - E[x]^2 loses digits that C2 does not cover.
-
     Raises:
         TypeError, ValueError: as `ssim`.
     """
-    _check(sr, hr, data_range)
-    if min(hr.shape[-2:]) < WINDOW:
-        size = f"{hr.shape[-2]} x {hr.shape[-1]}"
-        raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}")
-    C1, C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    dtype = torch.float32 if hr.device.type == "mps" else torch.float64
-    x, y = _mirror(sr[:, 0].to(dtype)), _mirror(hr[:, 0].to(dtype))
-    if hr.device.type != "cpu":
-        return _equation_13(x, y, C1, C2).to(hr.dtype)
-    batch, _, height, width = hr.shape
-    rows = max(1, BAND // width)
-    result = torch.empty_like(hr[:, 0])
-    for b, top in product(range(batch), range(0, height, rows)):
-        band = (slice(b, b + 1), slice(top, top + rows + 2 * BORDER))  # with the windows' reach
-        result[b, top : top + rows] = _equation_13(x[band], y[band], C1, C2)[0]
-    return result
+    return ssim_maps(sr, hr, ("ssim",), data_range=data_range)["ssim"]
 
 
 def ssim_parts(sr: Tensor, hr: Tensor, *, data_range: float) -> dict[str, Tensor]:
@@ -109,19 +90,33 @@ def ssim_parts(sr: Tensor, hr: Tensor, *, data_range: float) -> dict[str, Tensor
     Raises:
         TypeError, ValueError: as `ssim`.
     """
+    return ssim_maps(sr, hr, PARTS, data_range=data_range)
+
+
+def ssim_maps(
+    sr: Tensor, hr: Tensor, names: Sequence[str] = MAPS, *, data_range: float
+) -> dict[str, Tensor]:
+    """Several of the maps `MAPS` at once, (B, H, W) each: windows are averaged once for all.
+
+    `ssim` is that of `ssim_map`, `luminance`, `contrast` and `structure` those of `ssim_parts`,
+    and `contrast_structure`, the product of the latter two, is what `ms_ssim` takes.
+
+    Computed in float64 where the device has it: E[x^2] - E[x]^2 loses digits that C2 does not
+    cover.
+
+    Raises:
+        TypeError, ValueError: as `ssim`, or a map that does not exist.
+    """
+    unknown = [name for name in names if name not in MAPS]
+    if unknown:
+        raise ValueError(f"no map {unknown[0]!r}; there are {', '.join(MAPS)}")
     x, y, C1, C2 = _prepared(sr, hr, data_range)
-    x, y = _mirror(x), _mirror(y)
-    ux, uy = gaussian_filter(x), gaussian_filter(y)
-    vx = (gaussian_filter(x * x) - ux * ux).clamp_(min=0)
-    vy = (gaussian_filter(y * y) - uy * uy).clamp_(min=0)
-    vxy = gaussian_filter(x * y) - ux * uy
-    sxsy = (vx * vy).sqrt_()
-    parts = {
-        "luminance": (2 * ux * uy + C1) / (ux * ux + uy * uy + C1),
-        "contrast": (2 * sxsy + C2) / (vx + vy + C2),
-        "structure": (vxy + C2 / 2) / (sxsy + C2 / 2),
-    }
-    return {name: part.to(hr.dtype) for name, part in parts.items()}
+    result = {name: torch.empty_like(hr[:, 0]) for name in names}
+    for here, reach in windows.bands(hr[:, 0]):
+        found = windows.at_windows(x[reach], y[reach], C1, C2, names)
+        for name in names:
+            result[name][here] = found[name].to(hr.dtype)
+    return result
 
 
 def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) -> Tensor:
@@ -139,22 +134,21 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     Raises:
         TypeError, ValueError: as `ssim`, or a mask of another type or shape.
     """
-    x, y, C1, C2 = _prepared(sr, hr, data_range)
+    _check_windows(sr, hr, data_range)
     mask = check_mask(mask, hr)
     result = torch.full_like(hr[:, 0], torch.nan)
-    at = mask.any(0).nonzero()
-    if len(at) == 0:
+    box = (..., *windows.reach(mask.any(0)))
+    inside, part = mask[box], result[box]  # a view: what is written to it stands in the result
+    if not inside.numel():
         return result
-    (top, left), (bottom, right) = at.amin(0).tolist(), (at.amax(0) + 1).tolist()
-    reach = (..., slice(top, bottom + 2 * BORDER), slice(left, right + 2 * BORDER))
-    x, y, m = (_mirror(v)[reach] for v in (x, y, mask.to(x.dtype)))
-    weight = gaussian_filter(m)  # 0 where the result is NaN, and at least w's maximum elsewhere
-    ux, uy, xx, yy, xy = (gaussian_filter(m * v) / weight for v in (x, y, x * x, y * y, x * y))
-    found = (2 * ux * uy + C1) * (2 * (xy - ux * uy) + C2)
-    found /= (ux * ux + uy * uy + C1) * (xx + yy - ux * ux - uy * uy + C2)
-    inside = mask[:, top:bottom, left:right]
-    found[~inside] = torch.nan
-    result[:, top:bottom, left:right] = found.to(hr.dtype)
+    x, y, C1, C2 = _prepared(sr[box], hr[box], data_range)
+    m = windows.mirror(inside.to(x.dtype))
+    for here, reach in windows.bands(part):
+        weight = gaussian_filter(m[reach])  # of a mask's pixel, at least the window's maximum
+        means = gaussian_filter(windows.terms(x[reach], y[reach]).mul_(m[reach])) / weight
+        luminance, contrast_structure = windows.factors(means, C1, C2)
+        found = (luminance * contrast_structure).masked_fill(~inside[here], torch.nan)
+        part[here] = found.to(hr.dtype)
     return result
 
 
@@ -173,28 +167,34 @@ def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     return ms_ssim_within(maps, hr.new_ones(hr.shape[-2:], dtype=torch.bool))
 
 
-def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float) -> list[Tensor]:
+def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -> list[Tensor]:
     """The five maps of multi-scale SSIM, (B, H / 2^j, W / 2^j) for j = 0 to 4.
 
     Contrast times structure at the four finer scales, whole SSIM at the coarsest. From one scale
     to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out.
 
+    Args:
+        sr, hr: (B, 1, H, W).
+        data_range: of the images.
+        first: leave out the scales before; that of 0 is also a map of `ssim_maps`.
+
     Raises:
         TypeError, ValueError: as `ms_ssim`.
     """
-    x, y, C1, C2 = _prepared(sr, hr, data_range)
-    least = WINDOW * 2 ** (len(SCALES) - 1)
-    if min(hr.shape[-2:]) < least:
+    _check(sr, hr, data_range)
+    if min(hr.shape[-2:]) < MS_LEAST:
         size = f"{hr.shape[-2]} x {hr.shape[-1]}"
-        raise ValueError(f"multi-scale SSIM needs at least {least} x {least} pixels, got {size}")
+        raise ValueError(
+            f"multi-scale SSIM needs at least {MS_LEAST} x {MS_LEAST} pixels, got {size}"
+        )
+    x, y = (image.to(full_precision(hr.device)) for image in (sr, hr))
     maps = []
     for scale in range(len(SCALES)):
         if scale > 0:
             x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
-        a, b = _mirror(x), _mirror(y)
-        last = scale == len(SCALES) - 1
-        found = _equation_13(a, b, C1, C2) if last else _contrast_structure(a, b, C2)
-        maps.append(found.to(hr.dtype))
+        if scale >= first:
+            name = "ssim" if scale == len(SCALES) - 1 else "contrast_structure"
+            maps.append(ssim_maps(x, y, (name,), data_range=data_range)[name].to(hr.dtype))
     return maps
 
 
@@ -216,25 +216,27 @@ def ms_ssim_within(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: a mask of another type or shape.
     """
-    share = check_mask(mask, maps[0][:, None]).to(_wide(maps[0].device))
-    inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    result = share.new_ones(len(share))
-    for scale, (exponent, of_scale) in enumerate(zip(SCALES, maps)):
-        if scale > 0:
-            share = avg_pool2d(share, 2)
-        weights = share[inner]
-        mean = (weights * of_scale[inner]).sum((1, 2)) / weights.sum((1, 2))
-        result *= mean.clamp(min=0) ** exponent
-    return result.to(maps[0].dtype)
+    shares = ms_shares(check_mask(mask, maps[0][:, None]))
+    inner = (of_scale[INNER].to(share.dtype) for of_scale, share in zip(maps, shares))
+    means = [(share * x).sum((1, 2)) / share.sum((1, 2)) for share, x in zip(shares, inner)]
+    return ms_product(means).to(maps[0].dtype)
 
 
-def _contrast_structure(x: Tensor, y: Tensor, C2: float) -> Tensor:
-    """SSIM's second factor (2 vxy + C2) / (vx + vy + C2), by the way of `_equation_13`."""
-    s, d = x + y, x - y
-    us, ud = gaussian_filter(s), gaussian_filter(d)
-    vs = gaussian_filter(s.square_()).addcmul_(us, us, value=-1).add_(C2)
-    vd = gaussian_filter(d.square_()).addcmul_(ud, ud, value=-1).add_(C2)
-    return (vs - vd + 2 * C2).div_(vs.add_(vd))
+def ms_shares(masks: Tensor) -> list[Tensor]:
+    """How much of each pixel masks (B, R, H, W) or (B, H, W) cover at the five scales.
+
+    In [0, 1], without the 5 pixels at the edge of each scale, whose SSIM is not used.
+    """
+    shares = [masks.to(full_precision(masks.device))]
+    for _ in SCALES[1:]:
+        shares.append(avg_pool2d(shares[-1], 2))
+    return [share[INNER] for share in shares]
+
+
+def ms_product(means: Sequence[Tensor]) -> Tensor:
+    """Multi-scale SSIM from the mean of each scale's map; a negative mean counts as 0."""
+    powers = [mean.clamp(min=0) ** exponent for mean, exponent in zip(means, SCALES)]
+    return torch.stack(powers).prod(0)
 
 
 def check_mask(mask: Tensor, images: Tensor) -> Tensor:
@@ -257,58 +259,17 @@ def check_mask(mask: Tensor, images: Tensor) -> Tensor:
 
 
 def _prepared(sr: Tensor, hr: Tensor, data_range: float) -> tuple[Tensor, Tensor, float, float]:
-    """Both images (B, H, W) in the precision `ssim_map` computes in, and its C1 and C2."""
+    """Both images mirrored at their edges, (B, H + 10, W + 10), in full precision; C1 and C2."""
+    _check_windows(sr, hr, data_range)
+    x, y = (windows.mirror(image[:, 0].to(full_precision(hr.device))) for image in (sr, hr))
+    return x, y, (K1 * data_range) ** 2, (K2 * data_range) ** 2
+
+
+def _check_windows(sr: Tensor, hr: Tensor, data_range: float) -> None:
     _check(sr, hr, data_range)
     if min(hr.shape[-2:]) < WINDOW:
         size = f"{hr.shape[-2]} x {hr.shape[-1]}"
         raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}")
-    wide = _wide(hr.device)
-    return (
-        sr[:, 0].to(wide),
-        hr[:, 0].to(wide),
-        (K1 * data_range) ** 2,
-        (K2 * data_range) ** 2,
-    )
-
-
-def _wide(device: torch.device) -> torch.dtype:
-    """Float64 where the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _equation_13(x: Tensor, y: Tensor, C1: float, C2: float) -> Tensor:
-    """SSIM of (B, H + 10, W + 10) -> (B, H, W)."""
-    s, d = x + y, x - y
-    us, ud = gaussian_filter(s), gaussian_filter(d)
-    vs = gaussian_filter(s.square_()).addcmul_(us, us, value=-1)
-    vd = gaussian_filter(d.square_()).addcmul_(ud, ud, value=-1)
-    us, ud = us.square_().add_(C1), ud.square_().sub_(C1)
-    vs, vd = vs.add_(C2), vd.sub_(C2)
-    return ((us - ud) * (vs - vd)).div_((us + ud + 2 * C1).mul_(vs + vd + 2 * C2))
-
-
-def _mirror(x: Tensor) -> Tensor:
-    """Add BORDER pixels on each side of (B, H, W), like d c b a | a b c d | d c b a."""
-    for dim in (-2, -1):
-        first, last = x.narrow(dim, 0, BORDER), x.narrow(dim, x.shape[dim] - BORDER, BORDER)
-        x = torch.cat((first.flip(dim), x, last.flip(dim)), dim)
-    return x
-
-
-def gaussian_filter(x: Tensor) -> Tensor:
-    """Filter (B, H + 10, W + 10) with SSIM's Gaussian window -> (B, H, W).
-
-    Adds up 11 shifted copies along each side: for so small a window no convolution is faster.
-    """
-    at = torch.arange(-BORDER, BORDER + 1, dtype=torch.float64)
-    weights = torch.softmax(-(at**2) / (2 * SIGMA**2), 0).tolist()
-    for dim in (-2, -1):
-        n = x.shape[dim] - 2 * BORDER
-        result = x.narrow(dim, 0, n) * weights[0]
-        for k in range(1, WINDOW):
-            result.add_(x.narrow(dim, k, n), alpha=weights[k])
-        x = result
-    return x
 
 
 def _check(sr: Tensor, hr: Tensor, data_range: float) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from scipy.signal import fftconvolve
+from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
@@ -46,7 +45,9 @@ def regions(
     - `matched`: M moved to the place in `normal` whose mean intensity and gradient are most alike
 
     A region may be empty: `core` of a small tumour, `mirror` of one on the midline, `matched` where
-    M fits nowhere into `normal`.
+    M fits nowhere into `normal`, and `normal` with these two where the tumour leaves none of it.
+    The image's frame is no border of M: `core` reaches it where M does. A constant image is all
+    head.
 
     Args:
         image: (H, W) HR in [0, 1]; also (1, H, W) or (1, 1, H, W).
@@ -57,7 +58,8 @@ def regions(
         (H, W) bool by name, in the order of `names`.
 
     Raises:
-        ValueError: shapes that differ, a mask that is not binary or is empty, no such region.
+        ValueError: shapes that differ, an image with NaN, a mask that is not binary or is empty,
+            no such region.
     """
     check_names(names)
     hr, tumour = _as_arrays(image, mask)
@@ -99,13 +101,16 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
     if smooth.min() == smooth.max():
         return np.ones(hr.shape, bool)
     foreground = smooth > threshold_otsu(smooth) / 3
+    box = bounding_box(foreground)  # beyond it nothing is closed
     reach = max(1, round(min(hr.shape) / 64))
-    grown = _distance_to(np.pad(foreground, 2 * reach)) <= reach
+    grown = _distance_to(np.pad(foreground[box], 2 * reach)) <= reach
     grown = ndimage.binary_fill_holes(grown)
     closed = _distance_to(~grown)[2 * reach : -2 * reach, 2 * reach : -2 * reach] > reach
-    labels, _ = ndimage.label(closed | foreground)
+    labels, _ = ndimage.label(closed | foreground[box])
     largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
-    return np.asarray(ndimage.binary_fill_holes(labels == largest))
+    head = np.zeros_like(foreground)
+    head[box] = ndimage.binary_fill_holes(labels == largest)
+    return head
 
 
 def reflect(mask: Mask, head: Mask) -> Mask:
@@ -125,22 +130,24 @@ def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
     Alike means the least sum of squared differences of mean intensity and mean gradient magnitude,
     each divided by its standard deviation over all places that fit. Empty if there is none.
     """
-    rows, columns = np.nonzero(mask)
-    top, left = rows.min(), columns.min()
-    shape = mask[top : rows.max() + 1, left : columns.max() + 1]
+    shape, box = mask[bounding_box(mask)], bounding_box(normal)
     gradient = np.hypot(*np.gradient(hr))
-    fits = _sum_under(shape, ~normal) < 0.5
+    matched = np.zeros_like(mask)
+    inside = matched[box]  # a view: what is written to it stands in `matched`
+    if any(place < of_mask for place, of_mask in zip(inside.shape, shape.shape)):
+        return matched
+    outside, *sums = _sums_under(shape, np.stack((~normal[box], hr[box], gradient[box])))
+    fits = outside < 0.5
     if not fits.any():
-        return np.zeros_like(mask)
+        return matched
     unlikeness = np.zeros(fits.shape)
-    for feature in (hr, gradient):
-        means = _sum_under(shape, feature) / shape.sum()
+    for feature, of_places in zip((hr, gradient), sums):
+        means = of_places / shape.sum()
         difference = means - feature[mask].mean()
         unlikeness += (difference / (means[fits].std() + 1e-12)) ** 2
     unlikeness[~fits] = np.inf
     row, column = np.unravel_index(np.argmin(unlikeness), fits.shape)
-    matched = np.zeros_like(mask)
-    matched[row : row + shape.shape[0], column : column + shape.shape[1]] = shape
+    inside[row : row + shape.shape[0], column : column + shape.shape[1]] = shape
     return matched
 
 
@@ -152,10 +159,16 @@ def bounding_box(mask: Mask) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _sum_under(shape: Mask, feature: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The sum of a feature under a mask, for every place of the mask inside the image."""
-    kernel = shape[::-1, ::-1].astype(np.float64)
-    return np.asarray(fftconvolve(feature.astype(np.float64), kernel, mode="valid"))
+def _sums_under(shape: Mask, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The sum of each feature (n, H, W) under a mask (h, w), for every place inside the image.
+
+    A circular convolution: where the mask lies inside the image, it does not reach round.
+    """
+    size = [fft.next_fast_len(n, real=True) for n in features.shape[-2:]]
+    kernel = fft.rfft2(shape[::-1, ::-1].astype(np.float64), size)
+    sums = fft.irfft2(fft.rfft2(features.astype(np.float64), size) * kernel, size)
+    (height, width), (h, w) = features.shape[-2:], shape.shape
+    return np.asarray(sums[:, h - 1 : height, w - 1 : width])
 
 
 def _distances(tumour: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -186,6 +199,8 @@ def _as_arrays(
     if hr.shape != stored.shape or hr.ndim < 2 or hr.size != hr.shape[-1] * hr.shape[-2]:
         raise ValueError(f"image is {hr.shape} and mask {stored.shape}; both must be (H, W)")
     hr, stored = hr.reshape(hr.shape[-2:]), stored.reshape(hr.shape[-2:])
+    if not np.isfinite(hr).all():
+        raise ValueError("image holds NaN or infinite values")
     if not np.isin(stored, (0, 1)).all():
         raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
     if not stored.any():

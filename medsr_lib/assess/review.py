@@ -9,11 +9,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from medsr_lib import devices
-from medsr_lib import images as image_rules
 from medsr_lib.assess import appearance, invention, score
-from medsr_lib.assess.regions import regions
 
 Function = Callable[[Tensor], Tensor]
+AROUND = ("tumour", "rim", "peritumoural")  # what `appearance.measure` reads of a tumour
 INVENTION = ("improvement", "omission", "hallucination", "d_im", "d_om")
 
 
@@ -48,21 +47,24 @@ def review(
     Returns:
         Columns slice_id, patient_id, patient, tumour, fold, method, region, those of
         `appearance.MEASURES`, consistency (mean |degrade(SR) - LR|, intensity) and those of
-        INVENTION (HR is all improvement, the interpolation all omission, by construction).
+        INVENTION (HR is all improvement, the interpolation all omission, by construction). What
+        cannot be measured is NaN, such as `matched` where no normal tissue is left; `statistics`
+        counts it as skipped.
 
     Raises:
-        ValueError: no slices or methods, a method called HR, or SR of a wrong size or range.
+        TypeError, ValueError: no slices or methods, a method called HR, a slice or SR that
+            `score.score` refuses too (names slice and method).
     """
     if score.REFERENCE in methods:
         raise ValueError(f"no method may be called {score.REFERENCE!r}: that is the reference")
     score.check_arguments(methods, slices, region_names)
     on = devices.choose(device)
+    places = list(dict.fromkeys((*AROUND, *region_names)))
     rows: list[dict[str, Any]] = []
     with score.on_device(methods, on), torch.inference_mode():
         for s in tqdm(slices, "reviewing", unit="slice", disable=not progress, leave=False):
-            hr = image_rules.centre_crop(s.image, multiple=scale)
-            found = regions(hr, image_rules.centre_crop(s.mask, multiple=scale))
-            hr = hr[None, None].to(on)
+            hr, masks = score.prepare(s, scale=scale, names=places)
+            hr, found = hr[None].to(on), dict(zip(places, masks))
             lr = degrade(hr)
             restored = {score.REFERENCE: hr} | {
                 name: method(lr) for name, method in methods.items()

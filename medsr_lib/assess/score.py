@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from medsr_lib import devices
 from medsr_lib import images as image_rules
-from medsr_lib.assess import metrics
+from medsr_lib.assess import measures
+from medsr_lib.assess.measures import METRICS as METRICS
 from medsr_lib.assess.regions import NAMES, check_names, regions
+from medsr_lib.assess.windows import WINDOW
 
-METRICS = ("psnr", "mse", "ssim")
 REFERENCE = "HR"  # the method name of the images that were never degraded
 COLUMNS = (
     *("slice_id", "patient_id", "patient", "tumour", "fold", "method", "scale", "degradation"),
@@ -25,6 +26,7 @@ COLUMNS = (
 SUMMARISED = ("psnr", "ssim", "mse")  # in the order of `summary`
 COUNTS = ("slices", "patients", "skipped")
 _MOMENTS = (("", "mean"), ("_sd", "std"))
+_OF_MEASUREMENT = ("method", "region")  # the columns of which every slice should have every value
 MIN_PIXELS = (
     50  # of a region; half an SSIM window's 121: fewer say little beyond their surroundings
 )
@@ -40,6 +42,7 @@ def score(
     degrade: Callable[..., Tensor],
     scale: int,
     region_names: Sequence[str] = NAMES,
+    metrics: Sequence[str] = METRICS,
     min_pixels: int = MIN_PIXELS,
     degradation: str | None = None,
     device: str = "auto",
@@ -54,6 +57,11 @@ def score(
     windows reach beyond it; so `whole` is `metrics.ssim`), its MSE the mean squared error, and its
     PSNR that of its MSE. Masking the images first would flatter every method.
 
+    What cannot be measured is NaN, and counted by `summary`: a region that is empty or too small
+    (as `normal`, `mirror` and `matched` are where the tumour leaves no normal tissue), for SSIM
+    also one too small without the outer 5 pixels, `ms_ssim` of an image smaller than 176 pixels or
+    of a region within 80 of its edge. All else that is wrong is an error that names the slice.
+
     Args:
         methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1]; a
             network is put into evaluation mode, and stays on the device it was on.
@@ -62,7 +70,11 @@ def score(
         degrade: HR -> LR, as `degrade.by_name` gives.
         scale: of the degradation; slices it does not divide are centre-cropped, mask alike.
         region_names: which of `regions.NAMES`.
-        min_pixels: a smaller region is NaN (and its `pixels` tell).
+        metrics: psnr, mse and ssim are always measured; on request also luminance, contrast and
+            structure (`metrics.ssim_parts`), ms_ssim (`metrics.ms_ssim_within`), and ssim_within
+            (`metrics.ssim_map_within`: what of ssim has not leaked in from outside the region), all
+            without the outer 5 pixels, as ssim.
+        min_pixels: a smaller region is NaN; `pixels` tells its size.
         degradation: the name to write into the table; that of `degrade` by default.
         device: where SR and the maps are computed; "auto" takes CUDA, else MPS, else the CPU.
         batch: slices of one size taken together.
@@ -72,16 +84,19 @@ def score(
 
     Returns:
         Columns slice_id, patient_id, patient, tumour, fold, method, scale, degradation, region,
-        pixels, psnr (dB), mse, ssim, and one for each of `maps`.
+        pixels, psnr (dB), mse, ssim, and one for each further one of `metrics` and of `maps`.
 
     Raises:
-        ValueError: no slices or methods, a region that does not exist, a degradation of another
-            scale, a method whose SR has a wrong size, NaN, or values out of [0, 1] (names method
-            and slice), a map named like a column, or one of a wrong size or not finite.
+        TypeError, ValueError: no slices or methods, a region or metric that does not exist, a
+            degradation of another scale; a slice that is raw, holds NaN, is smaller than SSIM's 11
+            pixels or has no tumour in its mask (names the slice); a method whose SR is no tensor,
+            has a wrong size, NaN, or values out of [0, 1] (names method and slice); a map named
+            like a column, or one of a wrong size or not finite.
     """
     maps = maps or {}
     check_arguments(methods, slices, region_names)
-    _check_map_names(maps)
+    measures.check_metrics(metrics)
+    _check_map_names(maps, metrics)
     on = devices.choose(device)
     named = degradation or _name(degrade)
     bound = getattr(degrade, "keywords", {}).get("scale", scale)
@@ -93,15 +108,16 @@ def score(
     bar = tqdm(total=len(slices), desc="scoring", unit="slice", disable=not progress, leave=False)
     with on_device(methods, on), torch.inference_mode():
         for group in _by_size(slices, batch):
-            hr, found = _prepare(group, scale, region_names)
-            measured = _Measured(torch.stack(found).to(on))
-            hr = hr.to(on)
+            prepared = [prepare(s, scale=scale, names=region_names) for s in group]
+            hr, masks = (torch.stack(tensors).to(on) for tensors in zip(*prepared))
+            places = measures.prepare(masks)
             lr = degrade(hr)
             for name, method in methods.items():
                 sr = method(lr)
                 check_sr(sr, hr, name, group)
                 extra = {key: _map(key, function, sr, hr) for key, function in maps.items()}
-                rows += _rows(sr, hr, extra, measured, name, group, region_names, min_pixels)
+                values = measures.measure(sr, hr, places, names=metrics, maps=extra)
+                rows += _rows(values, places, name, group, region_names, min_pixels)
             bar.update(len(group))
     bar.close()
     table = pd.DataFrame(rows)
@@ -127,87 +143,63 @@ def on_device(methods: Mapping[str, Method], device: torch.device) -> Iterator[N
             network.to(home)
 
 
-def _prepare(
-    group: Sequence[Any], scale: int, region_names: Sequence[str]
-) -> tuple[Tensor, list[Tensor]]:
-    """HR (B, 1, H, W) and each slice's regions (R, H, W), cropped to a multiple of the scale."""
-    images, found = [], []
-    for tumour_slice in group:
-        image = image_rules.centre_crop(tumour_slice.image, multiple=scale)
-        mask = image_rules.centre_crop(tumour_slice.mask, multiple=scale)
-        try:
-            by_name = regions(image, mask, names=region_names)
-        except ValueError as error:
-            raise ValueError(f"slice {_identity(tumour_slice)}: {error}") from None
-        images.append(image)
-        found.append(torch.stack(list(by_name.values())))
-    hr = torch.stack(images)[:, None]
-    image_rules.check(hr, f"slices {_identity(group[0])} ...")
-    return hr, found
+def prepare(tumour_slice: Any, *, scale: int, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """HR (1, H, W) and its regions (R, H, W), cropped to a multiple of the scale.
+
+    Raises:
+        TypeError, ValueError: as `score` says of slices; names the slice.
+    """
+    image, mask = tumour_slice.image, tumour_slice.mask
+    try:
+        if image.shape != mask.shape:
+            raise ValueError(f"image is {tuple(image.shape)} and mask {tuple(mask.shape)}")
+        image, mask = (image_rules.centre_crop(of, multiple=scale) for of in (image, mask))
+        image_rules.check(image[None, None], "image")
+        if min(image.shape) < WINDOW:
+            size = " x ".join(map(str, image.shape))
+            raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}")
+        by_name = regions(image, mask, names=names)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"slice {_identity(tumour_slice)}: {error}") from None
+    return image[None], torch.stack([by_name[name] for name in names])
 
 
 def _rows(
-    sr: Tensor,
-    hr: Tensor,
-    extra: Mapping[str, Tensor],
-    measured: "_Measured",
+    values: Mapping[str, Tensor],
+    places: Sequence[measures.Regions],
     method: str,
     group: Sequence[Any],
     region_names: Sequence[str],
     min_pixels: int,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one method for one batch."""
-    ssim, (mse, *others) = measured.means(
-        metrics.ssim_map(sr, hr, data_range=1.0), [(sr - hr).square()[:, 0], *extra.values()]
-    )
-    means = {"psnr": metrics.decibels(mse, data_range=1.0), "mse": mse, "ssim": ssim}
-    means |= dict(zip(extra, others))
-    too_small = measured.pixels < min_pixels
-    values = {name: v.masked_fill(too_small, torch.nan).tolist() for name, v in means.items()}
+    """The rows of one method for one batch, from values (B, R)."""
+    pixels, inner = (torch.cat(n) for n in zip(*((p.pixels, p.inner_pixels) for p in places)))
+    measured = {}
+    for name, of_name in values.items():
+        used = inner if name in measures.WINDOWED else pixels
+        measured[name] = of_name.masked_fill(used < min_pixels, torch.nan).tolist()
     for b, tumour_slice in enumerate(group):
         for r, region in enumerate(region_names):
             yield {
                 **about(tumour_slice),
                 "method": method,
                 "region": region,
-                "pixels": int(measured.pixels[b, r]),
-                **{name: of_name[b][r] for name, of_name in values.items()},
+                "pixels": int(pixels[b, r]),
+                **{name: of_name[b][r] for name, of_name in measured.items()},
             }
-
-
-class _Measured:
-    """The regions of a batch (B, R, H, W), ready to average maps over them."""
-
-    def __init__(self, masks: Tensor) -> None:
-        inner = masks[..., metrics.BORDER : -metrics.BORDER, metrics.BORDER : -metrics.BORDER]
-        self.weights = _double(masks.flatten(2))  # (B, R, H W)
-        self.pixels = self.weights.sum(2).cpu()  # (B, R)
-        self.inner_pixels = inner.sum((-2, -1)).cpu()  # of SSIM, whose map is not used at the edge
-
-    def means(self, ssim: Tensor, others: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Mean of the maps (B, H, W) over each region, (B, R); NaN over an empty one."""
-        border = metrics.BORDER
-        used = torch.zeros_like(ssim)
-        used[:, border:-border, border:-border] = ssim[:, border:-border, border:-border]
-        maps = _double(torch.stack((used, *others), -1).flatten(1, 2))  # (B, H W, 1 + others)
-        ssim, *sums = (self.weights @ maps).cpu().unbind(-1)
-        return ssim / self.inner_pixels, [total / self.pixels for total in sums]
-
-
-def _double(x: Tensor) -> Tensor:
-    """Float64, in which a sum over a slice keeps its digits; MPS has none, so the CPU does it."""
-    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) -> pd.DataFrame:
     """Mean and standard deviation over slices of each metric, with n of slices and patients.
 
     Columns psnr, psnr_sd, ssim, ssim_sd, mse, mse_sd, the same for every further column of
-    floating-point numbers (the `maps` of `score`), slices, patients and skipped, which counts the
-    slices whose region was too small to measure.
+    floating-point numbers (of `metrics` and `maps` of `score`), slices, patients and skipped. That
+    counts the slices that were not measured, though the table has them: the region was too small,
+    or the row of this method or region is missing. A further column that lacks values in slices
+    that were measured is averaged over the others, and `<name>_skipped` counts these slices.
     """
-    measured = table.dropna(subset=list(METRICS))
     keys = list(by)
+    measured = table.dropna(subset=list(METRICS))
     extra = [
         name
         for name in table.columns
@@ -219,10 +211,25 @@ def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) ->
         slices=("slice_id", "nunique"),
         patients=("patient", "nunique"),
     )
-    rows = table.groupby(keys, sort=False, observed=True)["slice_id"].nunique()
-    out = out.reindex(rows.index)
+    expected = _expected(table, keys)
+    out = out.reindex(expected.index)
     out[["slices", "patients"]] = out[["slices", "patients"]].fillna(0).astype(int)
-    return out.assign(skipped=rows - out["slices"])
+    out["skipped"] = expected - out["slices"]
+    for name in extra:
+        lacking = measured[measured[name].isna()]
+        if len(lacking):
+            n = lacking.groupby(keys, observed=True)["slice_id"].nunique()
+            out[name + "_skipped"] = n.reindex(out.index, fill_value=0)
+    return out
+
+
+def _expected(table: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """How many slices each group would have, if every method and region stood in all of them."""
+    of_slice = [key for key in keys if key not in _OF_MEASUREMENT]
+    slices = pd.Series(table["slice_id"].nunique(), table.index)
+    if of_slice:
+        slices = table.groupby(of_slice, observed=True)["slice_id"].transform("nunique")
+    return slices.groupby([table[key] for key in keys], sort=False, observed=True).first()
 
 
 def about(tumour_slice: Any) -> dict[str, Any]:
@@ -268,9 +275,10 @@ def check_arguments(
     check_names(region_names)
 
 
-def _check_map_names(maps: Mapping[str, Map]) -> None:
+def _check_map_names(maps: Mapping[str, Map], metrics: Sequence[str]) -> None:
     """No map may be named like a column of `score`, or give `summary` a column twice."""
-    taken = {*COLUMNS, *COUNTS, *(f"{name}_sd" for name in (*METRICS, *maps))}
+    ends = [f"{name}{end}" for name in (*METRICS, *metrics, *maps) for end in ("_sd", "_skipped")]
+    taken = {*COLUMNS, *COUNTS, *metrics, *ends}
     clashing = [name for name in maps if name in taken]
     if clashing:
         raise ValueError(
@@ -292,8 +300,12 @@ def _map(name: str, function: Map, sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def check_sr(sr: Tensor, hr: Tensor, method: str, group: Sequence[Any]) -> None:
-    """Refuse SR of another size than HR or out of range; names method and slices."""
+    """Refuse SR that is no tensor, of another size than HR or out of range; names the slices."""
     names = ", ".join(_identity(s) for s in group)
+    if not isinstance(sr, Tensor):
+        raise TypeError(
+            f"method {method!r}, slices {names}: SR is {type(sr).__name__}; it must be a tensor"
+        )
     if sr.shape != hr.shape:
         raise ValueError(
             f"method {method!r}, slices {names}: SR is {tuple(sr.shape)}, HR {tuple(hr.shape)}; "

@@ -31,7 +31,8 @@ class Estimate:
         low, high: of the interval; NaN with fewer than two patients.
         p: of the two-sided test that the mean is 0; NaN with fewer than two patients.
         patients, slices: that went in.
-        skipped: slices left out because a region was too small to measure.
+        skipped: slices of the table left out, because a region was too small to measure, a row is
+            missing (a table that was resumed or put together), or PSNR is infinite in both methods.
         low90, high90: of the 90 % interval, whose ends are the one-sided 95 % bounds.
     """
 
@@ -85,7 +86,8 @@ def paired_difference(
     is `bootstrap_interval`, the p value `sign_flip_test`, both over patients.
 
     Args:
-        table: of `score.score`: one scale and degradation, a row per slice, method and region.
+        table: of `score.score`: one scale and degradation, a row per slice, method and region. A
+            slice that lacks a row is skipped, and counted.
         metric: "psnr", "ssim" or "mse".
         method, baseline: two of the table's methods.
         region: "tumour", for one.
@@ -95,7 +97,9 @@ def paired_difference(
 
     Raises:
         ValueError: a metric, method or region that the table does not have, rows that stand in it
-            twice, or no slice in which all that is needed was measured.
+            twice, slices or patients that are missing or named by numbers here and text there (as
+            where a table read from CSV meets a new one), or no slice in which all that is needed
+            was measured.
     """
     spec = Contrast(metric, method, baseline, region, reference)
     estimate = contrasts(table, [spec], seed=seed, resamples=resamples)[spec]
@@ -227,31 +231,29 @@ def _by_patient(difference: pd.Series) -> pd.Series:
 def _differences(
     table: pd.DataFrame, metric: str, specs: Sequence[Contrast]
 ) -> dict[Contrast, pd.Series]:
-    """Of each slice that has any of a contrast's rows; NaN where one of them is missing."""
+    """Of each slice of the table; NaN where one of a contrast's values is missing."""
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
     places = [name for s in specs for name in (s.region, s.reference) if name]
     wanted = {"method": methods, "region": list(dict.fromkeys(places))}
     _check(table, metric, wanted)
-    cells = _cells(table, metric, wanted)
-    columns = pd.MultiIndex.from_product(list(wanted.values()))
-    there = pd.Series(True, cells.index).unstack(["method", "region"], fill_value=False)
-    there = there.reindex(columns=columns, fill_value=False)
-    wide = cells.unstack(["method", "region"]).reindex(columns=columns)
+    keys = pd.MultiIndex.from_frame(table[[_patient(table), "slice_id"]].drop_duplicates())
+    wide = _cells(table, metric, wanted).unstack(["method", "region"])
+    wide = wide.reindex(columns=pd.MultiIndex.from_product(list(wanted.values())))
+    wide = wide.reindex(keys.set_names(["patient", "slice_id"]).sort_values())
     out = {}
     for s in specs:
         gain = wide[s.method, s.region] - wide[s.baseline, s.region]
         if s.reference:
             gain = gain - (wide[s.method, s.reference] - wide[s.baseline, s.reference])
-        pairs = [(m, r) for m in (s.method, s.baseline) for r in (s.region, s.reference) if r]
-        out[s] = gain[there[pairs].any(axis=1)].rename("difference")
+        out[s] = gain.rename("difference")
     return out
 
 
 def _cells(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> pd.Series:
     """The metric by patient, slice_id, method and region."""
-    patient = "patient" if "patient" in table else "patient_id"
     rows = table[table["method"].isin(wanted["method"]) & table["region"].isin(wanted["region"])]
-    keys = [rows[patient].rename("patient"), rows["slice_id"], rows["method"], rows["region"]]
+    patient = rows[_patient(table)].rename("patient")
+    keys = [patient, rows["slice_id"], rows["method"], rows["region"]]
     cells = rows.set_index(keys)[metric]
     if cells.index.has_duplicates:
         raise ValueError(
@@ -259,6 +261,10 @@ def _cells(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> pd
             "choose one scale and one degradation"
         )
     return cells
+
+
+def _patient(table: pd.DataFrame) -> str:
+    return "patient" if "patient" in table else "patient_id"
 
 
 def _check(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> None:
@@ -270,3 +276,10 @@ def _check(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> No
         missing = [name for name in names if name not in existing]
         if missing:
             raise ValueError(f"no {column} {missing[0]!r} in the table; it has {existing}")
+    for column in (_patient(table), "slice_id"):
+        ids = pd.Series(table[column].unique())
+        if ids.isna().any() or pd.api.types.infer_dtype(ids).startswith("mixed"):
+            raise ValueError(
+                f"{column} is missing in some rows, or a number in some and text in others; read a "
+                f'table with pd.read_csv(..., dtype={{"{column}": str}})'
+            )

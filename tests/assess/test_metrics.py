@@ -12,7 +12,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure as torchmetrics_ssim,
 )
 
-from medsr_lib.assess import metrics
+from medsr_lib.assess import metrics, windows
 
 METRICS = [metrics.mse, metrics.psnr, metrics.ssim, metrics.ssim_map]
 y, x = torch.meshgrid(torch.arange(48.0), torch.arange(40.0), indexing="ij")
@@ -201,6 +201,45 @@ def test_parts_multiply_to_ssim(pair):
     product = parts["luminance"] * parts["contrast"] * parts["structure"]
     expected = metrics.ssim_map(*pair, data_range=1.0)
     torch.testing.assert_close(product, expected, rtol=0, atol=1e-6)
+
+
+def test_several_maps_at_once_are_what_each_is_alone(pair):
+    found = metrics.ssim_maps(*pair, data_range=1.0)
+    alone = {"ssim": metrics.ssim_map(*pair, data_range=1.0)}
+    alone |= metrics.ssim_parts(*pair, data_range=1.0)
+    for name, expected in alone.items():
+        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-7)
+    product = found["contrast"] * found["structure"]
+    torch.testing.assert_close(found["contrast_structure"], product, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="no map 'sharpness'; there are ssim, contrast_structure"):
+        metrics.ssim_maps(*pair, ["sharpness"], data_range=1.0)
+
+
+def test_bands_do_not_change_maps(monkeypatch, pair):
+    together = metrics.ssim_maps(*pair, data_range=1.0)
+    within = metrics.ssim_map_within(*pair, disc, data_range=1.0)
+    monkeypatch.setattr(windows, "BAND", 7 * 40)
+    for name, expected in metrics.ssim_maps(*pair, data_range=1.0).items():
+        torch.testing.assert_close(together[name], expected, rtol=0, atol=1e-7)
+    again = metrics.ssim_map_within(*pair, disc, data_range=1.0)
+    torch.testing.assert_close(again, within, rtol=0, atol=1e-7, equal_nan=True)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (47, 39), (0, 20)])
+def test_ssim_within_a_mask_at_the_frame_mirrors_image_and_mask(pair, corner):
+    mask = torch.zeros(48, 40, dtype=torch.bool)
+    mask[corner[0], corner[1]] = True
+    mask |= mask.roll((1, -1), (0, 1)) & disc.logical_not()
+    x, y, m = (np.pad(v.double(), 5, "symmetric") for v in (pair[0][0, 0], pair[1][0, 0], mask))
+    w = np.outer(*[np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))] * 2)
+    at = tuple(slice(c, c + 11) for c in corner)
+    w = (w * m[at]).ravel() / (w * m[at]).sum()
+    (vx, vxy), (_, vy) = np.cov(x[at].ravel(), y[at].ravel(), ddof=0, aweights=w)
+    ux, uy = w @ x[at].ravel(), w @ y[at].ravel()
+    by_hand = (2 * ux * uy + 1e-4) * (2 * vxy + 9e-4)
+    by_hand /= (ux**2 + uy**2 + 1e-4) * (vx + vy + 9e-4)
+    found = metrics.ssim_map_within(*pair, mask, data_range=1.0)[0][corner]
+    assert found.item() == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_parts_by_hand_at_one_window(random_images):

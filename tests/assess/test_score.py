@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from medsr_lib.assess import metrics
+from medsr_lib.assess.measures import FURTHER
 from medsr_lib.assess.regions import NAMES, regions
 from medsr_lib.assess.score import METRICS, score, summary
 from medsr_lib.restore import degrade, resample
@@ -164,6 +166,87 @@ def test_refuses_a_map_that_is_none(slices, function, reason):
         run({"zero": lambda lr: enlarge(lr) * 0}, slices[:2], maps={"mine": function})
 
 
+@pytest.fixture(scope="module")
+def large():
+    """The rows of one slice of 320 x 304 by region, its SR and HR, and its regions."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:320, :304]
+    head = ((y - 160) / 140) ** 2 + ((x - 150) / 130) ** 2 < 1
+    waves = 0.1 * np.sin(x / 3) * np.cos(y / 4)
+    image = torch.from_numpy(head * (0.2 + 0.001 * x + waves) + 0.02 * rng.random(x.shape)).float()
+    mask = torch.from_numpy((y - 150) ** 2 + (x - 110) ** 2 < 400)
+    image[mask] += 0.3
+    names = {"slice_id": "9", "patient_id": "p", "tumour": "glioma"}
+    one = SimpleNamespace(image=image, mask=mask, **names)
+    table = run({"bicubic": enlarge}, [one], metrics=(*METRICS, *FURTHER))
+    hr = image[None, None]
+    return table.set_index("region"), enlarge(shrink(hr)), hr, regions(image, mask)
+
+
+def test_the_further_measures_stand_after_the_three(slices):
+    found = run({"b": enlarge}, slices[:1], metrics=["ssim_within", "ssim", "structure"])
+    assert found.columns.tolist() == [*COLUMNS, "ssim_within", "structure"]
+    plain = run({"b": enlarge}, slices[:1])
+    pd.testing.assert_frame_equal(found[COLUMNS], plain)
+
+
+@pytest.mark.parametrize("name", ["luminance", "contrast", "structure"])
+def test_parts_are_means_of_their_maps_without_the_border(large, name):
+    table, sr, hr, found = large
+    part = metrics.ssim_parts(sr, hr, data_range=1.0)[name][0].double()
+    for region in NAMES:
+        inside = found[region].clone()
+        inside[:5], inside[-5:], inside[:, :5], inside[:, -5:] = (False,) * 4
+        assert table.loc[region, name] == pytest.approx(part[inside].mean().item(), abs=1e-7)
+
+
+def test_ms_ssim_is_that_of_each_region(large):
+    table, sr, hr, found = large
+    maps = metrics.ms_ssim_maps(sr, hr, data_range=1.0)
+    for region in NAMES:
+        expected = metrics.ms_ssim_within(maps, found[region]).item()
+        assert table.loc[region, "ms_ssim"] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert table["ms_ssim"].between(0.2, 0.999).sum() >= 8
+    whole = metrics.ms_ssim(sr, hr, data_range=1.0).item()
+    assert table.loc["whole", "ms_ssim"] == pytest.approx(whole, abs=1e-6)
+
+
+def test_ssim_within_is_that_of_each_region(large):
+    table, sr, hr, found = large
+    for region in NAMES:
+        values = metrics.ssim_map_within(sr, hr, found[region], data_range=1.0)
+        expected = values[0, 5:-5, 5:-5].double().nanmean().item()
+        assert table.loc[region, "ssim_within"] == pytest.approx(expected, abs=1e-7)
+    assert table.loc["whole", "ssim_within"] == pytest.approx(table.loc["whole", "ssim"], abs=1e-7)
+    leaked = (table["ssim"] - table["ssim_within"]).abs()
+    assert 5e-4 < leaked["tumour"] < 0.1
+
+
+def test_further_measures_of_batches(slices):
+    tables = [run({"b": enlarge}, slices[:3], metrics=FURTHER, batch=batch) for batch in (1, 3)]
+    pd.testing.assert_frame_equal(*tables, rtol=1e-6, atol=1e-7)
+
+
+def test_summary_of_the_further_measures(slices):
+    table = run({"b": enlarge}, slices, metrics=["contrast", "ms_ssim"])
+    found, rim = summary(table).loc[("rim", "b")], table.query("region == 'rim'")
+    assert found["contrast"] == pytest.approx(rim["contrast"].mean())
+    assert (found["slices"], found["ms_ssim_skipped"]) == (10, 10)  # 64 x 56 pixels are too small
+    assert "contrast_skipped" not in found
+
+
+def test_refuses_metrics_that_do_not_exist(slices):
+    with pytest.raises(ValueError, match="no metric 'lpips'; there are psnr, mse, ssim, luminance"):
+        run({"b": enlarge}, slices, metrics=["ssim", "lpips"])
+
+
+def test_refuses_a_map_named_like_a_metric_that_is_asked_for(slices):
+    maps = {"contrast": difference}
+    assert "contrast" in run({"b": enlarge}, slices[:1], maps=maps)
+    with pytest.raises(ValueError, match="maps: 'contrast' would be a column twice"):
+        run({"b": enlarge}, slices[:1], maps=maps, metrics=["contrast"])
+
+
 def test_mixed_sizes_are_cropped_with_their_masks(slices):
     odd = replace(slices[0], image=slices[0].image[:62, :55], mask=slices[0].mask[:62, :55])
     table = run({"bicubic": enlarge}, [slices[1], odd, slices[2]])
@@ -228,7 +311,7 @@ def test_names_the_slice_without_a_tumour(slices):
 
 
 def test_refuses_raw_slices(slices):
-    with pytest.raises(ValueError, match=r"slices 1 \.\.\.: expected values in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"slice 1: image: expected values in \[0, 1\]"):
         run({"bicubic": enlarge}, [replace(slices[0], image=slices[0].image * 900)])
 
 

@@ -1,0 +1,125 @@
+"""Score slices of 512 x 512 in ten regions by five methods: ours, and scikit-image per region.
+
+.venv/bin/python benchmarks/scoring.py                 # a few minutes
+.venv/bin/python benchmarks/scoring.py --device cuda --slices 3064
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from skimage.metrics import structural_similarity
+from timing import show, side_by_side
+from torch import Tensor
+
+from medsr_lib import devices
+from medsr_lib.assess import measures
+from medsr_lib.assess.regions import NAMES, regions
+from medsr_lib.assess.score import METRICS, score
+from medsr_lib.data import figshare, phantom
+from medsr_lib.restore import degrade
+
+SCALE, BORDER = 4, 5
+ALL = (*METRICS, *measures.FURTHER)
+settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
+shrink = degrade.by_name("bicubic", scale=SCALE)
+
+
+def enlarge(lr: Tensor, mode: str) -> Tensor:
+    """An interpolation, which costs next to nothing."""
+    return F.interpolate(lr, scale_factor=SCALE, mode=mode).clamp(0, 1)
+
+
+METHODS: dict[str, Callable[[Tensor], Tensor]] = {
+    "nearest": partial(enlarge, mode="nearest"),
+    "bilinear": partial(enlarge, mode="bilinear"),
+    "bicubic": partial(enlarge, mode="bicubic"),
+    "darker": lambda lr: 0.9 * enlarge(lr, "bilinear"),
+    "flat": lambda lr: 0.1 + 0.8 * enlarge(lr, "nearest"),
+}
+
+
+def ours(slices: Sequence, device: str, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """The table of `score`."""
+    return score(METHODS, slices, degrade=shrink, scale=SCALE, metrics=metrics, device=device,
+                 progress=False)  # fmt: skip
+
+
+def plain(slices: Sequence, *, once: bool, dtype: type = np.float32) -> pd.DataFrame:
+    """The program one would write with scikit-image: SSIM's map for every region, or `once`."""
+    rows = []
+    for s in slices:
+        hr = s.image.numpy().astype(dtype)
+        lr = shrink(s.image[None, None])
+        masks = {name: mask.numpy() for name, mask in regions(s.image, s.mask).items()}
+        for method, restore in METHODS.items():
+            sr = restore(lr)[0, 0].numpy().astype(dtype)
+            similar = partial(structural_similarity, sr, hr, data_range=1.0, **settings)
+            ssim = similar()[1] if once else None
+            for region, mask in masks.items():
+                found = ssim if once else similar()[1]
+                inner = (slice(BORDER, -BORDER),) * 2
+                mse = np.square(sr[mask] - hr[mask], dtype=np.float64).mean()
+                values = (-10 * np.log10(mse), mse, found[inner][mask[inner]].mean())
+                few = mask.sum() < 50
+                rows.append((s.slice_id, method, region, *(np.nan if few else v for v in values)))
+    return pd.DataFrame(rows, columns=["slice_id", "method", "region", *METRICS])
+
+
+def compare(slices: Sequence, device: str, rounds: int) -> None:
+    """Side by side on a few slices, and the largest difference."""
+    n = len(slices)
+    taken = side_by_side(
+        {
+            "score, psnr, mse and ssim": lambda: ours(slices, device),
+            "scikit-image, a map for every region": lambda: plain(slices, once=False),
+            "scikit-image, a map for all regions": lambda: plain(slices, once=True),
+            f"score, all {len(ALL)} measures": lambda: ours(slices, device, ALL),
+        },
+        rounds=rounds,
+    )
+    title = f"Per slice: {len(METHODS)} methods, {len(NAMES)} regions; medians of {rounds} rounds"
+    show(title, {name: total / n for name, total in taken.items()})
+    keys = ["slice_id", "method", "region"]
+    first, second = ours(slices, device), plain(slices, once=True, dtype=np.float64)
+    both = first.merge(second, on=keys, suffixes=("", "_second"), validate="one_to_one")
+    for metric in METRICS:
+        mine, other = both[metric], both[f"{metric}_second"]
+        missing = (mine.isna() != other.isna()).sum() + len(first) - len(both)
+        apart = (mine - other).abs().max()
+        print(f"  largest difference, {metric:<5} {apart:.1e}; only in one: {missing}")
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--slices", type=int, default=100, help="of the long run, timed once")
+parser.add_argument("--compared", type=int, default=4, help="slices of the comparison")
+parser.add_argument("--rounds", type=int, default=5, help="of the comparison")
+parser.add_argument("--device", default="cpu", help="of score: cpu, cuda or auto")
+args = parser.parse_args()
+with tempfile.TemporaryDirectory() as folder:
+    drawn = min(args.slices, 100)  # more are these again
+    root = phantom.write_figshare(
+        folder, patients=drawn, slices_per_patient=1, seed=0, progress=False
+    )
+    read = [figshare.read_slice(root / "data" / f"{n}.mat") for n in range(1, drawn + 1)]
+slices = [read[n % drawn] for n in range(args.slices)]
+print(f"{devices.choose(args.device)}, {torch.get_num_threads()} CPU threads, 512 x 512")
+compare(slices[: args.compared], args.device, args.rounds)
+start, busy = time.perf_counter(), time.process_time()
+ours(slices, args.device, ALL)
+taken, busy = time.perf_counter() - start, time.process_time() - busy
+start = time.perf_counter()
+with torch.inference_mode():
+    for s in slices:
+        lr = shrink(s.image[None, None])
+        for restore in METHODS.values():
+            restore(lr)
+alone = time.perf_counter() - start
+print(f"{args.slices} slices, {len(METHODS)} methods, {len(NAMES)} regions, {len(ALL)} measures:")
+print(f"  {taken:.1f} s, {busy:.1f} s of CPU time; degradation and methods alone {alone:.1f} s")
