@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
+from medsr_lib.assess import statistics
 from medsr_lib.data import phantom
 from medsr_lib.series import run
+from medsr_lib.series.parameters import parameters_of
 
 NOTEBOOKS = run.find([], run.notebooks_folder())
 SMALL = {
@@ -16,9 +20,18 @@ SMALL = {
     "steps": 60,
     "pretraining": 60,
     "classifier_steps": 20,
+    "segmenter_steps": 20,
+    "robust_steps": 20,
+    "patch": 64,
     "crop": 32,
     "device": "cpu",
 }
+
+
+def small(number):
+    """Those of the small parameters that the notebook has."""
+    (path,) = run.find([number], run.notebooks_folder())
+    return {name: SMALL[name] for name in parameters_of(path) if name in SMALL}
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +45,7 @@ def series(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def executed(series):
+def executed(series) -> dict[str, dict]:
     """The whole series run on them; what each notebook recorded, by name."""
     folder = series
     results = run.run(
@@ -86,7 +99,7 @@ def test_03_ends_well_when_its_session_has_no_time_to_train(series, tmp_path):
         ["03"],
         data=series / "data",
         out=tmp_path,
-        parameters=SMALL | {"hours": 1e-3},
+        parameters=small("03") | {"hours": 1e-3},
         progress=False,
     )
     assert result.error is None
@@ -131,10 +144,59 @@ def test_04_says_what_would_be_seen_and_gives_no_verdict_of_three_patients(execu
 
 
 @pytest.mark.slow
-def test_masking_first_flatters(executed):
-    for row in executed["04_regional_ssim"]["trap"]:
+def test_masking_first_flatters_and_the_whole_slice_hides_the_tumour(executed):
+    found = executed["04_regional_ssim"]
+    for row in found["trap"]:
         assert row["masked first"] > row["mean over the tumour"]
         assert row["PSNR, masked first"] > row["PSNR of the tumour"] + 10
+    assert found["erased"]["SSIM of HR with the tumour erased"] > 0.95
+
+
+@pytest.mark.slow
+def test_04_asks_a_classifier_and_a_segmenter_and_matches_training_with_test(executed):
+    found = executed["04_regional_ssim"]
+    methods = ["HR", "bicubic", "ESPCN", "SRResNet", "SRGAN"]
+    assert [row["method"] for row in found["types"]] == methods
+    assert [row["method"] for row in found["outlines"]] == methods
+    assert found["types"][0]["flipped"] == found["outlines"][0]["lost"] == 0
+    trained_on = [row["trained on"] for row in found["robustness"]]
+    assert trained_on == ["bicubic", "blur", "kspace", "lanczos"]
+
+
+@pytest.mark.slow
+def test_04_can_be_redone_from_its_report_and_rows(executed, series):
+    folder = series / "out" / "04_regional_ssim"
+    told = json.loads((folder / "report.json").read_text())
+    assert all((folder / name).is_file() for name in told["rows"])
+    rows = pd.read_csv(folder / "scores.csv", dtype={"slice_id": str, "patient": str})
+    specs = [
+        statistics.Contrast(
+            *(row[k] for k in ("metric", "method", "baseline", "region", "reference"))
+        )
+        for row in told["contrasts"]
+    ]
+    again = statistics.contrasts(rows, specs, seed=told["parameters"]["seed"])
+    for row, estimate in zip(told["contrasts"], again.values()):
+        values = [row[k] if row[k] is not None else np.nan for k in ("value", "low", "high", "p")]
+        assert [estimate.value, estimate.low, estimate.high, estimate.p] == pytest.approx(
+            values, rel=1e-6, abs=1e-9, nan_ok=True
+        )
+
+
+@pytest.mark.slow
+def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
+    espcn = series / "out" / "02_espcn" / "espcn.pt"
+    given = {"methods": ["lanczos", f"mine={espcn}"], "primary": "mine"}
+    (result,) = run.run(
+        ["04"],
+        data=series / "data",
+        out=tmp_path,
+        parameters=small("04") | given,
+        progress=False,
+    )
+    assert result.error is None
+    table = result.record["values"]["table"]
+    assert list(dict.fromkeys(row["method"] for row in table)) == ["bicubic", "lanczos", "mine"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

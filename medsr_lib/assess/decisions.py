@@ -23,14 +23,68 @@ from tqdm import tqdm
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess.regions import RIM
-from medsr_lib.assess.score import REFERENCE, on_device
+from medsr_lib.assess.score import REFERENCE, check_arguments, check_sr, on_device
 
 Network = Callable[[Tensor], Tensor]
+Where = Callable[[Tensor], tuple[slice, slice]]
 Rule = Literal["dice", "covered"]
 Mask = NDArray[np.bool_]
 
 _ABOUT = ["slice_id", "patient", "tumour"]
 _TOUCHING = np.ones((3, 3))  # pixels that share a corner belong to one component
+
+
+def patches(
+    methods: Mapping[str, Network],
+    slices: Sequence[Any],
+    *,
+    degrade: Network,
+    scale: int,
+    where: Where,
+    device: str = "auto",
+    progress: bool = True,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Restore whole slices by every method, and cut the same part from each.
+
+    Args:
+        methods: name -> LR (B, 1, h, w) -> SR (B, 1, H, W) in [0, 1]; none of them called HR.
+        slices: as for `score.score`.
+        degrade: HR -> LR.
+        scale: of the degradation; slices it does not divide are centre-cropped, mask alike.
+        where: mask (H, W) -> rows and columns, of one size for all slices.
+        device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
+        progress: show a progress bar.
+
+    Returns:
+        "HR" and each method -> (N, 1, P, Q) float32 in [0, 1], and the masks (N, 1, P, Q) bool, all
+        on the CPU: what `classify_decisions` and `segment_decisions` take.
+
+    Raises:
+        TypeError, ValueError: no slices or methods, a method called HR, what `where` refuses, or SR
+            that `score.score` refuses too (names slice and method).
+    """
+    if REFERENCE in methods:
+        raise ValueError(f"no method may be called {REFERENCE!r}: that is the reference")
+    check_arguments(methods, slices, ("tumour",))
+    on = devices.choose(device)
+    cut: dict[str, list[Tensor]] = {name: [] for name in (REFERENCE, *methods)}
+    masks = []
+    with on_device(methods, on), torch.inference_mode():
+        for s in tqdm(slices, "restoring", unit="slice", disable=not progress, leave=False):
+            image, mask = (image_rules.centre_crop(t, multiple=scale) for t in (s.image, s.mask))
+            try:
+                place = where(mask)
+            except ValueError as error:
+                raise ValueError(f"slice {s.slice_id}: {error}") from None
+            masks.append(mask[place])
+            hr = image[None, None].to(on)
+            cut[REFERENCE].append(image[place])
+            lr = degrade(hr)
+            for name, method in methods.items():
+                sr = method(lr)
+                check_sr(sr, hr, name, [s])
+                cut[name].append(sr[0, 0][place].cpu())
+    return {k: torch.stack(v)[:, None] for k, v in cut.items()}, torch.stack(masks)[:, None]
 
 
 def classify_decisions(

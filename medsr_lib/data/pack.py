@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -97,19 +97,24 @@ class Pack:
         Raises:
             ValueError: an empty mask, or a slice smaller than `size`; names the slice.
         """
-        patches = torch.empty(len(self), 1, size, size)
-        for i in range(len(self)):
-            s = self[i]
-            if not s.mask.any():
-                raise ValueError(f"slice {s.slice_id}: the mask is empty; leave the slice out")
-            if not 1 <= size <= min(s.mask.shape):
-                raise ValueError(
-                    f"slice {s.slice_id} has {s.mask.shape[0]} x {s.mask.shape[1]} pixels; "
-                    f"a patch of {size} does not fit"
-                )
-            y, x = (_beginning(s.mask.any(axis), size) for axis in (1, 0))
-            patches[i, 0] = s.image[y : y + size, x : x + size]
-        return patches
+        return self._patches("image", size)
+
+    def mask_patches(self, size: int) -> Tensor:
+        """The masks of `patches`, (N, 1, size, size) bool.
+
+        Raises:
+            ValueError: as `patches`.
+        """
+        return self._patches("mask", size)
+
+    def _patches(self, name: Literal["image", "mask"], size: int) -> Tensor:
+        cut = []
+        for s in (self[i] for i in range(len(self))):
+            try:
+                cut.append(getattr(s, name)[around(s.mask, size=size)].clone())
+            except ValueError as error:
+                raise ValueError(f"slice {s.slice_id}: {error}") from None
+        return torch.stack(cut)[:, None]
 
     @property
     def offset(self) -> Tensor:
@@ -135,6 +140,25 @@ class Pack:
     def high(self) -> Tensor:
         """(N,) float64, the stored pixel that becomes 1."""
         return torch.from_numpy(self.layout["high"])
+
+
+def around(mask: Tensor, *, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a square around a mask (H, W) bool.
+
+    Its middle is that of the mask's bounding box; where it would leave the slice it is moved
+    inwards.
+
+    Raises:
+        ValueError: an empty mask, or one smaller than `size`.
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty; leave the slice out")
+    if not 1 <= size <= min(mask.shape):
+        raise ValueError(
+            f"{mask.shape[0]} x {mask.shape[1]} pixels; a patch of {size} does not fit"
+        )
+    y, x = (_beginning(mask.any(axis), size) for axis in (1, 0))
+    return slice(y, y + size), slice(x, x + size)
 
 
 def _beginning(occupied: Tensor, size: int) -> int:

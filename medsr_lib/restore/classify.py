@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.restore.crops import BLOCK
-from medsr_lib.restore.supervised import Training, train
+from medsr_lib.restore.supervised import Training, draw_light, light, train
 
 # Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is dealt to all classes.
 LABEL_SMOOTHING = 0.1
-BRIGHTNESS = 0.1  # added: uniform in +-this
-CONTRAST = 0.2  # the differences from the patch's mean are multiplied: uniform in 1 +- this
 AT_ONCE = 64  # images classified together in `accuracy`
 
 
@@ -179,9 +177,7 @@ class _Batches:
         which = drawn["which"][:, :, None]  # (B, 1, 1)
         images = self.images[which, 0, rows[:, :, None], columns[:, None, :]]  # (B, S, S)
         images = torch.where(drawn["transpose"][:, :, None], images.mT, images)
-        mean = images.mean((1, 2), keepdim=True)
-        contrast, brightness = drawn["contrast"][:, :, None], drawn["brightness"][:, :, None]
-        images = ((images - mean) * contrast + mean + brightness).clamp(0, 1)
+        images = light(images, drawn["contrast"], drawn["brightness"])
         return images[:, None], drawn["label"][:, 0]
 
     def _draw(self, block: int) -> dict[str, NDArray[Any]]:
@@ -193,14 +189,11 @@ class _Batches:
         label = rng.integers(len(self.counts), size=shape)
         place = (rng.random(shape) * self.counts[label]).astype(np.int64)
         flips = rng.integers(2, size=(3, *shape)).astype(bool)
-        contrast = rng.uniform(1 - CONTRAST, 1 + CONTRAST, shape).astype(np.float32)
-        brightness = rng.uniform(-BRIGHTNESS, BRIGHTNESS, shape).astype(np.float32)
         drawn = {
             "label": label,
             "which": self.members[self.first[label] + place],
             **dict(zip(("flip_y", "flip_x", "transpose"), flips)),
-            "contrast": contrast,
-            "brightness": brightness,
+            **draw_light(rng, shape),
         }
         self.drawn = block, drawn
         return drawn

@@ -28,7 +28,7 @@ def methods(
     Args:
         names: each an interpolation ("nearest", "bicubic", "lanczos", "zero_fill"), a name in
             `saved`, or the path of a file of `networks.save`. A path is called as its file is
-            (without .pt), or as stands before it in "NAME=PATH". A name given twice counts once.
+            (without .pt), or as stands before it in "NAME=PATH". What was found before counts once.
         scale: of all of them.
         saved: name -> file of a network.
         expected: what a network must be about, as for `networks.load`: `fold`, for one.
@@ -46,6 +46,8 @@ def methods(
     found: dict[str, Callable[[Tensor], Tensor]] = {}
     files: dict[str, Path] = {}
     for asked in names:
+        if asked in found:
+            continue
         if asked in INTERPOLATIONS:
             found[asked] = partial(INTERPOLATIONS[asked], scale=scale)
             continue

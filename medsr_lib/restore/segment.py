@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.restore.crops import BLOCK
-from medsr_lib.restore.supervised import Training, train
+from medsr_lib.restore.supervised import Training, draw_light, light, train
 
 AT_ONCE = 8  # images outlined together in `measure`
 
@@ -38,10 +38,10 @@ def fit_segmenter(
 
     Every step draws images and a crop of each; the first half of the batch (rounded up) holds at
     least one pixel of a lesion, drawn from an image that has one, the other half lies anywhere.
-    Each crop is turned by one of the eight flips and transposes, and one step of AdamW (Loshchilov
-    & Hutter 2019, arXiv 1711.05101) is taken down `loss`; the learning rate falls along half a
-    cosine. All that is random follows from `seed` and the step: on a CPU the same call from the
-    same weights gives the same weights.
+    Each crop is turned by one of the eight flips and transposes, its brightness and contrast are
+    changed a little, and one step of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) is taken
+    down `loss`; the learning rate falls along half a cosine. All that is random follows from `seed`
+    and the step: on a CPU the same call from the same weights gives the same weights.
 
     Args:
         network: images (B, 1, S, S) -> logits (B, 1, S, S), such as `networks.UNet`; trained in
@@ -194,7 +194,7 @@ class _Batches:
             torch.where(drawn["transpose"][:, :, None], t.mT, t)
             for t in (self.images[at], self.masks[at])
         )  # (B, s, s)
-        return x[:, None], y[:, None]
+        return light(x, drawn["contrast"], drawn["brightness"])[:, None], y[:, None]
 
     def _draw(self, block: int) -> dict[str, NDArray[Any]]:
         """Everything random of a block of steps, (BLOCK, B, 1) each."""
@@ -217,6 +217,7 @@ class _Batches:
             "which": which,
             **dict(zip(("top", "left"), starts)),
             **dict(zip(("flip_y", "flip_x", "transpose"), flips)),
+            **draw_light(rng, shape),
         }
         self.drawn = block, drawn
         return drawn

@@ -4,14 +4,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from medsr_lib.restore.fit import cosine
 
 LOOKS = 10  # how often in a training the validation images are looked at
+BRIGHTNESS = 0.1  # added: uniform in +-this
+CONTRAST = 0.2  # the differences from the image's mean are multiplied: uniform in 1 +- this
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,6 +64,7 @@ def train(
         ValueError: a loss that is no longer finite.
     """
     start = time.monotonic()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate[0], fused=True)
     losses = torch.zeros(steps, device=device)
     looks: list[dict[str, float]] = []
@@ -82,9 +87,23 @@ def train(
                 if look is not None:
                     looks.append({"step": step + 1, **look()})
     bar.close()
-    network.eval().cpu()
+    network.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     table = pd.DataFrame(looks, columns=["step", *columns])
     return Training(losses.cpu(), table, time.monotonic() - start)
+
+
+def draw_light(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
+    """The contrast and brightness that `light` takes, each of a shape."""
+    return {
+        "contrast": rng.uniform(1 - CONTRAST, 1 + CONTRAST, shape).astype(np.float32),
+        "brightness": rng.uniform(-BRIGHTNESS, BRIGHTNESS, shape).astype(np.float32),
+    }
+
+
+def light(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Images (B, H, W) in [0, 1] with another contrast and brightness each, (B, 1), clipped."""
+    mean = images.mean((1, 2), keepdim=True)
+    return ((images - mean) * contrast[:, :, None] + mean + brightness[:, :, None]).clamp(0, 1)
 
 
 def _finite(loss: Tensor, step: int) -> float:

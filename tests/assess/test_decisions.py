@@ -1,3 +1,6 @@
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +14,63 @@ from medsr_lib.assess import decisions, statistics
 from medsr_lib.assess.decisions import (
     classify_decisions,
     classify_summary,
+    patches,
     segment_decisions,
     segment_summary,
 )
 
 CLASSES = ["meningioma", "glioma", "pituitary"]
+
+
+def enlarged(lr, factor=2):
+    return lr.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+
+
+def cut(**changes):
+    """`patches` of two slices of 13 x 12 pixels, of which 12 x 12 are left at scale 2."""
+    rng = torch.Generator().manual_seed(0)
+    slices = [
+        SimpleNamespace(
+            image=torch.rand(13, 12, generator=rng), mask=torch.eye(13, 12) > 0, slice_id=name
+        )
+        for name in "ab"
+    ]
+    arguments = {
+        "methods": {"SR": enlarged},
+        "degrade": lambda hr: hr[..., ::2, ::2],
+        "where": lambda mask: (slice(2, 6), slice(4, 9)),
+    } | changes
+    methods = arguments.pop("methods")
+    found = patches(methods, slices, scale=2, device="cpu", progress=False, **arguments)
+    return slices, *found
+
+
+def test_patches_are_cut_from_whole_slices():
+    slices, images, masks = cut()
+    assert list(images) == ["HR", "SR"]
+    assert masks.shape == images["HR"].shape == images["SR"].shape == (2, 1, 4, 5)
+    for s, hr, sr, mask in zip(slices, images["HR"], images["SR"], masks):
+        assert torch.equal(hr[0], s.image[2:6, 4:9])
+        assert torch.equal(mask[0], s.mask[2:6, 4:9])
+        assert torch.equal(sr[0, 0], s.image[2, [4, 4, 6, 6, 8]])
+
+
+def empty(mask):
+    raise ValueError("the mask is empty")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"methods": {}}, "there are no methods"),
+        ({"methods": {"HR": enlarged}}, "no method may be called 'HR'"),
+        ({"methods": {"SR": partial(enlarged, factor=3)}}, "method 'SR', slices a: SR is"),
+        ({"where": empty}, "slice a: the mask is empty"),
+    ],
+)
+def test_patches_refuse(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        cut(**change)
 
 
 def about(tumours):

@@ -141,9 +141,17 @@ def test_a_patch_of_the_middle_of_the_bounding_box(folder, path, write_mat):
     assert torch.equal(patch, built[1].image[48:51, 10:13])
 
 
+def test_mask_patches_lie_where_the_patches_do(built):
+    chosen = built.select(built.table.iloc[[1, 3]])
+    masks = chosen.mask_patches(20)
+    assert masks.shape == (2, 1, 20, 20)
+    assert torch.equal(masks[1, 0], built[3].mask[14:34, 24:44])
+    assert pack.around(built[3].mask, size=20) == (slice(14, 34), slice(24, 44))
+
+
 @pytest.mark.parametrize("size", [0, 34])
 def test_patches_name_the_slice_that_is_too_small(built, size):
-    with pytest.raises(ValueError, match=rf"slice 1 has 33 x 70 pixels; a patch of {size} does"):
+    with pytest.raises(ValueError, match=rf"slice 1: 33 x 70 pixels; a patch of {size} does"):
         built.patches(size)
 
 

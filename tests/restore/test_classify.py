@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from medsr_lib.restore import classify
+from medsr_lib.restore import classify, supervised
 from medsr_lib.restore.classify import Accuracy, accuracy, fit_classifier
 from medsr_lib.restore.networks import LesionClassifier
 
@@ -118,8 +118,8 @@ def test_classes_are_drawn_equally_often(data):
 
 
 def test_every_image_comes_with_its_label(data, monkeypatch):
-    monkeypatch.setattr(classify, "CONTRAST", 0)
-    monkeypatch.setattr(classify, "BRIGHTNESS", 0)
+    monkeypatch.setattr(supervised, "CONTRAST", 0)
+    monkeypatch.setattr(supervised, "BRIGHTNESS", 0)
     images = torch.arange(len(data[1]))[:, None, None, None].expand(-1, 1, 4, 4) / 100
     x, y = batches(images, data[1])(5)
     which = (x.mean((1, 2, 3)) * 100).round().long()
@@ -129,7 +129,7 @@ def test_every_image_comes_with_its_label(data, monkeypatch):
 
 def test_all_eight_turns_occur(monkeypatch):
     for name in ("CONTRAST", "BRIGHTNESS"):
-        monkeypatch.setattr(classify, name, 0)
+        monkeypatch.setattr(supervised, name, 0)
     image = torch.arange(9.0).view(1, 1, 3, 3) / 9
     x, _ = batches(image.expand(3, -1, -1, -1), torch.arange(3))(0)
     turns = [t.flip(d) for t in (image, image.mT) for d in ([], [2], [3], [2, 3])]

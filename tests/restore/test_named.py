@@ -19,7 +19,7 @@ def test_an_interpolation_is_found_by_its_name():
 
 
 def test_a_network_is_found_by_name_path_or_a_name_of_ones_own(espcn):
-    asked = ["ESPCN", str(espcn), f"best={espcn}"]
+    asked = ["ESPCN", str(espcn), f"best={espcn}", "best"]
     found = named.methods(asked, scale=2, saved={"ESPCN": espcn}, fold=1)
     assert list(found) == ["ESPCN", "mine", "best"]
     assert found["best"](torch.rand(1, 1, 8, 8)).shape == (1, 1, 16, 16)

@@ -12,7 +12,7 @@ SMALL = {
     "discriminator": lambda: Discriminator(size=40, width=2),
     "discriminator of any size": lambda: Discriminator(size=None, width=2, norm=None),
     "classifier": lambda: LesionClassifier(classes=LESIONS, width=4),
-    "unet": lambda: UNet(width=2, depth=2),
+    "unet": lambda: UNet(width=2, depth=2, block=2),
 }
 
 
@@ -260,6 +260,24 @@ def test_unet_gives_one_logit_a_pixel_at_any_size(size, depth):
     assert UNet(width=2, depth=depth)(torch.rand(2, 1, *size)).shape == (2, 1, *size)
 
 
+def test_unet_of_blocks_sees_and_outlines_every_pixel():
+    network, x = UNet(width=8, depth=1, block=3).eval(), torch.rand(1, 1, 13, 14)
+    x.requires_grad_()
+    logits = network(x)
+    logits.square().sum().backward()
+    assert logits.shape == x.shape
+    assert len(logits.unique()) > 0.9 * x.numel()
+    assert x.grad.all()
+
+
+def test_unet_of_blocks_works_at_the_size_of_the_blocks():
+    network, x = UNet(width=2, depth=2, block=2).eval(), torch.rand(1, 1, 24, 16)
+    sizes = []
+    network.down[0].register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape)))
+    network(x)
+    assert sizes == [(1, 2, 12, 8)]
+
+
 def test_unet_pads_by_reflection_and_crops_back():
     network, x = UNet(width=2, depth=2).eval(), torch.rand(1, 1, 17, 18)
     padded = torch.nn.functional.pad(x, (1, 1, 1, 2), mode="reflect")
@@ -288,6 +306,7 @@ def test_unet_refuses_small_images():
     ("wrong", "message"),
     [
         ({"width": 0}, "width must be a whole number of at least 1, got 0"),
+        ({"block": 0}, "block must be a whole number of at least 1, got 0"),
         ({"depth": 1.5}, r"depth must be a whole number of at least 1, got 1\.5"),
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.restore import segment
+from medsr_lib.restore import segment, supervised
 from medsr_lib.restore.networks import UNet
 from medsr_lib.restore.segment import dice, fit_segmenter, measure
 
@@ -41,6 +41,13 @@ def train(data):
         return network, fit_segmenter(network, images, masks, **arguments)
 
     return run
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """No change of brightness and contrast."""
+    for name in ("CONTRAST", "BRIGHTNESS"):
+        monkeypatch.setattr(supervised, name, 0)
 
 
 def batches(data, **changes):
@@ -103,14 +110,22 @@ def test_lesions_lie_anywhere_in_their_crops(data):
     assert masks[:2000, 0].any(0).all()
 
 
-def test_every_crop_comes_with_its_own_mask(data):
+def test_every_crop_comes_with_its_own_mask(data, steady):
     masks = data[1]
     x, y = batches((masks.float(), masks), size=None)(3)
     assert x.shape == (400, 1, 32, 32)
     assert torch.equal(x > 0.5, y)
 
 
-def test_crops_reach_every_corner_and_turn():
+def test_brightness_and_contrast_of_each_crop_change_within_bounds():
+    images = torch.tensor([0.4, 0.6]).repeat(1, 1, 2, 1)
+    x, _ = batches((images, images > 0), size=None, batch=4000)(0)
+    mean, spread = x.mean((1, 2, 3)), x.amax((1, 2, 3)) - x.amin((1, 2, 3))
+    assert [mean.min(), mean.max()] == pytest.approx([0.4, 0.6], abs=1e-3)
+    assert [spread.min(), spread.max()] == pytest.approx([0.16, 0.24], abs=1e-3)
+
+
+def test_crops_reach_every_corner_and_turn(steady):
     image = torch.arange(9.0).view(1, 1, 3, 3) / 9
     x, _ = batches((image, image < 2), size=3)(0)
     turns = [t.flip(d) for t in (image, image.mT) for d in ([], [2], [3], [2, 3])]
