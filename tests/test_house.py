@@ -16,6 +16,7 @@ AT_HOME = {
     "h5py": "data",
     "pooch": "data",
     "papermill": "series",
+    "kaggle": "series",
     "nbconvert": "series",
     "nbformat": "series",
     "nbclient": "series",

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pooch
 import requests
 from tqdm import tqdm
 
@@ -270,6 +269,8 @@ def _validator(answer: requests.Response) -> str:
 
 def _fetch(remote: RemoteFile, root: Path, *, progress: bool) -> Path:
     """The remote file in `root`, complete and with the right MD5."""
+    import pooch  # here, since only downloads need it: where data are mounted it may be missing
+
     downloader = ResumingDownloader(_part(root, remote), progress)
     for address in ADDRESSES:
         try:

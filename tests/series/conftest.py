@@ -103,3 +103,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list[run.Resu
         _break_kernel(series.root, patch)
         results = series.run(parameters={"scale": 2})
     return series, results
+
+
+@pytest.fixture(scope="session")
+def whole_03(tmp_path_factory: pytest.TempPathFactory):
+    """Notebook 03 run in one go, to compare chains with."""
+    import chains
+
+    return chains.Whole(tmp_path_factory.mktemp("whole"))

@@ -106,7 +106,10 @@ def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
     assert calls == [(tmp_path, settings), tmp_path]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["data", "--help"], ["chain", "--help"], ["kaggle", "--help"]],
+)
 def test_help_has_examples_and_loads_nothing_heavy(arguments):
     code = (
         "import sys; from medsr_lib.series.cli import main\n"

@@ -1,0 +1,148 @@
+"""Sessions that take no time: what a kernel does in a chain, without training anything."""
+
+import json
+import os
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from nbformat.v4 import new_code_cell
+from states import identical, state_in
+
+from medsr_lib.data import phantom
+from medsr_lib.restore import checkpoint
+from medsr_lib.series import clean, kaggle, kaggle_chain, kernel, run, session
+from medsr_lib.series import state as chain_state
+
+NOTEBOOK = "03_srgan"
+FIGSHARE = kernel.FIGSHARE
+ONE_AT_A_TIME = threading.RLock()
+STEPS, EACH = 100, 40  # of a chain, and of a session
+PARAMETERS = {"scale": 2, "steps": 60, "pretraining": 40}
+SMALL = {
+    "scale": 2,
+    "fold": 2,
+    "steps": 30,
+    "pretraining": 30,
+    "classifier_steps": 10,
+    "crop": 32,
+    "limit": 2,
+    "device": "cpu",
+}
+CLOCK = """\
+from medsr_lib.restore.clock import Clock
+
+taken, has_time_left = [], Clock.has_time_left
+Clock.has_time_left = lambda self, steps=1: (
+    has_time_left(self, steps) and not taken.append(1) and len(taken) <= {after}
+)"""
+
+
+@contextmanager
+def variables(**values):
+    """Environment variables for a while, and afterwards none of a session; one at a time."""
+    with ONE_AT_A_TIME:
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name in [*values, session.CONTEXT]:
+                os.environ.pop(name, None)
+
+
+def train(folder, *, each=EACH, total=STEPS):
+    """Take some steps: the weights tell how many, and whether any was taken twice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "srgan_checkpoint.pt"
+    state = checkpoint.load(path) or {
+        "configuration": {"steps": total},
+        "fingerprint": f"of {total} steps",
+        "step": 0,
+        "network": {"weight": torch.zeros(3)},
+    }
+    for _ in range(each):
+        if state["step"] < total:
+            state["network"]["weight"] = torch.cos(state["network"]["weight"] + state["step"])
+            state["step"] += 1
+    checkpoint.save(path, state)
+    done = state["step"]
+    return {path.name: SimpleNamespace(steps=total, steps_done=done, done=done >= total)}
+
+
+def run_session(started, inputs: Path, working: Path, *, each=EACH, record=True) -> None:
+    """A session of the stand-in: the added cells' calls, and the notebook's two."""
+    context = kernel.context_of(started.text)
+    values = {session.ROOT: str(started.root), "KAGGLE_DOCKER_IMAGE": started.image}
+    with variables(**values):
+        resume_from = session.begin(context)
+        session.data_folder(FIGSHARE)
+        session.resume(resume_from, working / NOTEBOOK)
+        trainings = train(working / NOTEBOOK, each=each)
+        if record:
+            session.record(working / NOTEBOOK, trainings)
+
+
+def uninterrupted(folder: Path) -> str:
+    """The fingerprint of the weights after all steps in one session."""
+    train(folder, each=STEPS)
+    return chain_state.describe(folder).fingerprint
+
+
+def prepare(service, folder: Path) -> None:
+    """The data sets that a chain needs."""
+    slices = folder / "slices" / "dataset" / "data"
+    slices.mkdir(parents=True)
+    (slices / "1.mat").write_bytes(b"a slice")
+    service.add_dataset(FIGSHARE, folder / "slices")
+    library = folder / "library"
+    kernel.library_folder(library, owner=service.owner)
+    service.add_dataset(f"{service.owner}/{kernel.LIBRARY}", library)
+
+
+def chain(out: Path, **options):
+    """`medsr kaggle chain 03` without waiting, its lines appended to `said`, where connected."""
+    said = options.pop("said", [])
+    settings = {"sessions": 5, "hours": 1.0, "parameters": PARAMETERS}
+    settings |= {"poll": 0.01, "pause": lambda _: None} | options
+    account = kaggle.Account(pause=lambda _: None)
+    return kaggle_chain.run_chain("03", account=account, out=out, say=said.append, **settings)
+
+
+def notebook_that_stops(folder: Path, *, after: int) -> Path:
+    """A folder with notebook 03, and a cell in it that plays a clock: so many steps a session."""
+    notebook = clean.read(run.notebooks_folder() / f"{NOTEBOOK}.ipynb")
+    at = next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    notebook.cells.insert(at + 1, new_code_cell(CLOCK.format(after=after), id="clock"))
+    folder.mkdir(parents=True)
+    (folder / f"{NOTEBOOK}.ipynb").write_text(clean.text(notebook), encoding="utf-8")
+    return folder
+
+
+def same_trainings(one: Path, other: Path) -> bool:
+    """Whether both trainings ended the same, bit for bit, and so did the networks in use."""
+    names = ("srresnet_checkpoint.pt", "srgan_checkpoint.pt")
+    assert all(identical(state_in(one / name), state_in(other / name)) for name in names)
+    found, expected = (json.loads((f / "results.json").read_text())["values"] for f in (one, other))
+    assert found["weights"] == expected["weights"]
+    assert found["table"] == expected["table"]
+    return True
+
+
+def pushed(service) -> list[str]:
+    """The slugs of all accepted pushes, in their order."""
+    return [push.session.slug for push in service.pushes if push.session]
+
+
+class Whole:
+    """Notebook 03 run in one go, on 15 small synthetic patients."""
+
+    def __init__(self, root: Path):
+        self.data, self.out = root / "data", root / "out"
+        self.folder = self.out / NOTEBOOK
+        phantom.write_figshare(
+            self.data, patients=15, slices_per_patient=2, seed=1, size=128, progress=False
+        )
+        (result,) = run.run(["03"], data=self.data, out=self.out, parameters=SMALL, progress=False)
+        assert result.error is None

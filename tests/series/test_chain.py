@@ -1,0 +1,221 @@
+"""A chain of sessions on one's own machine."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import chains
+import pytest
+
+from medsr_lib.series import chain, cli, plan, session
+from medsr_lib.series import state as chain_state
+
+PARAMETERS = """data_dir = "../data"  # folder of the slices
+out_dir = "../out"  # folder of the run
+hours: float | None = None  # of the session
+resume_from: str | None = None  # an earlier session
+total = 100  # steps
+"""
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "chain"
+
+
+@pytest.fixture
+def quick(series, monkeypatch):
+    """A series whose notebook is run in this process, without a kernel: 40 steps a session."""
+    series.add("03_srgan", parameters=PARAMETERS)
+    calls = []
+
+    def play(command, environment):
+        given = dict(word.split("=", 1) for word in command if "=" in word)
+        folder = chain.Path(command[command.index("--out") + 1]) / "03_srgan"
+        context = environment[session.CONTEXT]
+        calls.append((json.loads(context)["session"], given))
+        with chains.variables(**{session.CONTEXT: context}):
+            session.resume(json.loads(given.get("resume_from", "null")), folder)
+            session.record(folder, chains.train(folder, each=series.each))
+        return series.code
+
+    series.each, series.code = chains.EACH, 0
+    monkeypatch.setattr(chain, "_wait", play)
+    series.calls = calls
+    return series
+
+
+def start(series, out, **options):
+    settings = {"sessions": 5, "hours": 1.0, "data": series.data, "folder": series.folder}
+    return chain.run_chain("03", out=out, **settings | options)
+
+
+def test_sessions_are_one_uninterrupted_training(quick, out, tmp_path):
+    said = []
+    state = start(quick, out, say=said.append)
+    assert (state.done, state.session, state.step) == (True, 3, 100)
+    assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
+    assert [number for number, _ in quick.calls] == [1, 2, 3]
+    assert "resume_from" not in quick.calls[0][1]
+    assert json.loads(quick.calls[2][1]["resume_from"]) == str(out / "s02" / "03_srgan")
+    assert said[-1].startswith("session 3, 100 of 100 steps: done")
+
+
+def test_it_goes_on_where_it_stands(quick, out):
+    assert not start(quick, out, sessions=1).done
+    assert start(quick, out).done
+    assert start(quick, out).done
+    assert [number for number, _ in quick.calls] == [1, 2, 3]
+
+
+def test_a_session_that_failed_is_run_again_from_its_own_checkpoint(quick, out, tmp_path):
+    quick.code = 1
+    with pytest.raises(ValueError, match=r"session 1 failed: see .*s01/03_srgan\.html"):
+        start(quick, out)
+    (out / "s01" / "03_srgan" / chain_state.NAME).unlink()  # as if it had not come so far
+    quick.code = 0
+    state = start(quick, out)
+    assert (state.session, state.step) == (2, 100)
+    assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
+
+
+def test_the_former_output_is_read_only_meanwhile(quick, out, monkeypatch):
+    modes, play = [], chain._wait
+
+    def look(*arguments):
+        modes.extend(p.stat().st_mode & 0o222 for p in out.glob("s01/03_srgan/*.pt"))
+        return play(*arguments)
+
+    monkeypatch.setattr(chain, "_wait", look)
+    start(quick, out, sessions=2)
+    assert modes == [0]
+    assert all(p.stat().st_mode & 0o200 for p in out.rglob("*.pt"))
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: damage(f / "srgan_checkpoint.pt"), "does not agree with its sha256"),
+        (lambda f: (f / "srgan_checkpoint.pt").write_bytes(b"x"), "1 bytes of"),
+        (lambda f: (f / "srgan_checkpoint.pt").unlink(), "is missing"),
+        (lambda f: (f / chain_state.NAME).write_text("{"), "not the state of a chain"),
+    ],
+)
+def test_a_spoilt_session_is_not_gone_on_from(quick, out, spoil, message):
+    start(quick, out, sessions=1)
+    spoil(out / "s01" / "03_srgan")
+    with pytest.raises(ValueError, match=f"{message}.*\nSession 1 cannot be gone on from"):
+        start(quick, out)
+    assert len(quick.calls) == 1
+
+
+def test_a_session_without_a_step_is_an_error_and_runs_again_with_more_hours(quick, out):
+    quick.each = 0
+    with pytest.raises(ValueError, match="session 1 took no step"):
+        start(quick, out)
+    quick.each = 50
+    assert start(quick, out, hours=2.0).session == 2
+
+
+def test_another_configuration_is_refused(quick, out):
+    start(quick, out, sessions=1)
+    with pytest.raises(ValueError, match="total is 50 here and not given there"):
+        start(quick, out, parameters={"total": 50})
+    assert len(quick.calls) == 1
+
+
+def test_a_second_chain_in_the_folder_is_refused(quick, out):
+    with plan.only_one(out), pytest.raises(ValueError, match="a chain is running here already"):
+        start(quick, out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sessions": 0}, "at least one session"),
+        ({"hours": 0}, "hours above 0"),
+        ({"parameters": {"hours": 2}}, "hours is set for each session"),
+        ({"parameters": {"tota": 2}}, "did you mean total"),
+        ({"data": chain.Path("missing")}, "there is no folder missing"),
+    ],
+)
+def test_bad_input_starts_nothing(quick, out, options, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        start(quick, out, **options)
+    assert not quick.calls
+
+
+def test_a_notebook_without_hours_cannot_be_chained(series, out):
+    series.add("03_srgan")
+    with pytest.raises(ValueError, match="03_srgan cannot be run in sessions: it has no parameter"):
+        start(series, out)
+
+
+def test_the_command_says_whether_it_is_done(quick, out, capsys):
+    words = ["chain", "03", "--hours", "1", "--data", str(quick.data), "--out", str(out)]
+    words += ["--notebooks", str(quick.folder)]
+    assert cli.main([*words, "--sessions", "2"]) == 1
+    assert "more --sessions goes on" in capsys.readouterr().err
+    assert cli.main([*words, "--sessions", "3"]) == 0
+    assert "100 of 100 steps: done" in capsys.readouterr().err
+
+
+REAL = """from pathlib import Path
+import time
+from medsr_lib.series import session
+import chains
+out = Path(out_dir) / "03_srgan"
+session.resume(resume_from, out)
+if "wait" in data_dir:
+    (out / "began").touch()
+    time.sleep(60)
+session.record(out, chains.train(out))"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_session_and_the_chain(series, out):
+    series.add("03_srgan", REAL, parameters=PARAMETERS)
+    waiting = series.root / "wait"
+    waiting.mkdir()
+    command = [sys.executable, "-m", "medsr_lib", "chain", "03", "--sessions", "3", "--hours", "1"]
+    command += ["--out", str(out), "--notebooks", str(series.folder), "--data", str(waiting)]
+    path = str(chain.Path(chains.__file__).parent)
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    began = out / "s01" / "03_srgan" / "began"
+    for _ in range(600):
+        if began.exists() or process.poll() is not None:
+            break
+        threading.Event().wait(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert not (out / "s01" / "03_srgan" / chain_state.NAME).exists()
+
+
+@pytest.mark.slow
+def test_notebook_03_in_three_sessions_equals_one_uninterrupted_run(whole_03, out, tmp_path):
+    folder = chains.notebook_that_stops(tmp_path / "notebooks", after=25)
+    options = {"sessions": 9, "hours": 9.0, "parameters": chains.SMALL}
+    state = chain.run_chain("03", data=whole_03.data, out=out, folder=folder, **options)
+    assert (state.session, state.done) == (3, True)
+    assert chains.same_trainings(out / "s03" / "03_srgan", whole_03.folder)
+    shutil.rmtree(out / "s03")
+    (out / "s02" / "03_srgan" / "classifier.pt").unlink()
+    with pytest.raises(ValueError, match=r"classifier\.pt is missing"):
+        chain.run_chain("03", data=whole_03.data, out=out, folder=folder, **options)
