@@ -234,9 +234,17 @@ class LesionClassifier(nn.Module):
         x = self.stage2(x)  # (B, 4 width, H / 8, W / 8)
         return x
 
+    def last_features(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) -> activations (B, 8 width, H / 16, W / 16), which `head` judges.
+
+        Not negative; what Grad-CAM looks at.
+        """
+        x: Tensor = self.stage3(self.features(images))
+        return x
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 1, H, W) -> logits (B, number of classes), in the order of `classes`."""
-        logits: Tensor = self.head(self.stage3(self.features(images)))
+        logits: Tensor = self.head(self.last_features(images))
         return logits
 
 
