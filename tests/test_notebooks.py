@@ -203,7 +203,7 @@ def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
 def test_notebook_is_fit_to_be_read(path: Path):
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert path.stat().st_size < 700_000
+    assert path.stat().st_size < run.LARGEST
     assert notebook.metadata.kernelspec.name == "python3"
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 80
