@@ -221,3 +221,107 @@ def test_validation_is_looked_at_before_the_training(train, data):
 def test_refuses_arguments_that_cannot_work(train, change, reason):
     with pytest.raises(ValueError, match=reason):
         train(**change)
+
+
+def test_shifts_leave_up_where_it_is(monkeypatch):
+    for name in ("CONTRAST", "BRIGHTNESS"):
+        monkeypatch.setattr(supervised, name, 0)
+    image = torch.linspace(0, 1, 40)[None, None, :, None].expand(3, 1, 40, 40).clone()
+    image[..., :20] *= 0.5  # dark at the left
+    x, _ = batches(image, torch.arange(3), augment="shifts")(0)
+    assert (x[:, 0, 30:].mean((1, 2)) > x[:, 0, :10].mean((1, 2)) + 0.3).all()
+    assert (x[:, 0, :, 25:].mean((1, 2)) > x[:, 0, :, :15].mean((1, 2)) + 0.1).all()
+    assert (x - image[:1]).abs().mean((1, 2, 3)).min() > 0.001
+
+
+def test_place_shifts_enlarges_and_turns():
+    image = torch.zeros(4, 20, 20)
+    image[:, 8:12, 14:18] = 1
+    zero = torch.zeros(4, 1)
+    by = {name: zero.clone() for name in ("down", "right", "scale", "angle")}
+    by["down"][0], by["right"][1], by["scale"][2], by["angle"][3] = 0.1, 0.1, -0.5, np.pi / 2
+    x = supervised.place(image, **by)
+    rows, columns = torch.arange(20.0)[:, None], torch.arange(20.0)
+    centre = [((x * v).sum((1, 2)) / x.sum((1, 2))).tolist() for v in (rows, columns)]
+    assert centre[0][0] == pytest.approx(11.5, abs=0.01)  # two rows down
+    assert centre[1][1] == pytest.approx(17.2, abs=0.4)  # two to the right, reflected at the edge
+    assert x[2, 7:13, 19].min() > 0.9  # twice as large
+    assert abs(centre[0][3] - 9.5) == pytest.approx(6, abs=0.01)  # a quarter of a turn
+    assert centre[1][3] == pytest.approx(9.5, abs=0.01)
+
+
+def test_shifts_train_the_same_way_twice(train):
+    one, two = (train(augment="shifts")[1].losses for _ in range(2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, train()[1].losses)
+
+
+def test_patience_goes_back_to_the_best_look(train, data):
+    network, training = train(
+        steps=40, validation=data, patience=2, looks=20, learning_rate=(2e-2, 1e-2)
+    )
+    looks = training.validation
+    best = looks.loc[looks["loss"].idxmin()]
+    assert training.best_step == best["step"]
+    assert accuracy(network, *data).accuracy == best["accuracy"]
+    again, _ = train(steps=40, validation=data, learning_rate=(2e-2, 1e-2))
+    assert not torch.equal(again.head[3].weight, network.head[3].weight)
+
+
+def test_patience_ends_the_training(train, data, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 1.0, 2.0])
+    monkeypatch.setattr(
+        classify, "_look", lambda *_: {"accuracy": 0, "balanced": 0, "loss": next(losses)}
+    )
+    _, training = train(steps=20, validation=data, patience=2, looks=10)
+    assert training.validation["step"].tolist() == [2, 4, 6, 8]
+    assert training.best_step == 4
+    assert len(training.losses) == 8
+    assert "kept as after step 4" in repr(training)
+
+
+def test_without_patience_the_last_step_is_kept(train):
+    _, training = train(steps=5)
+    assert training.best_step == 5
+    assert "kept" not in repr(training)
+
+
+def test_the_loss_that_decides_is_balanced():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p = nn.Parameter(torch.tensor([0.8, 0.2]))
+
+        def forward(self, x):
+            return self.p.log().expand(len(x), 2)
+
+    found = classify._look(Fixed(), flat(0.1, 0.1, 0.1, 0.1), torch.tensor([0, 0, 0, 1]))
+    assert found["loss"] == pytest.approx(-(np.log(0.8) + np.log(0.2)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"patience": 2}, "patience needs validation images"),
+        ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"looks": 0}, "looks must be at least 1, got 0"),
+        ({"augment": "flips"}, "augment must be 'turns' or 'shifts', got 'flips'"),
+    ],
+)
+def test_refuses_what_cannot_be_patient(train, change, reason):
+    with pytest.raises(ValueError, match=reason):
+        train(**change)
+
+
+def test_patience_needs_every_class_in_validation(train, data):
+    images, labels = data
+    with pytest.raises(ValueError, match=r"validation: no image of class \[2\]"):
+        train(validation=(images[labels < 2], labels[labels < 2]), patience=2)
+
+
+def test_the_head_judges_the_last_features():
+    network = LesionClassifier(classes=["well", "ill"], width=4).eval()
+    x = torch.rand(2, 1, 64, 48)
+    last = network.last_features(x)
+    assert last.shape == (2, 32, 4, 3)
+    assert torch.equal(network.head(last), network(x))

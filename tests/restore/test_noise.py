@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+
+from medsr_lib.restore import checkpoint, fit, networks, noise, training
+
+SIZE = (4, 1, 200, 200)
+
+
+def grey(value=0.5, shape=SIZE):
+    return torch.full(shape, value)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_gaussian_noise_has_mean_0_and_its_sigma():
+    y = noise.gaussian(grey(0.02), sigma=0.1, generator=rng())
+    assert y.mean().item() == pytest.approx(0.02, abs=2e-3)
+    assert y.std().item() == pytest.approx(0.1, rel=0.01)
+    assert y.min() < 0  # not clipped
+
+
+@pytest.mark.parametrize("x", [0.1, 0.5, 1.0])
+def test_poisson_noise_has_the_variance_of_its_counts(x):
+    y = noise.poisson(grey(x), peak=50, generator=rng())
+    assert y.mean().item() == pytest.approx(x, rel=0.01)
+    assert y.var().item() == pytest.approx(x / 50, rel=0.03)
+    assert torch.equal((y * 50).round() / 50, y)
+
+
+def test_black_counts_no_photon():
+    assert not noise.poisson(grey(0.0), peak=10, generator=rng()).any()
+
+
+def test_variances_of_mixed_noise_add():
+    y = noise.mixed(grey(0.8), peak=100, sigma=0.05, generator=rng())
+    assert y.var().item() == pytest.approx(0.8 / 100 + 0.05**2, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+@pytest.mark.parametrize("level", [0.02, 0.1, 0.3])
+def test_a_level_is_the_standard_deviation_at_half_grey(kind, level):
+    y = noise.add(grey(), kind=kind, level=level, seed=0)
+    assert y.std().item() == pytest.approx(level, rel=0.02)
+
+
+def test_noise_follows_from_seed_and_image_alone(random_images):
+    images = random_images(3, 16, 16)
+    together = noise.add(images, kind=noise.KINDS, level=(0.02, 0.2), seed=5)
+    one = noise.add(images[1:2], kind=noise.KINDS, level=(0.02, 0.2), seed=5)
+    assert torch.equal(together[1:2], one)
+    assert not torch.equal(noise.add(images, kind="gaussian", level=0.1, seed=6), together)
+
+
+def test_unlike_images_get_unlike_noise(random_images):
+    images = random_images(2, 16, 16)
+    found = noise.add(images, kind="gaussian", level=0.1, seed=0) - images
+    assert abs(np.corrcoef(found.flatten(1).numpy())[0, 1]) < 0.2
+
+
+def test_shapes_of_the_same_pixels_are_different_images():
+    wide, high = grey(0.5, (1, 1, 4, 8)), grey(0.5, (1, 1, 8, 4))
+    found = [noise.add(x, kind="gaussian", level=0.1, seed=0).flatten() for x in (wide, high)]
+    assert not torch.equal(*found)
+
+
+def test_rounding_of_another_device_changes_no_noise(random_images):
+    image = (255 * random_images(1, 16, 16)).round() / 255
+    shaken = (image + 1e-7).clamp(0, 1)
+    a, b = (noise.add(x, kind="gaussian", level=0.1, seed=0) for x in (image, shaken))
+    assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_another_level_scales_the_same_random_numbers(random_images):
+    x = random_images(1, 16, 16)
+    faint, strong = (noise.add(x, kind="gaussian", level=v, seed=0) - x for v in (0.05, 0.1))
+    assert torch.allclose(2 * faint, strong, atol=1e-6)
+
+
+def test_levels_are_drawn_from_the_whole_range_on_a_logarithmic_scale():
+    x = torch.linspace(0.3, 0.7, 300).view(-1, 1, 1, 1).expand(-1, 1, 40, 40)
+    y = noise.add(x, kind="gaussian", level=(0.01, 0.16), seed=0)
+    sigmas = (y - x).flatten(1).std(1)
+    assert sigmas.log2().mean().exp2().item() == pytest.approx(0.04, rel=0.15)
+    assert sigmas.min() < 0.012
+    assert sigmas.max() > 0.14
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.05, 0.2])
+def test_gaussian_noise_is_estimated_from_the_image(sigma, random_images):
+    smooth = torch.nn.functional.interpolate(random_images(2, 8, 8), (128, 128), mode="bicubic")
+    y = noise.gaussian(smooth.clamp(0, 1), sigma=sigma, generator=rng())
+    assert noise.estimate_sigma(y).tolist() == pytest.approx([sigma] * 2, rel=0.05)
+    assert noise.estimate_sigma(grey(0.3)).tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"kind": "salt", "level": 0.1}, "kind must be one or several of"),
+        ({"kind": (), "level": 0.1}, "kind must be"),
+        ({"kind": "gaussian", "level": 0}, "level must be a positive number, got 0"),
+        ({"kind": "gaussian", "level": (0.2, 0.1)}, "give the lower one first"),
+        ({"kind": "gaussian", "level": (0.1, 0.2, 0.3)}, "the lowest and the highest"),
+        ({"kind": "poisson", "level": float("nan")}, "level must be"),
+    ],
+)
+def test_what_is_no_noise_is_refused_before_the_training(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        noise.by_name(**arguments, seed=0)
+
+
+def test_images_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"expected values in \[0, 1\]"):
+        noise.add(grey(3.0), kind="gaussian", level=0.1, seed=0)
+    with pytest.raises(ValueError, match="peak must be"):
+        noise.poisson(grey(), peak=0, generator=rng())
+
+
+@pytest.fixture
+def train(random_images, monkeypatch):
+    """`train(path, stop)` trains a small denoiser, saves after every step, and fails at one."""
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    images = random_images(8, 40, 40)
+    to_noisy = noise.by_name(noise.KINDS, level=(0.02, 0.2), seed=3)
+
+    def run(path, stop=None):
+        steps = iter(range(100))
+
+        def degrade(hr):
+            if hr.shape == (4, 1, 16, 16) and next(steps) == stop:
+                raise KeyboardInterrupt
+            return to_noisy(hr)
+
+        torch.manual_seed(0)
+        network = networks.DenoisingAutoencoder(width=4, depth=1)
+        return network, fit.fit(
+            network,
+            images,
+            degrade=degrade,
+            steps=12,
+            seed=0,
+            batch=4,
+            crop=16,
+            checkpoint=path,
+            validation=images[:2],
+            validate_every=4,
+            device="cpu",
+            progress=False,
+        )
+
+    return run
+
+
+def test_a_denoiser_trains_on_as_if_it_had_never_been_interrupted(tmp_path, train):
+    whole, history = train(tmp_path / "whole.pt")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts.pt", stop=7)
+    assert checkpoint.load(tmp_path / "parts.pt")["step"] == 7
+    resumed, again = train(tmp_path / "parts.pt")
+    assert networks.fingerprint(resumed) == networks.fingerprint(whole)
+    assert torch.equal(again.losses, history.losses)
+    assert again.validation.equals(history.validation)
+
+
+def test_the_noise_is_part_of_a_trainings_configuration():
+    ways = [noise.by_name("mixed", level=v, seed=0) for v in (0.1, (0.1, 0.2), [0.1, 0.2])]
+    told = [fit.describe(way) for way in ways]
+    assert told[0] == "add(kind='mixed', level=0.1, seed=0)"
+    assert told[1] == told[2] == "add(kind='mixed', level=(0.1, 0.2), seed=0)"
