@@ -48,10 +48,11 @@ def series(tmp_path_factory):
 def executed(series) -> dict[str, dict]:
     """The whole series run on them; what each notebook recorded, by name."""
     folder = series
+    names = ["01", "02", "03", "04"]
     results = run.run(
-        [], data=folder / "data", out=folder / "out", parameters=SMALL, progress=False
+        names, data=folder / "data", out=folder / "out", parameters=SMALL, progress=False
     )
-    assert [(r.notebook, r.error) for r in results] == [(p.stem, None) for p in NOTEBOOKS]
+    assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
     return {
         r.notebook: json.loads((folder / "out" / r.notebook / "results.json").read_text())["values"]
         for r in results
