@@ -3,7 +3,7 @@
 python3 tasks.py setup     make .venv and install the series into it (done once)
 python3 tasks.py run       run the notebooks on the embedded data -> runs/demo/index.html
 python3 tasks.py test      run the quick tests; `-- -m slow` runs the others
-python3 tasks.py lab       open JupyterLab on the notebooks
+python3 tasks.py lab       open JupyterLab at the list of the notebooks
 python3 tasks.py refresh   run the notebooks and keep their outputs in notebooks/
 
 What follows `--` goes on to `medsr run`, pytest or JupyterLab:
@@ -50,7 +50,12 @@ COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the la
     "test": [["-m", "pytest"]],
     "lab": [
         ["-m", "medsr_lib", "data", "phantom", "data/phantom"],  # done once
-        ["-m", "jupyterlab", "--notebook-dir=notebooks"],
+        ["-m", "medsr_lib", "data", "chest", "data/phantom-chest"],
+        [
+            *("-m", "jupyterlab", "--notebook-dir=notebooks", "--ServerApp.ip=127.0.0.1"),
+            "--LabApp.default_url=/lab/tree/README.md",
+            "--LabApp.app_settings_dir=.lab",  # shows it as a page and asks no server for news
+        ],
     ],
     "refresh": [["-m", "medsr_lib", "run", "--refresh"]],
 }

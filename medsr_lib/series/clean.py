@@ -33,17 +33,32 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def executed(notebook: Any) -> Any:
-    """The notebook papermill saved, without its error banners, timings, paths and progress bars."""
+    """The notebook papermill saved, without its error banners, timings, paths and progress bars.
+
+    Of interactive widgets the picture is kept: without a kernel they show nothing, and a page would
+    fetch their program from the network.
+    """
     notebook.cells = [cell for cell in notebook.cells if MARKER not in tags(cell)]
     notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
     notebook.metadata.kernelspec = KERNEL
     notebook.metadata.language_info = LANGUAGE
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = without_progress(cell.outputs)
+            cell.outputs = without_widgets(without_progress(cell.outputs))
     return notebook
+
+
+def without_widgets(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs without interactive views; one that has a picture too keeps the picture."""
+    kept = []
+    for output in outputs:
+        data = output.get("data", {})
+        if data.pop(WIDGET, None) is None or "image/png" in data:
+            kept.append(output)
+    return kept
 
 
 def without_progress(outputs: Iterable[Any]) -> list[Any]:
@@ -65,8 +80,7 @@ def without_progress(outputs: Iterable[Any]) -> list[Any]:
 def with_outputs(source: Any, run: Any, *, local: Iterable[Path]) -> Any:
     """The notebook `source` with the outputs that its copy `run` got.
 
-    Nothing else of `source` changes. Interactive widgets are left out, they show nothing without
-    a kernel.
+    Nothing else of `source` changes. Of interactive widgets the picture is kept, if they have one.
 
     Args:
         source: the notebook as it is kept, in nbformat 4.
@@ -80,7 +94,7 @@ def with_outputs(source: Any, run: Any, *, local: Iterable[Path]) -> Any:
     if [cell.source for cell in ours] != [cell.source for cell in theirs]:
         raise ValueError("its code is no longer the code that was run; run it again")
     for number, (cell, done) in enumerate(zip(ours, theirs), start=1):
-        cell.outputs = [_static(o) for o in without_progress(done.outputs) if not _is_widget(o)]
+        cell.outputs = [_static(o) for o in without_widgets(without_progress(done.outputs))]
         cell.execution_count = number
         for output in cell.outputs:
             if output.output_type == "execute_result":
@@ -118,10 +132,6 @@ def _without_bar(line: str) -> str:
     first, *overwritten = line.split("\r")
     glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
     return BAR.sub("", first) + "".join(piece for piece in glued if piece.strip())
-
-
-def _is_widget(output: Any) -> bool:
-    return WIDGET in output.get("data", {})
 
 
 def _static(output: Any) -> Any:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from medsr_lib.series import clean, run, wheel
+from medsr_lib.series.sources import RADIOGRAPHS, SLICES
 
 OWNER = "<owner>"  # filled in from the credentials when it is pushed
 LIBRARY = "medsr-lib"
 FIGSHARE = "ashkhagan/figshare-brain-tumor-dataset"
+CHEST = "paultimothymooney/chest-xray-pneumonia"
 GPU = "NvidiaTeslaT4"  # two of them
 HOURS = 8.5  # of a session, where a notebook can be told
 LIMIT = 12.0  # hours after which Kaggle ends a session, on CPU or GPU
@@ -33,6 +35,7 @@ class Kind:
 
     gpu: bool = False
     data: tuple[str, ...] = (FIGSHARE,)
+    marker: str = SLICES.marker  # what the data must have in them
     kernels: tuple[str, ...] = ()
 
 
@@ -41,6 +44,12 @@ KINDS = {
     "02_espcn": Kind(),
     "03_srgan": Kind(gpu=True),
     "04_regional_ssim": Kind(kernels=(f"{OWNER}/medsr-02-espcn",)),
+    "05_chest_xray": Kind(data=(CHEST,), marker=RADIOGRAPHS.marker),
+    "06_disease_detection": Kind(
+        data=(CHEST,),
+        marker=RADIOGRAPHS.marker,
+        kernels=(f"{OWNER}/medsr-05-chest-xray",),
+    ),
 }
 
 INSTALL = """\
@@ -70,7 +79,7 @@ from medsr_lib.series import session
 resume_from = session.begin(
 {context}
 )
-data_dir = session.data_folder({data!r})
+data_dir = session.data_folder({data!r}, marker={marker!r})
 out_dir = session.working()
 session.bring_networks({notebook!r}, out_dir)
 """
@@ -105,7 +114,7 @@ def build(
         owner: of kernel and library; by default a placeholder, which `push` fills in.
         slug: name of the kernel; by default `medsr-` and the notebook's.
         gpu: whether it is given GPUs; by default where the notebook needs them.
-        data: the data set of slices, "owner/slug"; by default the one the notebook was made for.
+        data: the data set, "owner/slug"; by default the one the notebook was made for.
         kernels, datasets: further inputs, "owner/slug".
         context: which session of a chain this is; see `session.begin`.
         docker_image: the image to run in; by default Kaggle's newest.
@@ -144,7 +153,9 @@ def build(
     _write(folder / KERNEL, content)
     cells = {
         "install": INSTALL.format(sha256=sha256, library=f"{owner}/{LIBRARY}"),
-        "inputs": INPUTS.format(context=_indented(context), data=source, notebook=notebook.stem),
+        "inputs": INPUTS.format(
+            context=_indented(context), data=source, marker=kind.marker, notebook=notebook.stem
+        ),
     }
     from medsr_lib.series import report
 

@@ -1,11 +1,11 @@
-"""What a run leaves for people: `results.json` per notebook, a page per notebook, an index."""
+"""What a notebook leaves for people and programs: `results.json`, written all or nothing."""
 
 import dataclasses
 import json
 import math
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any, Literal
 import medsr_lib
 from medsr_lib.files import atomic
 
-PAGES = Path(__file__).parent / "pages"
 PACKAGES = ("torch", "numpy", "scikit-image")
 Status = Literal["done", "failed", "not run", "earlier run"]
 
@@ -26,6 +25,8 @@ class Result:
     notebook: str
     status: Status = "not run"
     title: str = ""
+    question: str = ""
+    digest: str = ""  # of its code; see `manifest.digest`
     seconds: float | None = None
     parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
     changed: tuple[str, ...] = ()  # the parameters that are not at the notebook's default
@@ -59,7 +60,7 @@ def record(
         raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; save the figure first")
     content = {
         "notebook": folder.resolve().name,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created": now(),
         "versions": versions(),
         "values": {str(name): _plain(value, str(name)) for name, value in values.items()},
         "figures": [{"file": name, "caption": text} for name, text in figures.items()],
@@ -98,58 +99,30 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def notebook_page(executed: Path, page: Path, *, failed_cell: int | None = None) -> Path:
-    """Write an executed notebook as a page that needs no network: equations are MathML."""
-    from markupsafe import Markup
-    from nbconvert import HTMLExporter
-
-    from medsr_lib.series import clean, mathml
-
-    notebook = clean.executed(clean.read(executed))
-    for number, cell in enumerate(clean.code_cells(notebook), start=1):
-        cell.metadata.page = {"number": number, "failed": number == failed_cell}
-        cell.outputs = [o for o in cell.outputs if clean.WIDGET not in o.get("data", {})]
-    exporter = HTMLExporter(
-        template_name="basic",
-        raw_template=(PAGES / "cells.html.j2").read_text(encoding="utf-8"),
-        filters={"markdown2html": mathml.markdown_filter},
-        anchor_link_text="#",
-    )
-    body, _ = exporter.from_notebook_node(notebook)
-    text = _render("notebook.html.j2", title=title_of(notebook), body=Markup(body))
-    return write(page, text)
-
-
 def title_of(notebook: Any) -> str:
     """The first heading of a notebook, without Markdown's signs."""
-    text = "\n".join(str(c.source) for c in notebook.cells if c.cell_type == "markdown")
-    heading = re.search(r"^#+ *(.+)$", text, flags=re.MULTILINE)
-    return re.sub(r"[*`_#]", "", heading[1]).strip() if heading else ""
+    heading = re.search(r"^#+ *(.+)$", _prose(notebook), flags=re.MULTILINE)
+    return without_signs(heading[1]) if heading else ""
 
 
-def index_page(
-    out: Path,
-    results: Iterable[Result],
-    *,
-    title: str = "What does super-resolution do to the diseased region?",
-    data: str = "",
-    command: str = "",
-) -> Path:
-    """Write `out/index.html`: every notebook with its status, key figures, values and links."""
-    ordered = sorted(results, key=lambda result: result.notebook)
-    this_run = [result for result in ordered if result.status != "earlier run"]
-    text = _render(
-        "index.html.j2",
-        title=title,
-        results=ordered,
-        this_run=this_run,
-        seconds=sum(result.seconds or 0 for result in this_run),
-        data=data,
-        command=command,
-        versions=versions(),
-        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-    )
-    return write(out / "index.html", text)
+def question_of(notebook: Any) -> str:
+    """The paragraph in bold type below the title: what the notebook asks."""
+    bold = re.match(r"\s*#+ *[^\n]+\n+\*\*([^*\n]+)\*\*", _prose(notebook))
+    return without_signs(bold[1]) if bold else ""
+
+
+def without_signs(markdown: str) -> str:
+    """A line of Markdown as plain text."""
+    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)).strip()
+
+
+def now() -> str:
+    """This moment, ISO 8601 with the time zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _prose(notebook: Any) -> str:
+    return "\n".join(str(c.source) for c in notebook.cells if c.cell_type == "markdown")
 
 
 def load_record(folder: Path) -> dict[str, Any] | None:
@@ -208,87 +181,3 @@ def _table(value: Any) -> Any:
         value = value.reset_index()
     joined = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in value]
     return value.set_axis(joined, axis=1).to_dict("records")
-
-
-def _render(template: str, **content: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(PAGES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(duration=duration, value=_value, entries=_entries, cells=_cells)
-    css = (PAGES / "page.css").read_text(encoding="utf-8") + _code_colours()
-    return environment.get_template(template).render(css=css, **content)
-
-
-def _code_colours() -> str:
-    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
-
-    light = HtmlFormatter(style="default").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    rules = f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
-    return re.sub(r"background: #[0-9a-f]+;?|^pre .*$", "", rules, flags=re.MULTILINE | re.I)
-
-
-def _value(value: object) -> str:
-    match value:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.4g}"
-        case list() if len(value) > 12:
-            return ", ".join(_value(v) for v in value[:12]) + f", … ({len(value)})"
-        case list():
-            return ", ".join(_value(v) for v in value)
-        case {"value": middle, "low": low, "high": high, **rest}:  # an estimate with its interval
-            interval = f"{_value(middle)} ({_value(low)} to {_value(high)})"
-            return f"{interval}, {_value(rest)}" if rest else interval
-        case dict():
-            return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
-    return str(value)
-
-
-def _cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A table as text, the numbers of a column with the same number of decimals."""
-    columns = []
-    for name in rows[0]:
-        column = [row.get(name) for row in rows]
-        sizes = [abs(v) for v in column if isinstance(v, float)]
-        decimals = 4 - min(len(str(int(max(sizes)))), 4) if sizes and max(sizes) >= 1 else 4
-        columns.append([_number(v, decimals) for v in column])
-    return [list(row) for row in zip(*columns)]
-
-
-def _number(value: object, decimals: int) -> str:
-    if not isinstance(value, float):
-        return _value(value)
-    text = f"{value:.{decimals}f}"
-    return f"{value:.2g}" if value and not float(text) else text
-
-
-def _entries(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded values by how they are shown: how much was looked at, single values, tables."""
-    counts = {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, int) and (name in ("patients", "slices") or name[:2] in ("n", "n_"))
-    }
-    tables = {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
-    }
-    return {
-        "counts": [
-            f"n = {v}" if k == "n" else f"{v} {k[2:] if k[:2] == 'n_' else k}"
-            for k, v in counts.items()
-        ],
-        "single": {k: v for k, v in values.items() if k not in tables and k not in counts},
-        "tables": tables,
-    }

@@ -12,7 +12,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import medsr_lib
-from medsr_lib.series import clean, execute, report
+from medsr_lib.series import clean, execute, manifest, page, report, sources, summary
 from medsr_lib.series.parameters import Parameter, check, parameters_of, parse
 from medsr_lib.series.progress import watch
 from medsr_lib.series.report import Result
@@ -42,7 +42,7 @@ def find(names: Sequence[str], folder: Path) -> list[Path]:
 def run(
     names: Sequence[str],
     *,
-    data: Path | str,
+    data: Path | str | Sequence[Path | str],
     out: Path | str,
     parameters: Mapping[str, object] | None = None,
     folder: Path | None = None,
@@ -56,7 +56,9 @@ def run(
 
     Args:
         names: numbers or names of notebooks, [] for all.
-        data: folder of the slices, given to every notebook as `data_dir`.
+        data: folder of the data, or several: each notebook is given the one that holds what its own
+            `data_dir` names, slices or radiographs. Of all notebooks, those without data are left
+            out; `out/index.html` says so.
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; by default beside the package or in the current folder.
@@ -64,20 +66,30 @@ def run(
         timeout: seconds that a single cell may take.
 
     Raises:
-        FileNotFoundError: `data` is not there.
-        ValueError: an unknown notebook or parameter, or a value of the wrong type.
+        FileNotFoundError: a folder of `data` is not there.
+        ValueError: an unknown notebook or parameter, a value of the wrong type, or a notebook that
+            was named and whose kind of data is not given.
     """
     notebooks = find(names, folder or notebooks_folder())
-    data, out = Path(data), Path(out)
+    out = Path(out)
+    given_data = [data] if isinstance(data, str | Path) else data
+    places = [Path(one) for one in given_data]
     given = accepted(notebooks, parameters or {})
-    if not data.is_dir():
-        raise FileNotFoundError(f"there is no folder {data}; give the folder of the slices")
-    report_index = partial(_index, out, str(data), _command(names, data, out, parameters or {}))
-    folders = {"data_dir": str(data.resolve()), "out_dir": str(out.resolve())}
-    results = [_waiting(path, given[path] | folders) for path in notebooks]
+    folders, without = sources.assign(notebooks, places, named=bool(names))
+    results = [_waiting(path, given[path] | _folders(folders[path], out)) for path in folders]
+    report_index = partial(
+        _index,
+        out,
+        manifest.earlier(out),
+        data=[str(one) for one in places],
+        command=_command(names, places, out, parameters or {}),
+        without=without,
+    )
     report_index(results)
-    with execute.Stop() as stop, watch(_cells(notebooks), show=progress) as shown:
-        for number, path in enumerate(notebooks):
+    with execute.Stop() as stop, watch(_cells(list(folders)), show=progress) as shown:
+        for line in without:
+            shown.end(f"left out: {line}")
+        for number, path in enumerate(folders):
             position = execute.Position(shown, stop)
             results[number] = _one(path, results[number], out.resolve(), position, timeout)
             report_index(results)
@@ -128,12 +140,19 @@ def accepted(
     return check(parameters, notebooks)
 
 
+def _folders(data: Path, out: Path) -> dict[str, str]:
+    return {"data_dir": str(data.resolve()), "out_dir": str(out.resolve())}
+
+
 def _waiting(path: Path, given: Mapping[str, object]) -> Result:
     defaults = {p.name: p.default for p in parameters_of(path).values()}
     changed = [k for k, v in given.items() if k not in FOLDERS and v != defaults[k]]
+    notebook = clean.read(path)
     return Result(
         notebook=path.stem,
-        title=report.title_of(clean.read(path)),
+        title=report.title_of(notebook),
+        question=report.question_of(notebook),
+        digest=manifest.digest(path),
         parameters=defaults | dict(given),
         changed=tuple(sorted(changed)),
     )
@@ -143,10 +162,10 @@ def _one(
     path: Path, result: Result, out: Path, position: execute.Position, timeout: float | None
 ) -> Result:
     """Run one notebook and write its page; what an earlier run left there goes first."""
-    copy, page, folder = out / path.name, out / f"{path.stem}.html", out / path.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").unlink(missing_ok=True)
-    page.unlink(missing_ok=True)
+    copy, html, own = out / path.name, out / f"{path.stem}.html", out / path.stem
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "results.json").unlink(missing_ok=True)
+    html.unlink(missing_ok=True)
     position.progress.start(path.stem, _cells([path]))
     started = time.monotonic()
     told = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
@@ -159,11 +178,11 @@ def _one(
         cell=position.number or None if error else None,
         source=position.source if error else None,
         executed=copy,
-        page=page,
-        record=report.load_record(folder),
+        page=html,
+        record=report.load_record(own),
     )
     report.write(copy, clean.text(clean.executed(clean.read(copy))))
-    report.notebook_page(copy, page, failed_cell=done.cell)
+    page.notebook_page(copy, html, failed_cell=done.cell)
     position.progress.end(said(done))
     return done
 
@@ -181,39 +200,29 @@ def _cells(notebooks: Sequence[Path]) -> int:
     return sum(len(clean.code_cells(clean.read(path))) for path in notebooks)
 
 
-def _index(out: Path, data: str, command: str, results: Sequence[Result]) -> None:
-    """Write the index: this run, and what earlier runs left in the same folder."""
-    ours = {result.notebook for result in results}
+def _index(out: Path, before: Sequence[Result], results: Sequence[Result], **about: Any) -> None:
+    """Write `run.json` and the index: this run, and what earlier runs left in the same folder."""
+    former = {result.notebook: result for result in before}
+    others = [former[name] for name in former.keys() - {result.notebook for result in results}]
+    # What has not run yet may have left results of before, made with the parameters of before.
+    told = [former.get(r.notebook, r) if r.status == "not run" else r for r in results]
+    manifest.write(out, [*told, *others], **about)
     shown = [r if r.record else replace(r, record=_left(out, r)) for r in results]
-    earlier = [
-        _earlier(out, path.parent.name)
-        for path in out.glob("*/results.json")
-        if path.parent.name not in ours
-    ]
-    report.index_page(out, shown + earlier, data=data, command=command)
+    summary.index_page(out, [*shown, *others], **about)
 
 
 def _left(out: Path, result: Result) -> dict[str, Any] | None:
     return report.load_record(out / result.notebook)
 
 
-def _earlier(out: Path, name: str) -> Result:
-    copy, page = out / f"{name}.ipynb", out / f"{name}.html"
-    return Result(
-        notebook=name,
-        status="earlier run",
-        title=report.title_of(clean.read(copy)) if copy.is_file() else "",
-        executed=copy if copy.is_file() else None,
-        page=page if page.is_file() else None,
-        record=report.load_record(out / name),
-    )
-
-
-def _command(names: Sequence[str], data: Path, out: Path, parameters: Mapping[str, object]) -> str:
+def _command(
+    names: Sequence[str], data: Sequence[Path], out: Path, parameters: Mapping[str, object]
+) -> str:
     """The command line that makes the same run."""
     settings = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
     flags = [word for setting in settings for word in ("-p", setting)]
-    return shlex.join(["medsr", "run", *names, "--data", str(data), "--out", str(out), *flags])
+    folders = [word for folder in data for word in ("--data", str(folder))]
+    return shlex.join(["medsr", "run", *names, *folders, "--out", str(out), *flags])
 
 
 def _refreshed(result: Result, folder: Path) -> str:

@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 CONTEXT = "MEDSR_SESSION"
 ROOT = "MEDSR_KAGGLE_ROOT"  # set in tests; /kaggle where there is none
 PACK = "slices.h5"  # made anew in every session, and large
+PACKS = (PACK, "radiographs*.h5", "*/squares_*.h5")
 NETWORKS = {  # what a notebook takes in from others that have run
     "03_srgan": ("02_espcn/espcn.pt",),
     "04_regional_ssim": ("02_espcn/espcn.pt", "03_srgan/srresnet.pt", "03_srgan/srgan.pt"),
+    "06_disease_detection": (
+        "05_chest_xray/autoencoder.pt",
+        "05_chest_xray/espcn_x2.pt",
+        "05_chest_xray/espcn_x4.pt",
+    ),
 }
 
 
@@ -167,16 +173,17 @@ def working() -> str:
 
 
 def find(marker: str, source: str, *, kind: Literal["datasets", "notebooks"] = "datasets") -> Path:
-    """The one file `marker` (a pattern) in what is mounted of `source`, under any layout.
+    """The one file or folder `marker` (a pattern) in what is mounted of `source`, in any layout.
 
     Mounts are `input/datasets/<owner>/<slug>`, `input/notebooks/<owner>/<slug>`, and the older flat
-    `input/<slug>`.
+    `input/<slug>`. Where `marker` names folders, a second copy of the tree inside the first one is
+    passed over, as is what lies in `__MACOSX`.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: there are several.
     """
-    found = _matches(marker, source, kind)
+    found = _outermost(_matches(marker, source, kind), marker)
     if not found:
         raise FileNotFoundError(
             f"{source}: no {marker} below {inputs()}, where there is {_listing()}. "
@@ -192,7 +199,11 @@ def find(marker: str, source: str, *, kind: Literal["datasets", "notebooks"] = "
 
 
 def data_folder(source: str, *, marker: str = "1.mat") -> str:
-    """The mounted folder of a data set, known by a file that it must have.
+    """The mounted folder of a data set, known by a file or folder that it must have.
+
+    Args:
+        source: "owner/slug".
+        marker: see `find`; `sources` has one for each kind of data.
 
     Raises:
         FileNotFoundError, ValueError: as `find`.
@@ -226,8 +237,9 @@ def bring_networks(notebook: str, out_dir: str) -> list[str]:
 
 def tidy(out_dir: str) -> None:
     """Leave out of a kernel's output what is large and made anew by every session."""
-    with suppress(OSError):
-        (Path(out_dir) / PACK).unlink(missing_ok=True)
+    for path in [found for pattern in PACKS for found in Path(out_dir).glob(pattern)]:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _warn_of_another_image(pinned: str | None) -> None:
@@ -271,13 +283,26 @@ def _matches(marker: str, source: str, kind: str) -> list[Path]:
     found = []
     for path in base.rglob(marker):
         parts = [part.lower() for part in path.relative_to(base).parts[:-1]]
-        if slug not in parts:
+        if slug not in parts or "__macosx" in parts:
             continue
         above = parts[: parts.index(slug)]
         if above[:1] in (["datasets"], ["notebooks"]) and (above[0] != kind or owner not in above):
             continue
         found.append(path)
     return _distinct(found)
+
+
+def _outermost(paths: list[Path], marker: str) -> list[Path]:
+    """Without the copies of a tree that lie inside of it."""
+    depth = len(Path(marker).parts)
+    if depth == 1:
+        return paths
+    roots = {path: path.parents[depth - 1] for path in paths}
+    return [
+        path
+        for path, root in roots.items()
+        if not any(other in root.parents for other in roots.values())
+    ]
 
 
 def _distinct(paths: Any) -> list[Path]:

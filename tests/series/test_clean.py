@@ -109,6 +109,18 @@ def test_widgets_are_left_out():
     assert with_outputs(source, run, local=[]).cells[0].outputs == []
 
 
+def test_a_widget_that_has_a_picture_keeps_it():
+    packed = io.BytesIO()
+    Image.new("L", (4, 4)).save(packed, "PNG")
+    picture = base64.b64encode(packed.getvalue()).decode()
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "image/png": picture}
+    source, run = pair(new_output("display_data", view))
+    run.metadata.widgets = {"state": {}}
+    kept = with_outputs(source, run, local=[]).cells[0].outputs
+    assert [list(output.data) for output in kept] == [["image/png"]]
+    assert "widgets" not in executed(run).metadata
+
+
 def test_code_edited_since_the_run_is_refused():
     source, run = pair()
     source.cells[0].source = "2"

@@ -70,12 +70,20 @@ def test_ctrl_c_is_130(series, capsys, monkeypatch):
 
 def test_without_data_the_embedded_slices_are_written_and_run(here, series, monkeypatch):
     written, asked = [], []
-    monkeypatch.setattr(cli, "_write_phantom", lambda folder, **how: written.append((folder, how)))
+    for name in ("_write_phantom", "_write_chest"):
+        monkeypatch.setattr(cli, name, lambda folder, **how: written.append((folder, how)))
     monkeypatch.setattr(run, "run", lambda *_, data, out, **__: asked.append((data, out)) or [])
     series.add("01_a")
+    series.add("05_b", parameters='data_dir = "../data/phantom-chest"\nout_dir = "../out"')
+    assert cli.main(["run", "01", "--notebooks", "notebooks"]) == 0
     assert cli.main(["run", "--notebooks", "notebooks"]) == 0
-    assert written == [(Path("data/phantom"), {"patients": 24, "slices": 4, "seed": 0})]
-    assert asked == [(Path("data/phantom"), Path("runs/demo"))]
+    slices = (Path("data/phantom"), {"patients": 24, "slices": 4, "seed": 0})
+    radiographs = (Path("data/phantom-chest"), {"patients": 40, "seed": 0})
+    assert written == [slices, slices, radiographs]
+    assert asked == [
+        ([Path("data/phantom")], Path("runs/demo")),
+        ([Path("data/phantom"), Path("data/phantom-chest")], Path("runs/demo")),
+    ]
 
 
 def test_refresh_puts_the_outputs_into_the_notebooks(here, series, monkeypatch):
@@ -99,11 +107,14 @@ def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
 
     calls = []
     monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: calls.append((root, k)))
+    monkeypatch.setattr(phantom, "write_chest_xray", lambda root, **k: calls.append((root, k)))
     monkeypatch.setattr(figshare, "download", lambda root: calls.append(root))
     assert cli.main(["data", "phantom", str(tmp_path), "--patients", "3", "--seed", "1"]) == 0
+    assert cli.main(["data", "chest", str(tmp_path), "--patients", "5"]) == 0
     assert cli.main(["data", "figshare", str(tmp_path)]) == 0
     settings = {"patients": 3, "slices_per_patient": 4, "seed": 1, "progress": False}
-    assert calls == [(tmp_path, settings), tmp_path]
+    radiographs = {"patients": 5, "seed": 0, "progress": False}
+    assert calls == [(tmp_path, settings), (tmp_path, radiographs), tmp_path]
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,20 @@ def test_gpus_only_where_needed_and_everything_stated(tmp_path):
     gpu, _ = built(tmp_path, "03", owner="me")
     assert (gpu["enable_gpu"], gpu["machine_shape"]) == (True, "NvidiaTeslaT4")
     assert gpu["dataset_sources"] == [kernel.FIGSHARE, "me/medsr-lib"]
-    for name in ("01", "02", "04"):
+    for name in ("01", "02", "04", "05", "06"):
         content, _ = built(tmp_path, name, owner="me")
         assert (content["enable_gpu"], content["machine_shape"]) == (False, None)
         assert content["enable_internet"] is False
-    assert content["kernel_sources"] == ["me/medsr-02-espcn"]
+    assert content["dataset_sources"] == [kernel.CHEST, "me/medsr-lib"]
+    assert content["kernel_sources"] == ["me/medsr-05-chest-xray"]
     assert built(tmp_path, "02", gpu=True)[0]["machine_shape"] == "NvidiaTeslaT4"
+
+
+def test_a_kernel_knows_its_data_by_what_is_in_them(tmp_path):
+    (cell,) = [c for c in code(built(tmp_path, "05")[1]) if "data_folder" in c]
+    assert f"data_folder('{kernel.CHEST}', marker='train/NORMAL')" in cell
+    (cell,) = [c for c in code(built(tmp_path, "02")[1]) if "data_folder" in c]
+    assert f"data_folder('{kernel.FIGSHARE}', marker='1.mat')" in cell
 
 
 def test_the_context_can_be_read_back(tmp_path):

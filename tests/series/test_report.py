@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from medsr_lib.series import report
-from medsr_lib.series.report import Result, index_page, load_record, record
+from medsr_lib.series.report import Result, load_record, record
+from medsr_lib.series.summary import index_page
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def test_long_tables_and_lists_are_cut(tmp_path):
         (3064, "3064"),
         (0.123456, "0.1235"),
         ({"value": 0.5, "low": 0.25, "high": 0.75}, "0.5 (0.25 to 0.75)"),
-        ({"value": 1, "low": 0, "high": 2, "p": 0.03}, "1 (0 to 2), p 0.03"),
+        ({"value": 1, "low": 0, "high": 2, "p": 0.03}, "1 (0 to 2), p = 0.03"),
     ],
 )
 def test_single_values(tmp_path, value, text):
@@ -155,8 +156,8 @@ def test_single_values(tmp_path, value, text):
 def test_a_column_has_the_same_number_of_decimals(tmp_path):
     rows = [{"psnr": 31.2345, "p": 0.5, "n": 3}, {"psnr": 30.0, "p": 1e-7, "n": None}]
     page = page_of(tmp_path, Result("01_a", "done", record={"values": {"t": rows}}))
-    assert "<tr><td>31.23</td><td>0.5000</td><td>3</td></tr>" in page
-    assert "<tr><td>30.00</td><td>1e-07</td><td>–</td></tr>" in page
+    assert "<tr><td>31.23</td><td>0.5</td><td>3</td></tr>" in page
+    assert "<tr><td>30.00</td><td>&lt; 0.001</td><td>–</td></tr>" in page
 
 
 def test_results_of_an_earlier_run_are_dated(tmp_path):

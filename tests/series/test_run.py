@@ -264,7 +264,7 @@ def test_refresh_refuses_a_local_path_and_names_the_cell(series):
 def test_refresh_refuses_a_notebook_that_is_too_large(series):
     result = finished(series, "print('hello')")
     copy = nbformat.read(result.executed, 4)
-    copy.cells[2].outputs[0].text = "x" * 800_000
+    copy.cells[2].outputs[0].text = "x" * run.LARGEST
     nbformat.write(copy, result.executed)
-    with pytest.raises(ValueError, match="01_first has 801 kB with its outputs, more than 700 kB"):
+    with pytest.raises(ValueError, match="01_first has 1501 kB with its outputs, more"):
         run.refresh([result], series.folder)

@@ -7,7 +7,7 @@ import warnings
 import chains
 import pytest
 
-from medsr_lib.series import plan, session
+from medsr_lib.series import plan, session, sources
 from medsr_lib.series import state as chain_state
 
 SOURCE = "me/medsr-03-srgan-s01"
@@ -77,6 +77,17 @@ def test_the_same_files_under_two_layouts_are_one(root):
     put(root, "datasets/them/brain/1.mat")
     (root / "input" / "brain").symlink_to(root / "input" / "datasets" / "them" / "brain")
     assert session.data_folder("them/brain").endswith("brain")
+
+
+@pytest.mark.parametrize("mount", LAYOUTS.values(), ids=LAYOUTS)
+def test_radiographs_are_found_under_every_layout_and_with_their_copies(root, mount):
+    for above in ("chest_xray", "chest_xray/chest_xray", "chest_xray/__MACOSX/chest_xray"):
+        put(root, f"{mount}/{above}/train/NORMAL/IM-0115-0001.jpeg")
+    marker = sources.RADIOGRAPHS.marker
+    assert session.data_folder("them/brain", marker=marker) == str(root / "input" / mount)
+    put(root, f"{mount}/other/train/NORMAL/IM-0115-0001.jpeg")
+    with pytest.raises(ValueError, match="It cannot be told which is meant"):
+        session.data_folder("them/brain", marker=marker)
 
 
 def test_networks_of_other_notebooks_are_brought(root, tmp_path):
@@ -209,6 +220,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
 
 def test_the_packed_slices_are_no_output(tmp_path):
     (tmp_path / session.PACK).touch()
+    (tmp_path / "radiographs128.h5").touch()
     session.tidy(str(tmp_path))
     session.tidy(str(tmp_path))
     assert not list(tmp_path.iterdir())

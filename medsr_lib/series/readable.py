@@ -1,0 +1,218 @@
+"""Recorded values as people read them: numbers, estimates with their intervals, tables."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CENTRES = ("value", "auc", "d")  # the first of these is what an interval belongs to
+ENDS = ("low", "high")
+UNSHOWN = ("low90", "high90", "boot_low", "boot_high")  # stay in results.json
+ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "hr", "lr")}
+LONGEST = 24  # rows that a page shows of a table
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be shown; `numeric` tells which columns stand on the right."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    numeric: list[bool]
+    length: int  # rows of the whole, of which `rows` may be the first
+
+
+def value(found: object) -> str:
+    """One recorded value as text.
+
+    >>> value({"value": 0.5, "low": 0.25, "high": 0.75, "p": 0.00002})
+    '0.5 (0.25 to 0.75), p < 0.001'
+    """
+    match found:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if found else "no"
+        case float():
+            return _minus(f"{found:.4g}")
+        case list() if len(found) > 12:
+            return ", ".join(value(v) for v in found[:12]) + f", … ({len(found)})"
+        case list():
+            return ", ".join(value(v) for v in found) or "none"
+        case dict() if is_estimate(found):
+            return _estimate(found)
+        case dict():
+            return ", ".join(f"{k} {value(v)}" for k, v in found.items())
+    return str(found)
+
+
+def is_estimate(found: object) -> bool:
+    """Whether this is a number with its interval."""
+    return isinstance(found, Mapping) and _centre(found) is not None
+
+
+def centre(found: Mapping[str, Any]) -> Any:
+    """The number that the interval of an estimate belongs to."""
+    return found[str(_centre(found))]
+
+
+def interval(found: Mapping[str, Any]) -> str:
+    """A difference with its interval, all with the same number of decimals.
+
+    >>> interval({"value": 1.45, "low": -1.3671, "high": 1.5})
+    '+1.45 (−1.37 to +1.50)'
+    """
+    numbers = [found.get(name) for name in ("value", *ENDS)]
+    sizes = [abs(n) for n in numbers if isinstance(n, int | float)]
+    decimals = 2 if sizes and max(sizes) >= 1 else 4
+    middle, low, high = (
+        _minus(f"{n:+.{decimals}f}") if isinstance(n, int | float) else value(n) for n in numbers
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def p_value(p: float | None) -> str:
+    """A p value as papers write it.
+
+    >>> p_value(0.00002), p_value(0.03), p_value(None)
+    ('p < 0.001', 'p = 0.03', '')
+    """
+    if not isinstance(p, int | float):
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def count(record: Mapping[str, Any]) -> str:
+    """How many slices or images of how many patients these values come from.
+
+    >>> count({"slices": 227, "patients": 113})
+    '227 slices of 113 patients'
+    """
+    values = record.get("values", record)
+    for prefix in ("test_", ""):
+        for things in ("slices", "images"):
+            number = values.get(prefix + things)
+            if isinstance(number, int):
+                patients = values.get(prefix + "patients")
+                of = f" of {patients} patients" if isinstance(patients, int) else ""
+                return f"{number} {prefix.replace('_', ' ')}{things}{of}"
+    return ""
+
+
+def label(name: str) -> str:
+    """A recorded name as a heading.
+
+    >>> label("other_metrics")
+    'Other metrics'
+    """
+    text = spelt(name)
+    return text[:1].upper() + text[1:]
+
+
+def spelt(name: str) -> str:
+    """A recorded name without underscores, its abbreviations in capitals.
+
+    >>> spelt("gain_psnr")
+    'gain PSNR'
+    """
+    words = name.replace("_", " ").split()
+    return " ".join(ABBREVIATIONS.get(word, word) for word in words)
+
+
+def entries(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded values by how they are shown: how much was looked at, single values, tables."""
+    counts = {
+        name: found
+        for name, found in values.items()
+        if isinstance(found, int)
+        and not isinstance(found, bool)
+        and (name in ("patients", "slices", "images") or name[:2] in ("n", "n_"))
+    }
+    values = {name: found for name, found in values.items() if name != "headlines"}
+    tables = {name: rows for name, found in values.items() if (rows := as_rows(found))}
+    return {
+        "counts": [
+            f"n = {v}" if k == "n" else f"{v} {k[2:] if k[:2] == 'n_' else k}"
+            for k, v in counts.items()
+        ],
+        "single": {k: v for k, v in values.items() if k not in tables and k not in counts},
+        "tables": tables,
+    }
+
+
+def as_rows(found: object) -> list[dict[str, Any]]:
+    """The rows of what is a table: a list of rows, or named estimates; [] of anything else."""
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        return found
+    if not isinstance(found, dict) or not found or is_estimate(found):
+        return []
+    named = all(isinstance(row, dict) for row in found.values())
+    return [{"": name} | row for name, row in found.items()] if named else []
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], *, longest: int = LONGEST, estimate: str = ""
+) -> Table:
+    """A table as text: estimates with their intervals in one column, as are means with their SD.
+
+    The numbers of a column have the same number of decimals. What is empty is left out.
+
+    Args:
+        rows: the same names in each.
+        longest: rows to show.
+        estimate: what to call the column of estimates; by default as it is called in the rows.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    found = _centre(rows[0])
+    merged = {*UNSHOWN, *(f"{n}_sd" for n in names), *(ENDS if found else ())}
+    shown = [n for n in names if n not in merged and any(r.get(n) is not None for r in rows)]
+    first = rows[:longest]
+    columns = [_column(first, name, found) for name in shown]
+    heads = [f"{estimate or spelt(n)} (95 % interval)" if n == found else spelt(n) for n in shown]
+    heads = [f"{h} (SD)" if f"{n}_sd" in names else h for h, n in zip(heads, shown)]
+    numeric = [
+        all(isinstance(row.get(n), int | float | None) for row in first) and n != "" for n in shown
+    ]
+    return Table(heads, [list(row) for row in zip(*columns)], numeric, len(rows))
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str | None) -> list[str]:
+    values = [row.get(name) for row in rows]
+    if name in ("p", "p_adjusted"):
+        return [re.sub(r"^p (= )?", "", p_value(p)) or "–" for p in values]
+    together = values + ([row.get(end) for row in rows for end in ENDS] if name == centre else [])
+    sizes = [abs(v) for v in together if isinstance(v, float)]
+    decimals = 4 - min(len(str(int(max(sizes)))), 4) if sizes and max(sizes) >= 1 else 4
+    texts = [_number(v, decimals) for v in values]
+    if name == centre:
+        ends = [[_number(row.get(end), decimals) for end in ENDS] for row in rows]
+        return [f"{t} ({low} to {high})" for t, (low, high) in zip(texts, ends)]
+    spread = [row.get(f"{name}_sd") for row in rows]
+    return [t if s is None else f"{t} ({_number(s, decimals)})" for t, s in zip(texts, spread)]
+
+
+def _number(found: object, decimals: int) -> str:
+    if not isinstance(found, float):
+        return value(found)
+    if decimals == 4 and found.is_integer():  # counts that met a gap in a table
+        return str(int(found))
+    text = f"{found:.{decimals}f}"
+    return _minus(f"{found:.2g}" if found and not float(text) else text)
+
+
+def _minus(number: str) -> str:
+    return "−" + number[1:] if number[0] == "-" else number
+
+
+def _centre(found: Mapping[str, Any]) -> str | None:
+    if not all(end in found for end in ENDS):
+        return None
+    return next((name for name in CENTRES if name in found), None)
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    middle, low, high = (value(v) for v in (centre(found), found["low"], found["high"]))
+    rest = [p_value(found.get("p"))]
+    if found.get("patients"):
+        rest.append(f"n = {found['patients']} patients")
+    return ", ".join([f"{middle} ({low} to {high})", *filter(None, rest)])

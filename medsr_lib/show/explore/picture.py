@@ -1,0 +1,247 @@
+"""Pictures without matplotlib: a slice becomes the bytes of a PNG in some tens of milliseconds."""
+
+import base64
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from medsr_lib.show.panels import Box, Window
+from medsr_lib.show.style import CONTOUR, INK, MUTED
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3), red, green and blue."""
+
+WIDTH = 1200
+"""No picture is wider: so many pixels are encoded within a move."""
+
+STATIC = 80_000
+"""Bytes of a picture that is kept in a notebook; text in base64 is a third longer."""
+
+GAP, HEAD, FOOT = 8, 24, 20
+NO_VALUE = "#BDBDBD"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the colours of a map mean: from `low` to `high` through matplotlib's `colours`."""
+
+    colours: str
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a sheet, with its name above it and a line of numbers below."""
+
+    pixels: Pixels
+    title: str
+    note: str = ""
+    colour: str = INK
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font of matplotlib's figures, which is always there."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+@cache
+def rgb(colour: str) -> tuple[int, int, int]:
+    """A colour in 0 to 255."""
+    red, green, blue = (round(255 * part) for part in to_rgb(colour))
+    return red, green, blue
+
+
+@cache
+def _table(colours: str) -> Pixels:
+    """(257, 3): 256 colours and, last, that of NaN."""
+    table = np.asarray(matplotlib.colormaps[colours](np.arange(256), bytes=True))[:, :3]
+    return np.vstack((table, np.array([rgb(NO_VALUE)], np.uint8))).astype(np.uint8)
+
+
+def grey(image: NDArray[Any], window: Window) -> Pixels:
+    """An image (H, W) in a grey window; values beyond it are black or white."""
+    low, high = window
+    levels = (np.asarray(image, np.float32) - low) * (255 / max(high - low, 1e-6)) + 0.5
+    return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def coloured(values: NDArray[Any], scale: Scale) -> Pixels:
+    """A map (H, W) in colours; NaN is grey."""
+    shares = (np.asarray(values, np.float32) - scale.low) * (255 / (scale.high - scale.low)) + 0.5
+    known = np.isfinite(shares)
+    places = np.clip(np.where(known, shares, 0), 0, 255).astype(np.int16)
+    return _table(scale.colours)[np.where(known, places, 256)]
+
+
+def blend(below: Pixels, above: Pixels, opacity: float) -> Pixels:
+    """Lay one picture over another; opacity 1 hides what is below."""
+    if opacity >= 1:
+        return above
+    weight = round(256 * opacity)
+    mixed = below.astype(np.uint16) * np.uint16(256 - weight) + above * np.uint16(weight)
+    return (mixed >> 8).astype(np.uint8)
+
+
+def part(values: NDArray[Any], box: Box | None) -> NDArray[Any]:
+    """What of (H, W, ...) lies in a box; all without one."""
+    if box is None:
+        return values
+    left, top, right, bottom = box
+    return values[top:bottom, left:right]
+
+
+def size_of(shape: Sequence[int], side: int) -> tuple[int, int]:
+    """Width and height of a picture of (H, W) whose longer side is `side`."""
+    factor = side / max(shape[:2])
+    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
+
+
+def shrunk(values: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Bring the longer side of (H, W) down to `side`; what is smaller is left as it is."""
+    values = np.ascontiguousarray(values, np.float32)
+    if max(values.shape) <= side:
+        return values
+    size = size_of(values.shape, side)
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.HAMMING))
+
+
+def enlarged(pixels: Pixels, side: int) -> Pixels:
+    """Bring the longer side up to `side`, every pixel visible as a square; always a copy."""
+    size = size_of(pixels.shape, side)
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
+
+
+def outline(pixels: Pixels, mask: NDArray[np.bool_]) -> None:
+    """Draw the outline of a mask (h, w), enlarged or shrunk to the picture, with a dark halo."""
+    size = pixels.shape[1], pixels.shape[0]
+    shown = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    if not shown.any() or shown.all():
+        return
+    line = _grown(shown) & ~shown
+    if max(size) > 400:
+        line |= _grown(line) & ~shown
+    pixels[_grown(line) & ~line] = 0
+    pixels[line] = rgb(CONTOUR)
+
+
+def cross(pixels: Pixels, row: float, column: float) -> None:
+    """Mark a place, given as shares of height and width, by four ticks around it."""
+    height, width = pixels.shape[:2]
+    y, x = int(row * height), int(column * width)
+    for wide, tone in ((1, 0), (0, 255)):
+        for near, far in ((-14, -5), (6, 15)):
+            rows = slice(max(0, y + near - wide), max(0, y + far + wide))
+            columns = slice(max(0, x + near - wide), max(0, x + far + wide))
+            pixels[rows, max(0, x - wide) : x + wide + 1] = tone
+            pixels[max(0, y - wide) : y + wide + 1, columns] = tone
+
+
+def divided(left: Pixels, right: Pixels, share: float) -> Pixels:
+    """One picture left of a line at `share` of the width, the other right of it."""
+    at = round(share * left.shape[1])
+    pixels = np.concatenate((left[:, :at], right[:, at:]), axis=1)
+    pixels[:, max(0, at - 2) : at + 2] = 0
+    pixels[:, max(0, at - 1) : at + 1] = 255
+    return pixels
+
+
+def refusal(text: str, shape: tuple[int, ...]) -> Pixels:
+    """A panel that says why it has no picture."""
+    image = Image.new("RGB", (shape[1], shape[0]), "#EDEDED")
+    lines = textwrap.wrap(text, max(10, shape[1] // 8))[: max(1, shape[0] // 17 - 1)]
+    ImageDraw.Draw(image).multiline_text((8, 8), "\n".join(lines), rgb(INK), font(13))
+    return np.asarray(image)
+
+
+def sheet(panels: Sequence[Panel], *, columns: int, scale: Scale | None = None) -> Pixels:
+    """Put panels into rows, with their names and notes, and the key of the map's colours below."""
+    high, wide = (max(panel.pixels.shape[axis] for panel in panels) for axis in (0, 1))
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    step_x, step_y = wide + GAP, HEAD + high + FOOT + GAP
+    key = 40 if scale else 0
+    image = Image.new("RGB", (columns * step_x - GAP, rows * step_y - GAP + key), "white")
+    draw = ImageDraw.Draw(image)
+    for place, panel in enumerate(panels):
+        x, y = place % columns * step_x, place // columns * step_y
+        draw.rectangle((x, y + 6, x + 11, y + 17), rgb(panel.colour), outline=rgb(MUTED))
+        draw.text((x + 17, y + 3), panel.title, rgb(INK), font(14, bold=True))
+        image.paste(Image.fromarray(panel.pixels), (x, y + HEAD))
+        draw.text((x, y + HEAD + high + 3), _short(panel.note, wide), rgb(INK), font(12))
+    if scale:
+        _key(image, scale, rows * step_y - GAP)
+    return np.asarray(image)
+
+
+def said(text: str, width: int = 640) -> Pixels:
+    """A picture that is only a sentence."""
+    lines = textwrap.wrap(text, width // 8)
+    image = Image.new("RGB", (width, 24 + 19 * len(lines)), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, width - 1, image.height - 1), outline=rgb(MUTED))
+    draw.multiline_text((12, 10), "\n".join(lines), rgb(INK), font(13))
+    return np.asarray(image)
+
+
+def encoded(pixels: Pixels) -> bytes:
+    """A PNG, packed quickly."""
+    Image.fromarray(pixels).save(file := io.BytesIO(), "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def kept(pixels: Pixels) -> str:
+    """A PNG in base64 for a page that is stored, in few colours and small if need be."""
+    image = Image.fromarray(pixels)
+    while True:
+        for colours in (256, 64):
+            few = image.quantize(colours, dither=Image.Dither.NONE)
+            few.save(file := io.BytesIO(), "PNG", compress_level=6)
+            if len(file.getvalue()) <= STATIC:
+                return base64.b64encode(file.getvalue()).decode()
+        factor = min(0.9, (STATIC / len(file.getvalue())) ** 0.5)
+        size = round(factor * image.width), round(factor * image.height)
+        image = image.resize(size, Image.Resampling.HAMMING)
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With the four neighbours of every pixel."""
+    grown = mask.copy()
+    grown[1:] |= mask[:-1]
+    grown[:-1] |= mask[1:]
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    return grown
+
+
+def _short(text: str, width: int) -> str:
+    """The text as far as it fits."""
+    while text and font(12).getlength(text) > width:
+        text = text[:-2].rstrip(" …") + "…"
+    return text
+
+
+def _key(image: Image.Image, scale: Scale, top: int) -> None:
+    """Draw the colours of a map from left to right with the values they mean."""
+    bar = np.repeat(_table(scale.colours)[None, :256], 12, axis=0)
+    image.paste(Image.fromarray(bar), (0, top + 8))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, top + 8, 255, top + 20), outline=rgb(MUTED))
+    middle = (scale.low + scale.high) / 2
+    for x, value, anchor in ((0, scale.low, "la"), (128, middle, "ma"), (256, scale.high, "ra")):
+        text = f"{value:.3g}".replace("-", "−")
+        draw.text((x, top + 23), text, rgb(INK), font(12), anchor=anchor)
+    draw.text((268, top + 6), scale.text, rgb(INK), font(12))

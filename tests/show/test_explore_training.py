@@ -1,0 +1,172 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from medsr_lib.restore import checkpoint, degrade, fit, losses, networks
+from medsr_lib.show import explore
+from medsr_lib.show.explore import history
+
+to_lr = degrade.by_name("bicubic", scale=2)
+
+
+def train(path, images, steps=6, **rest):
+    network = networks.ESPCN(scale=2)
+    given = {"validation": images[:1], "validate_every": 2, "batch": 2, "crop": 16}
+    return fit.fit(
+        network, images, degrade=to_lr, steps=steps, seed=0, checkpoint=path, progress=False,
+        device="cpu", **{**given, **rest},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def images(random_images):
+    return random_images(2, 32, 32)
+
+
+@pytest.fixture
+def folder(tmp_path, images):
+    train(tmp_path / "espcn_checkpoint.pt", images)
+    return tmp_path
+
+
+@pytest.fixture
+def monitor(folder):
+    made = explore.training(folder, follow=False)
+    yield made
+    made.close()
+
+
+def test_the_log_is_that_of_the_history(tmp_path, images):
+    done = train(tmp_path / "espcn_checkpoint.pt", images)
+    log = history.read(tmp_path / "espcn_checkpoint.pt")
+    assert log.training["step"].tolist() == done.table["step"].tolist()
+    np.testing.assert_array_equal(log.training["loss"], done.table["loss"])
+    np.testing.assert_allclose(log.validation["loss"], done.validation["loss"])
+    assert (log.step, log.steps, log.done) == (6, 6, True)
+
+
+def test_an_adversarial_log_has_the_columns_of_fit_gan(tmp_path, images):
+    assert history.ADVERSARIAL == fit.GAN_LOG
+    done = fit.fit_gan(
+        networks.SRResNet(scale=2, blocks=1, width=4),
+        networks.Discriminator(size=32, width=4),
+        images,
+        degrade=to_lr,
+        content=losses.Content(torch.nn.Conv2d(1, 2, 3), name="test"),
+        steps=4,
+        seed=0,
+        batch=2,
+        crop=32,
+        log_every=2,
+        validate_every=2,
+        picture=to_lr(images[:1]),
+        checkpoint=tmp_path / "srgan_checkpoint.pt",
+        progress=False,
+        device="cpu",
+    )
+    made = explore.training(tmp_path, follow=False)
+    assert made.log.training.columns.tolist() == done.table.columns.tolist()
+    np.testing.assert_array_equal(made.log.training, done.table)
+    assert sorted(made.log.pictures) == [0, 2, 4]
+    before = made.pixels
+    made.controls["step"].value = 1
+    assert not np.array_equal(made.pixels, before)
+
+
+@pytest.mark.parametrize(("control", "value"), [("step", 2), ("smooth", 20)])
+def test_controls_change_the_picture(tmp_path, images, control, value):
+    train(tmp_path / "a_checkpoint.pt", images, steps=30)
+    made = explore.training(tmp_path, follow=False)
+    before = made.pixels
+    made.controls[control].value = value
+    assert not np.array_equal(made.pixels, before)
+    assert made.message == ""
+
+
+def test_how_far_it_has_come_is_said(tmp_path, images):
+    path = tmp_path / "espcn_checkpoint.pt"
+    train(path, images)
+    state = checkpoint.load(path)
+    state["configuration"]["steps"] = 600
+    checkpoint.save(path, state)
+    made = explore.training(path, follow=False)
+    assert "step 6 of 600 (1 %)" in made.notes.value
+    assert "to go" in made.notes.value
+    assert "all steps are taken" not in made.notes.value
+
+
+def test_the_monitor_follows_a_training(tmp_path, images):
+    made = explore.training(tmp_path / "later", every=0.02)
+    assert "no such folder yet" in made.message
+    (tmp_path / "later").mkdir()
+    train(tmp_path / "later" / "first_checkpoint.pt", images)
+    wait_for(lambda: made.log and made.log.done)
+    first = made.pixels
+    train(tmp_path / "later" / "second_checkpoint.pt", images, steps=9)
+    wait_for(lambda: made.log.step == 9)
+    assert made.controls["file"].value == "second_checkpoint.pt"
+    wait_for(lambda: not np.array_equal(made.pixels, first))
+    made.controls["follow"].value = False
+    made._thread.join(2)
+    assert not made._thread.is_alive()
+    made.close()
+
+
+def wait_for(what, seconds=10):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_file_half_written_leaves_what_was_read(folder, monitor):
+    path, before = folder / "espcn_checkpoint.pt", monitor.pixels
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    monitor.look()
+    assert "half written, damaged" in monitor.message
+    assert "Shown is what was read before" in monitor.message
+    assert np.array_equal(monitor.pixels, before)
+    path.write_bytes(whole)
+    monitor.look()
+    assert monitor.message == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p / "nowhere", "no such folder yet"),
+        (lambda p: p, "no training here yet"),
+        (lambda p: networks.save(networks.ESPCN(scale=2), p / "espcn.pt") or p / "espcn.pt",
+         "no checkpoint of a training"),
+    ],
+)  # fmt: skip
+def test_what_is_no_training_is_said_in_place(tmp_path, make, message):
+    made = explore.training(make(tmp_path), follow=False)
+    assert message in made.message
+    assert made.log is None
+    made.controls["smooth"].value = 10
+    assert message in made.message
+
+
+def test_before_the_first_step_there_is_no_curve(tmp_path, images):
+    with pytest.warns(UserWarning, match="no time for a single step"):
+        train(tmp_path / "a_checkpoint.pt", images, hours=1e-9)
+    (tmp_path / "training.csv").write_text("step,loss\n")
+    made = explore.training(tmp_path, follow=False)
+    assert made.message == "No step has been taken yet."
+
+
+def test_tables_are_read_to_their_last_whole_line(tmp_path):
+    path = tmp_path / "training.csv"
+    path.write_text("step,loss\n1,0.5\n2,0.4\n3,0.0")
+    assert history.read(path).training["loss"].tolist() == [0.5, 0.4]
+    (tmp_path / "validation.csv").write_text("step,psnr\n2,30.5\n")
+    assert history.read(path).validation["psnr"].tolist() == [30.5]
+    path.write_text("")
+    assert history.read(path).step == 0
+    path.write_text("epoch,loss\n1,2\n")
+    with pytest.raises(ValueError, match="no column step"):
+        history.read(path)
