@@ -193,6 +193,7 @@ def differences(
     title: str | None = None,
     margin: float | None = None,
     directions: tuple[str, str] = ("worse inside the tumour", "better inside the tumour"),
+    items: str = "slices",
 ) -> Figure:
     """Draw differences with their intervals as a forest plot, with the numbers at the right.
 
@@ -204,6 +205,7 @@ def differences(
         title: what the differences are.
         margin: a difference up to this size counts as none; drawn as a grey band.
         directions: what a negative and a positive difference mean.
+        items: what the estimates' `slices` are, such as images.
     """
     if not estimates:
         raise ValueError("there is no estimate to draw")
@@ -219,7 +221,7 @@ def differences(
         tone = METHOD_COLOURS.get(name, INK)
         axes.plot([e.low, e.high], [row, row], color=tone, linewidth=2.4, solid_capstyle="butt")
         axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
-    _forest_text(axes, estimates)
+    _forest_text(axes, estimates, items)
     _directions(axes, directions)
     axes.set_xlabel(unit, labelpad=20)
     band = "" if margin is None else f"; grey band: no relevant difference (up to ±{margin:g})"
@@ -412,9 +414,9 @@ def _covered(box: Bbox, taken: Sequence[Bbox], inside: BboxBase) -> float:
     return sum(shared) + 10 * outside
 
 
-def _forest_text(axes: Axes, estimates: Mapping[str, Any]) -> None:
+def _forest_text(axes: Axes, estimates: Mapping[str, Any], items: str) -> None:
     """Write the numbers of a forest plot in columns at its right."""
-    header = ("difference [95 % interval]", "p", "patients / slices")
+    header = ("difference [95 % interval]", "p", f"patients / {items}")
     rows = [(_interval(e), _p(e.p), _numbers(e)) for e in estimates.values()]
     for column, place in enumerate((0.2, 2.15, 2.75)):
         margin_text(axes, -0.85, header[column], place, colour=MUTED)

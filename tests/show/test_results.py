@@ -179,3 +179,8 @@ def test_plane_needs_both_metrics(scores, perceived):
         results.plane(scores, **BOTH)
     with pytest.raises(ValueError, match="no slice has a value of both psnr and perceptual"):
         results.plane(perceived.assign(perceptual=np.nan), **BOTH)
+
+
+def test_differences_say_what_was_counted(estimate, text_of):
+    text = text_of(results.differences({"ESPCN": estimate}, unit="AUC", items="images"))
+    assert "patients / images" in text
