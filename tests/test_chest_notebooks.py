@@ -14,7 +14,14 @@ def radiographs(tmp_path_factory):
     return folder
 
 
-DENOISING = {"size": 64, "steps": 40, "espcn_steps": 40, "levels": [0.05, 0.2], "device": "cpu"}
+DENOISING = {
+    "size": 64,
+    "steps": 40,
+    "espcn_steps": 40,
+    "srresnet_steps": 10,
+    "levels": [0.05, 0.2],
+    "device": "cpu",
+}
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +67,9 @@ def test_05_measures_all_methods_at_every_kind_and_level(denoised):
 def test_05_upscales_at_both_scales_and_keeps_its_networks(denoised):
     found = denoised
     table = {(row["scale"], row["method"]): row for row in found["upscaled"]}
-    assert list(table) == [(s, m) for s in (2, 4) for m in ("bicubic", "lanczos", "ESPCN")]
+    assert list(table) == [
+        (s, m) for s in (2, 4) for m in ("bicubic", "lanczos", "ESPCN", "SRResNet")
+    ]
     assert table[2, "bicubic"]["psnr"] > table[4, "bicubic"]["psnr"] + 2
     assert {row["slices"] for row in table.values()} == {found["test_images"]}
     assert (found["done"], found["steps_done"]) == (True, 40)
@@ -111,6 +120,6 @@ def test_06_takes_the_networks_of_05_in(radiographs, denoised, detected, out):
     (result,) = run.run(["06"], data=radiographs, out=out, parameters=DETECTION, progress=False)
     assert result.error is None
     found = {row["method"]: row for row in result.record["values"]["decisions"]}
-    assert {"×2, ESPCN", "noise 0.1, autoencoder"} <= set(found)
+    assert {"×2, ESPCN", "×2, SRResNet", "noise 0.1, autoencoder"} <= set(found)
     alone = {row["method"]: row for row in detected["decisions"]}
     assert found["×2, bicubic"]["auc"] == pytest.approx(alone["×2, bicubic"]["auc"])

@@ -31,6 +31,8 @@ NETWORKS = {  # what a notebook takes in from others that have run
         "05_chest_xray/autoencoder.pt",
         "05_chest_xray/espcn_x2.pt",
         "05_chest_xray/espcn_x4.pt",
+        "05_chest_xray/srresnet_x2.pt",
+        "05_chest_xray/srresnet_x4.pt",
     ),
 }
 
