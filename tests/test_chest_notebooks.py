@@ -18,6 +18,7 @@ DENOISING = {
     "size": 64,
     "steps": 40,
     "espcn_steps": 40,
+    "upscalers": ["ESPCN", "SRResNet"],
     "srresnet_steps": 10,
     "levels": [0.05, 0.2],
     "device": "cpu",
