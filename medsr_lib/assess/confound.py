@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medsr_lib.assess.roc import auc, auc_interval
+
 Array = NDArray[np.floating]
-_BATCH = 200  # resamples held in memory at once
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,79 +87,6 @@ def confound(
         n=len(x),
         patients=len(np.unique(groups)),
     )
-
-
-def auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties by half.
-
-    Mann & Whitney's U over its largest value (Hanley & McNeil 1982, Radiology 143:29).
-
-    Args:
-        scores: (n,) higher for what is rather positive.
-        positive: (n,) bool.
-
-    >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
-    0.75
-    """
-    truth = np.asarray(positive, bool)
-    n1, n0 = truth.sum(), (~truth).sum()
-    if not n1 or not n0:
-        raise ValueError(f"both classes are needed, got {n1} positive and {n0} negative")
-    u = rankdata(np.asarray(scores, float))[truth].sum() - n1 * (n1 + 1) / 2
-    return float(u / (n1 * n0))
-
-
-def auc_interval(
-    scores: ArrayLike,
-    positive: ArrayLike,
-    patients: ArrayLike,
-    *,
-    seed: int,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile interval of `auc` when patients, with all their images, are drawn again.
-
-    Resamples that happen to hold one class alone are left out.
-
-    Args:
-        scores, positive: as in `auc`.
-        patients: (n,) whose image it is.
-        seed: of the draws.
-        resamples: how many.
-        level: share of the resamples inside.
-    """
-    truth = np.asarray(positive, bool)
-    _, value = np.unique(np.asarray(scores, float), return_inverse=True)
-    _, who = np.unique(np.asarray(patients), return_inverse=True)
-    n, rng = int(who.max()) + 1, np.random.default_rng(seed)
-    found = []
-    for start in range(0, resamples, _BATCH):
-        size = min(_BATCH, resamples - start)
-        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)[:, who]  # (b, N)
-        found.append(_weighted_auc(weights, truth, value))
-    areas = np.concatenate(found)
-    areas = areas[np.isfinite(areas)]
-    if not len(areas):
-        return float("nan"), float("nan")
-    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _weighted_auc(
-    weights: NDArray[np.integer], truth: NDArray[np.bool_], value: NDArray[np.integer]
-) -> Array:
-    """AUC (b,) of (b, N) resamples; `value` (N,) numbers the scores from the lowest up."""
-    order = np.argsort(value, kind="stable")
-    starts = np.flatnonzero(np.diff(value[order], prepend=-1))
-    weights = weights[:, order].astype(float)
-    ones = np.add.reduceat(weights * truth[order], starts, axis=1)  # (b, U) of each score
-    zeros = np.add.reduceat(weights * ~truth[order], starts, axis=1)
-    below = zeros.cumsum(1) - zeros / 2
-    pairs = ones.sum(1) * zeros.sum(1)
-    with np.errstate(invalid="ignore"):
-        return (ones * below).sum(1) / pairs
 
 
 def _checked(

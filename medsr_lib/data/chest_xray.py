@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from medsr_lib.data import folds, jpeg, parallel
+from medsr_lib.data import folds, jpeg, parallel, unusable
 from medsr_lib.data.jpeg import recompress
 
 __all__ = [
@@ -218,7 +218,7 @@ def index(
         else:
             rows.append(row)
     if bad:
-        _report(bad, len(paths), skip_bad)
+        unusable.report(bad, len(paths), skip_bad)
     if not rows:
         raise FileNotFoundError(f"{root}: none of its {len(paths)} files is a usable radiograph")
     table = pd.DataFrame(rows)
@@ -311,18 +311,6 @@ def _duplicates(image_id: pd.Series, checksum: pd.Series) -> pd.Series:
     """For each file the first one with the same bytes, <NA> for that one itself."""
     first = image_id.groupby(checksum).transform("first")
     return first.where(first != image_id, pd.NA).astype("string")
-
-
-def _report(bad: dict[str, str], n_files: int, skip_bad: bool) -> None:
-    lines = [f"  {path}: {reason}" for path, reason in bad.items()]
-    if skip_bad:
-        text = f"{len(bad)} of {n_files} files left out:\n" + "\n".join(lines)
-        warnings.warn(text, stacklevel=3)
-    else:
-        raise ValueError(
-            f"{len(bad)} of {n_files} files cannot be used; mend or remove them, "
-            "or pass skip_bad=True to leave them out:\n" + "\n".join(lines)
-        )
 
 
 # --- splits --------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ MATLAB stores columns first, so that every array is transposed when read through
 
 import hashlib
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from medsr_lib.data import folds
+from medsr_lib.data import folds, unusable
 from medsr_lib.data.download import download
 
 __all__ = ["TUMOURS", "TumourSlice", "download", "index", "patient_base", "read_slice"]
@@ -229,7 +228,7 @@ def index(root: str | Path, *, skip_bad: bool = False, progress: bool = True) ->
         numbers.add(row["slice_id"])
         rows.append(row)
     if bad:
-        _report(bad, len(paths), skip_bad)
+        unusable.report(bad, len(paths), skip_bad)
     if not rows:
         raise FileNotFoundError(f"{root}: none of its {len(paths)} .mat files is a usable slice")
     table = pd.DataFrame(rows)
@@ -270,18 +269,6 @@ def _row(path: Path) -> tuple[dict[str, Any], bytes]:
     }
     assert s.raw is not None  # read_slice keeps it
     return row, hashlib.sha256(s.raw.tobytes()).digest()  # 32 bits would collide in 1 of 1000 sets
-
-
-def _report(bad: dict[str, str], n_files: int, skip_bad: bool) -> None:
-    lines = [f"  {path}: {reason}" for path, reason in bad.items()]
-    if skip_bad:
-        text = f"{len(bad)} of {n_files} files left out:\n" + "\n".join(lines)
-        warnings.warn(text, stacklevel=3)
-    else:
-        raise ValueError(
-            f"{len(bad)} of {n_files} files cannot be used; mend or remove them, "
-            "or pass skip_bad=True to leave them out:\n" + "\n".join(lines)
-        )
 
 
 def _find_cvind(root: Path, folder: Path) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from scipy.stats import norm
 from sklearn.metrics import auc as area_of
 from sklearn.metrics import roc_auc_score
 
-from medsr_lib.assess import confound, roc
+from medsr_lib.assess import roc
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_curve_encloses_the_area(data):
         data["a"], data["positive"], data["patients"], seed=0, resamples=100, points=2001
     )
     area = area_of(found["fpr"], found["tpr"])
-    assert area == pytest.approx(confound.auc(data["a"], data["positive"]), abs=0.001)
+    assert area == pytest.approx(roc.auc(data["a"], data["positive"]), abs=0.001)
     assert (found["low"] <= found["tpr"] + 1e-9).all()
     assert (found["tpr"] <= found["high"] + 1e-9).all()
     assert found["fpr"].iloc[[0, -1]].tolist() == [0, 1]
@@ -115,3 +115,42 @@ def test_refuses_what_cannot_be_compared(data, change, reason):
     given = data | change
     with pytest.raises(ValueError, match=reason):
         roc.delong(given["a"], given["b"], given["positive"], given["patients"])
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_auc_is_the_share_of_pairs_in_the_right_order(levels):
+    rng = np.random.default_rng(levels)
+    scores, truth = rng.integers(0, levels, 200), rng.random(200) < 0.3
+    apart = scores[truth][:, None] - scores[~truth]
+    assert roc.auc(scores, truth) == pytest.approx((np.sign(apart) / 2 + 0.5).mean(), abs=1e-12)
+
+
+def test_auc_needs_both_classes():
+    with pytest.raises(ValueError, match="both classes are needed, got 3 positive and 0"):
+        roc.auc([1, 2, 3], [True] * 3)
+
+
+def test_interval_is_the_bootstrap_done_by_hand():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(30), 2)
+    truth = patients % 2 == 0
+    scores = np.round(truth + rng.normal(0, 1, 60), 1)
+    found = roc.auc_interval(scores, truth, patients, seed=0, resamples=4000)
+    areas = []
+    for _ in range(1000):
+        drawn = rng.integers(0, 30, 30)
+        rows = np.concatenate([np.flatnonzero(patients == p) for p in drawn])
+        if 0 < truth[rows].sum() < len(rows):
+            areas.append(roc.auc(scores[rows], truth[rows]))
+    np.testing.assert_allclose(found, np.quantile(areas, [0.025, 0.975]), atol=0.02)
+
+
+def test_repeated_images_of_a_patient_do_not_narrow_the_interval():
+    rng = np.random.default_rng(0)
+    truth = np.arange(40) % 2 == 0
+    scores = truth + rng.normal(0, 1, 40)
+    once = roc.auc_interval(scores, truth, np.arange(40), seed=0)
+    often = roc.auc_interval(
+        np.repeat(scores, 9), np.repeat(truth, 9), np.repeat(np.arange(40), 9), seed=0
+    )
+    np.testing.assert_allclose(once, often, atol=1e-12)
