@@ -76,6 +76,20 @@ def test_05_upscales_at_both_scales_and_keeps_its_networks(denoised):
     assert (found["done"], found["steps_done"]) == (True, 40)
 
 
+@pytest.mark.slow
+def test_05_gives_every_gain_with_and_without_one_compression(denoised):
+    gains = {(row["images"], row["gain"]): row for row in denoised["compression"]}
+    stored, pressed = (
+        {gain: row for (images, gain), row in gains.items() if images == kind}
+        for kind in ("as stored", "one JPEG 75")
+    )
+    assert list(stored) == list(pressed)
+    assert stored["autoencoder, mixed 0.2, psnr"]["value"] == denoised["primary"]["value"]
+    for gain, row in stored.items():
+        assert row["value"] != pressed[gain]["value"]
+        assert row["slices"] == pressed[gain]["slices"] == denoised["test_images"]
+
+
 DETECTION = {"size": 64, "steps": 40, "noise_levels": [0.1], "scales": [2], "device": "cpu"}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from medsr_lib.assess import statistics
 from medsr_lib.data import phantom
-from medsr_lib.series import run
+from medsr_lib.series import clean, run
 from medsr_lib.series.parameters import parameters_of
 
 NOTEBOOKS = run.find([], run.notebooks_folder())
@@ -223,3 +223,10 @@ def test_committed_outputs_are_complete_and_clean(path: Path):
     assert any("image/png" in o.get("data", {}) for o in outputs)
     text = path.read_text()
     assert not [p for p in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\") if p in text]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_committed_outputs_are_of_this_version_and_this_code(path: Path):
+    notebook = clean.read(path)
+    refresh = "python3 tasks.py refresh makes them anew"
+    assert notebook.metadata.get(clean.ORIGIN) == clean.origin(notebook), refresh

@@ -1,6 +1,7 @@
 """Executed notebooks without what only the run needed: progress bars, timings, local paths."""
 
 import base64
+import hashlib
 import io
 import re
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from typing import Any
 import nbformat
 from PIL import Image
 
+import medsr_lib
+
 # tqdm's bars: "name:  12%|###   | 12/99 [00:05<00:40, 2.1it/s]" and "name: 12it [00:05, 2.1it/s]"
 BAR = re.compile(
     r"[^\n]*?(?:\d+%\|[^\n]*?\|[^\n\[]*|\d+(?:\.\d+)?[kMG]?[A-Za-z]*(?:/s)? ?)\[\d+:\d+[^\]\n]*\]"
@@ -17,6 +20,7 @@ BAR = re.compile(
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 INJECTED = "injected-parameters"
 MARKER = "papermill-error-cell-tag"
+ORIGIN = "medsr"  # of the outputs, in a kept notebook's metadata
 WIDGET = "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
@@ -80,7 +84,8 @@ def without_progress(outputs: Iterable[Any]) -> list[Any]:
 def with_outputs(source: Any, run: Any, *, local: Iterable[Path]) -> Any:
     """The notebook `source` with the outputs that its copy `run` got.
 
-    Nothing else of `source` changes. Of interactive widgets the picture is kept, if they have one.
+    Nothing else of `source` changes, but its metadata say whose outputs they are (see `origin`).
+    Of interactive widgets the picture is kept, if they have one.
 
     Args:
         source: the notebook as it is kept, in nbformat 4.
@@ -107,7 +112,14 @@ def with_outputs(source: Any, run: Any, *, local: Iterable[Path]) -> Any:
     source.metadata.pop("widgets", None)
     source.metadata.kernelspec = KERNEL
     source.metadata.language_info = LANGUAGE
+    source.metadata[ORIGIN] = origin(source)
     return source
+
+
+def origin(notebook: Any) -> dict[str, str]:
+    """What outputs come from: the library's version, and the code as a sha256 of its cells."""
+    code = "\0".join(cell.source for cell in code_cells(notebook))
+    return {"version": medsr_lib.__version__, "code": hashlib.sha256(code.encode()).hexdigest()}
 
 
 def read(path: Path) -> Any:

@@ -64,7 +64,7 @@ def test_outputs_move_and_nothing_else_does():
     assert [(c.id, c.execution_count) for c in kept.cells] == [("one", 1)]
     assert [o.data["text/plain"] for o in kept.cells[0].outputs] == ["1"]
     assert kept.cells[0].outputs[0].execution_count == 1
-    assert set(kept.metadata) == {"kernelspec", "language_info"}
+    assert set(kept.metadata) == {"kernelspec", "language_info", "medsr"}
     assert kept.metadata.kernelspec.name == "python3"
     assert kept.cells[0].metadata == {}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from medsr_lib.series import report, run
+from medsr_lib.series import clean, report, run
 
 
 @pytest.mark.parametrize("name", ["02", "2", "02_b", "02_b.ipynb"])
@@ -222,6 +222,9 @@ def test_refresh_keeps_the_outputs_in_the_notebook(series):
     kept = nbformat.reads(text, 4)
     assert kept.cells[2].outputs[0].text == "hello"
     assert [cell.id for cell in kept.cells] == ["cell0", "cell1", "cell2"]
+    assert kept.metadata[clean.ORIGIN] == clean.origin(kept)
+    edited = nbformat.reads(text.replace("print('hello')", "print('hallo')"), 4)
+    assert kept.metadata[clean.ORIGIN] != clean.origin(edited)
     assert text.endswith("}\n")
     assert run.refresh([result], series.folder) == [path]
     assert path.read_text(encoding="utf-8") == text
