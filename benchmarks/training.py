@@ -1,58 +1,111 @@
-"""Training steps of ESPCN x4 on the CPU: `fit` against the bare optimisation step.
+"""Training steps on the CPU: `fit` against the bare optimisation step.
+
+ESPCN x4 on slices, then the denoising autoencoder on radiographs of 256 x 256 with mixed noise.
 
 The bare step repeats forward, backward and Adam on one and the same batch: the least that
 any training loop can take. `fit` also draws the crops, degrades them, keeps its history and shows a
 progress bar.
 
-.venv/bin/python benchmarks/training.py [DIR of slices, by default data/phantom] [steps]
+.venv/bin/python benchmarks/training.py [DIR of slices, by default data/phantom] [steps] \\
+    [DIR of radiographs, by default data/phantom-chest]
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from medsr_lib.data import pack
-from medsr_lib.restore import degrade, fit, networks
+from medsr_lib.data import pack, radiographs
+from medsr_lib.restore import degrade, fit, networks, noise
 
-root = sys.argv[1] if len(sys.argv) > 1 else "data/phantom"
-steps = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
-images = pack.prepare(root, Path(tempfile.mkdtemp()) / "slices.h5")
-to_lr = degrade.by_name("bicubic", scale=4)
+slices_in, steps_wanted, radiographs_in = (
+    *sys.argv[1:],
+    *("data/phantom", "1000", "data/phantom-chest")[len(sys.argv) - 1 :],
+)
+steps = int(steps_wanted)
+folder = Path(tempfile.mkdtemp())
 
 
-def bare() -> float:
+@dataclass(frozen=True)
+class Task:
+    """What is trained, on what."""
+
+    name: str
+    images: Any
+    make: Callable[[], nn.Module]
+    degrade: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    batch: int
+    crop: int
+
+
+def bare(task: Task) -> float:
     """Steps per second of forward, backward and Adam alone."""
-    network = networks.ESPCN(scale=4)
+    network = task.make()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    hr = torch.stack([images[i].image[None, 200:296, 200:296] for i in range(16)])
-    lr = to_lr(hr)
+    part = slice(100, 100 + task.crop)
+    hr = torch.stack([task.images[i].image[None, part, part] for i in range(task.batch)])
+    lr = task.degrade(hr)
     start = time.perf_counter()
     for _ in range(steps):
-        value = F.mse_loss(network(lr), hr)
+        value = task.loss(network(lr), hr)
         optimiser.zero_grad()
         value.backward()
         optimiser.step()
     return steps / (time.perf_counter() - start)
 
 
-def fitted() -> tuple[float, float]:
+def fitted(task: Task) -> tuple[float, float]:
     """Steps per second of `fit`, and the share of its time that is the optimisation step."""
     start = time.perf_counter()
     history = fit.fit(
-        networks.ESPCN(scale=4), images, degrade=to_lr, steps=steps, seed=0, device="cpu"
+        task.make(),
+        task.images,
+        degrade=task.degrade,
+        loss=task.loss,
+        steps=steps,
+        seed=0,
+        batch=task.batch,
+        crop=task.crop,
+        device="cpu",
     )
     return steps / (time.perf_counter() - start), history.step_share
 
 
-bare(), fitted()
-print(f"batch 16 of 96 x 96, {steps} steps, {torch.get_num_threads()} threads")
-for _ in range(3):
-    plain, (ours, share) = bare(), fitted()
-    print(
-        f"  bare {plain:6.1f} steps/s   fit {ours:6.1f} steps/s   ratio {ours / plain:.2f}   "
-        f"in the step {100 * share:.0f} % of the time"
-    )
+TASKS = [
+    Task(
+        "ESPCN x4",
+        pack.prepare(slices_in, folder / "slices.h5"),
+        lambda: networks.ESPCN(scale=4),
+        degrade.by_name("bicubic", scale=4),
+        F.mse_loss,
+        batch=16,
+        crop=96,
+    ),
+    Task(
+        "autoencoder",
+        radiographs.prepare(radiographs_in, folder / "radiographs.h5", size=256),
+        networks.DenoisingAutoencoder,
+        noise.by_name("mixed", level=(0.02, 0.2), seed=0),
+        F.l1_loss,
+        batch=8,
+        crop=48,
+    ),
+]
+print(f"{steps} steps, {torch.get_num_threads()} threads")
+for task in TASKS:
+    print(f"{task.name}, batch {task.batch} of {task.crop} x {task.crop}")
+    bare(task), fitted(task)
+    for _ in range(3):
+        plain, (ours, share) = bare(task), fitted(task)
+        print(
+            f"  bare {plain:6.1f} steps/s   fit {ours:6.1f} steps/s   ratio {ours / plain:.2f}   "
+            f"in the step {100 * share:.0f} % of the time"
+        )

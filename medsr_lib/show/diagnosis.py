@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -166,16 +167,23 @@ def confusion(
     for axes, (name, table) in zip(panels.flat, tables.items()):
         counts = table.to_numpy(float)
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1.25)
-        for (row, column), n in np.ndenumerate(counts):
-            ink = "white" if share[row, column] > 0.6 else INK
-            text = f"{count(n)}\n{100 * share[row, column]:.0f} %"
-            axes.text(column, row, text, ha="center", va="center", color=ink, size=11)
-        axes.set_xticks(range(table.shape[1]), list(table.columns))
-        axes.set_yticks(range(table.shape[0]), list(table.index), rotation=90, va="center")
+        texts = [f"{count(n)}\n{100 * s:.0f} %" for n, s in zip(counts.flat, share.flat)]
+        seaborn.heatmap(
+            pd.DataFrame(share, table.index, table.columns),
+            vmin=0,
+            vmax=1.25,
+            cmap="Blues",
+            annot=np.reshape(texts, share.shape),
+            fmt="",
+            annot_kws={"size": 11},
+            cbar=False,
+            square=True,
+            ax=axes,
+        )
+        axes.set_xticks(axes.get_xticks(), table.columns, rotation=0)
+        axes.set_yticks(axes.get_yticks(), table.index, rotation=90, va="center")
         axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.set(title=name, xlabel="called")
+        axes.set(title=name, xlabel="called", ylabel="")
     panels[0, 0].set_ylabel("in truth")
     total = int(next(iter(tables.values())).to_numpy().sum())
     parts = (note, f"{plural(total, 'image')}; %: of the row")
