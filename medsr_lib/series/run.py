@@ -20,7 +20,7 @@ from medsr_lib.series.report import Result
 __all__ = ["Parameter", "Result", "check", "find", "parameters_of", "parse", "refresh", "run"]
 
 FOLDERS = {"data_dir": "--data", "out_dir": "--out"}  # every notebook has these two
-LARGEST = 2_000_000  # bytes of a notebook that is kept with its outputs
+LARGEST = 5_000_000  # bytes of a notebook that is kept with its outputs
 
 
 def find(names: Sequence[str], folder: Path) -> list[Path]:

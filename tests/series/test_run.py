@@ -269,5 +269,5 @@ def test_refresh_refuses_a_notebook_that_is_too_large(series):
     copy = nbformat.read(result.executed, 4)
     copy.cells[2].outputs[0].text = "x" * run.LARGEST
     nbformat.write(copy, result.executed)
-    with pytest.raises(ValueError, match="01_first has 2001 kB with its outputs, more"):
+    with pytest.raises(ValueError, match="01_first has 5001 kB with its outputs, more"):
         run.refresh([result], series.folder)
