@@ -57,6 +57,20 @@ def move(made: Any, name: str, values: Iterable[Any], *, title: str = "") -> Non
     print(f"  {text:<44} {median(to_first):8.1f} ms   {worst}")
 
 
+def hover(made: Any, x: int, y: int, rounds: int, *, title: str) -> None:
+    """Print the time from a move of the mouse to the new text of what is under it."""
+    seen: list[float] = []
+    made.under.observe(lambda _: seen.append(time.perf_counter()), "value")
+    taken = []
+    for k in range(rounds):
+        seen.clear()
+        start = time.perf_counter()
+        made.hover(x + 4 * k, y + 3 * k)
+        taken.append(1000 * ((seen or [time.perf_counter()])[0] - start))
+    made.under.unobserve_all()
+    print(f"  {title:<44} {statistics.median(taken):8.1f} ms   worst {max(taken):6.1f} ms")
+
+
 def slices_and_methods(slices: list[Any], methods: dict[str, Any], rounds: int) -> None:
     """The browser and the comparator."""
     n = len(slices)
@@ -66,6 +80,7 @@ def slices_and_methods(slices: list[Any], methods: dict[str, Any], rounds: int) 
     move(made, "slice", there)
     move(made, "level", levels)
     move(made, "zoom", [True, False] * rounds)
+    hover(made, 200, 200, rounds, title="hover")
     given = {"degrade": to_lr, "scale": SCALE, "regions": regions.regions}
     maps = {"SSIM": partial(metrics.ssim_map, data_range=1)}
     making = partial(explore.methods, slices, methods, **given, maps=maps)
@@ -75,6 +90,12 @@ def slices_and_methods(slices: list[Any], methods: dict[str, Any], rounds: int) 
     shown = f"{len(made.ticks)} pictures"
     move(made, "slice", range(2, n + 1), title=f"slice not seen before, {shown}")
     move(made, "slice", there, title=f"slice seen before, {shown}")
+    left, top, *_ = made.boxes[-1]
+    hover(made, left + 20, top + 20, rounds, title=f"hover, {shown}")
+    start = time.perf_counter()
+    made.click(left + 60, top + 60)
+    taken = 1000 * (time.perf_counter() - start)
+    print(f"  {f'click, {shown}':<44} {taken:8.1f} ms")
     for name, values in {
         "level": levels,
         "overlay": ["error", "SSIM"] * rounds,
@@ -94,6 +115,7 @@ def scores_and_training(slices: list[Any], methods: dict[str, Any], rounds: int)
     made = first("Region statistics", lambda: explore.scores(table, slices), rounds)
     move(made, "point", [1 + k % len(slices) for k in range(rounds)])
     move(made, "metric", ["psnr", "ssim"] * rounds)
+    hover(made, 300, 60, rounds, title="hover")
     with tempfile.TemporaryDirectory() as folder:
         images = torch.stack([s.image for s in slices[:2]])[:, None]
         fit.fit(
@@ -103,6 +125,7 @@ def scores_and_training(slices: list[Any], methods: dict[str, Any], rounds: int)
         )  # fmt: skip
         made = first("Training monitor", lambda: explore.training(folder, follow=False), rounds)
         move(made, "step", [1 + k for k in range(rounds)])
+        hover(made, 200, 100, rounds, title="hover")
 
 
 def main() -> None:

@@ -75,7 +75,8 @@ def fit(
     All that is random follows from (seed, step). With a `checkpoint`, the state is saved there at
     the beginning, every two minutes and at the end, and a second call with the same arguments goes
     on from it **bit for bit** as if it had never been interrupted (same machine, same number of
-    threads; on CUDA with `torch.use_deterministic_algorithms(True)`).
+    threads; on CUDA with `torch.use_deterministic_algorithms(True)`). Every second the losses are
+    appended to `<checkpoint>_training.csv` and `<checkpoint>_validation.csv` beside it.
 
     Args:
         network: LR -> SR; trained in place and left with the last step's weights, on the CPU.

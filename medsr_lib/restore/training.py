@@ -17,6 +17,7 @@ from tqdm import tqdm
 from medsr_lib.restore import checkpoint as checkpoint_file
 from medsr_lib.restore.clock import Clock
 from medsr_lib.restore.engine import Engine
+from medsr_lib.restore.journal import Journal
 
 SAVE_EVERY = 120.0  # seconds between checkpoints
 WORSE = 100  # times the lowest validation loss: this is no fluctuation
@@ -102,7 +103,7 @@ class Training:
         images: how many there are to train on.
         engine: says which process this is.
         clock: the session's time.
-        path: the checkpoint.
+        path: the checkpoint; the tables of a `journal` stand beside it.
         validate: gives the measures; or None.
         validate_every: steps.
         choose: the name of the measure whose lowest value picks the best state; None: the last.
@@ -138,6 +139,7 @@ class Training:
         self.parts, self.configuration, self.columns = parts, configuration, columns
         self.steps, self.images, self.engine, self.clock = steps, images, engine, clock
         self.path = None if path is None else Path(path)
+        self.journal = Journal(self.path)
         self.validate, self.validate_every = validate, validate_every
         self.choose, self.best_of, self.picture, self.check = choose, best, picture, check
         self.log_every, self.progress, self.title = log_every, progress, title
@@ -171,6 +173,7 @@ class Training:
         if self._first_of_all() and self.step > first:
             self.state_of_play()
             self._save()
+            self.journal.write(self)
         self.engine.wait()
 
     def note(self, *values: Tensor) -> None:
@@ -244,6 +247,7 @@ class Training:
             if self.step == 0:
                 self._look_at_picture()
             self._save()
+            self.journal.write(self)
         return True
 
     def _first_of_all(self) -> bool:
@@ -261,6 +265,7 @@ class Training:
                 self._validated()
         if self.clock.is_due("look", 1.0):  # once a second: reading a loss waits for the device
             bar.set_postfix_str(self.state_of_play())
+            self.journal.write(self)
         if self.clock.is_due("save", SAVE_EVERY):
             self._save()
 
@@ -311,6 +316,7 @@ class Training:
                 "fingerprint": fingerprint(self.configuration),
                 "step": self.step,
                 **states,
+                "columns": list(self.columns),
                 "log": self.log[: self.rows].cpu().clone(),  # a view would bring the rest along
                 "validation": self.validation,
                 "pictures": self.pictures,

@@ -2,13 +2,17 @@
 
 import base64
 import io
+from functools import partial
 
+import ipywidgets as widgets
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import color
 
+from medsr_lib.restore import degrade, resample
 from medsr_lib.show import explore
-from medsr_lib.show.explore import chart, picture
+from medsr_lib.show.explore import chart, follow, picture
 from medsr_lib.show.explore.cache import Cache, weight
 from medsr_lib.show.explore.chooser import index
 from medsr_lib.show.style import CONTOUR
@@ -181,13 +185,55 @@ def test_a_page_without_widgets_gets_the_picture(browser):
     assert bundle["text/plain"].startswith("Slice browser: tumour all")
 
 
-def test_labels_are_whole_and_controls_take_the_keyboard(browser):
-    labels = [control.description for control in browser.controls.values()]
-    assert "Slice, 1 to 10" in labels
-    assert all(len(label) > 4 for label in labels)
-    styles = [getattr(c.style, "description_width", "initial") for c in browser.controls.values()]
-    assert set(styles) <= {"initial", ""}
-    assert not any(control.disabled for control in browser.controls.values())
+@pytest.fixture
+def explorers(slices, scores, tmp_path):
+    (tmp_path / "training.csv").write_text("step,loss\n1,0.5\n2,0.4\n")
+    methods = {scale: {"bicubic": partial(resample.bicubic, scale=scale)} for scale in (2, 4)}
+    return [
+        explore.slices(slices),
+        explore.methods(slices, methods, degrade=degrade.bicubic, scale=4),
+        explore.training(tmp_path, follow=False),
+        explore.scores(scores),
+    ]
+
+
+def test_labels_are_whole_and_controls_take_the_keyboard(explorers):
+    keyboard = (widgets.Dropdown, widgets.Checkbox, widgets.IntSlider, widgets.FloatSlider)
+    for made in explorers:
+        ticks = getattr(made, "ticks", {})
+        controls = [*made.controls.values(), *ticks.values()]
+        assert all(isinstance(control, keyboard) for control in controls)
+        assert all(len(control.description) > 1 for control in controls)
+        assert len({control.description for control in controls}) == len(controls)
+        widths = {getattr(c.style, "description_width", "initial") for c in controls}
+        assert widths <= {"initial", ""}
+        assert not any(control.disabled or control.tabbable is False for control in controls)
+        shown = {child for row in made.widget.children[:-4] for child in row.children}
+        assert shown <= set(controls)
+    assert "Slice, 1 to 10" in [c.description for c in explorers[0].controls.values()]
+
+
+def test_every_explorer_has_its_parts_in_one_order(explorers):
+    for made in explorers:
+        parts = [made.alert, made.screen, made.under, made.notes]
+        assert list(made.widget.children[-4:]) == parts
+        assert "oint" in made.hint
+
+
+# Machado, Oliveira and Fernandes 2009, doi 10.1109/TVCG.2009.113, severity 1
+NO_GREEN = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+NO_RED = [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+
+
+@pytest.mark.parametrize("eyes", [np.eye(3), NO_GREEN, NO_RED], ids=["all", "deutan", "protan"])
+def test_curves_differ_for_colour_blind_eyes(eyes):
+    tones = np.array([picture.rgb(tone) for tone in follow.TONES]) / 255
+    linear = np.where(tones > 0.04045, ((tones + 0.055) / 1.055) ** 2.4, tones / 12.92)
+    seen = np.clip(linear @ np.transpose(eyes), 0, 1)
+    seen = np.where(seen > 0.0031308, 1.055 * seen ** (1 / 2.4) - 0.055, 12.92 * seen)
+    lab = color.rgb2lab(seen)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[np.triu_indices(len(lab), 1)]
+    assert apart.min() > 10
 
 
 def test_a_closed_explorer_leaves_the_cache(slices):

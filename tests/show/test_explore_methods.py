@@ -118,8 +118,8 @@ def test_numbers_stand_in_the_notes_and_below_the_picture(comparator, slices):
     comparator.controls["measure"].value = "PSNR"
     assert f"{tumour['psnr']:.2f} dB" in comparator.notes.value
     comparator.controls["row"].value, comparator.controls["column"].value = 30, 25
-    assert "row 30, column 25" in comparator.notes.value
-    assert f"{slices[0].image[30, 25]:.3f}" in comparator.notes.value
+    assert "row 30, column 25" in comparator.under.value
+    assert f"{slices[0].image[30, 25]:.3f}" in comparator.under.value
 
 
 def test_the_null_space_is_a_map_like_others(slices):
@@ -146,6 +146,38 @@ def test_a_method_that_fails_says_why_and_the_rest_works(slices):
     assert made.results["moody"].image is None
     made.controls["view"].value = "swipe"
     assert made.results["bicubic"].image is not None
+
+
+def test_a_method_that_fails_on_one_slice_fails_there_alone(slices):
+    second = degrade.bicubic(slices[1].image[None, None], scale=SCALE)
+
+    def moody(lr):
+        if torch.equal(lr, second):
+            raise RuntimeError("out of memory")
+        return resample.bicubic(lr, scale=SCALE)
+
+    made = make(slices, {**METHODS, "moody": moody})
+    for place, failed in ((1, False), (2, True), (3, False)):
+        made.controls["slice"].value = place
+        assert ("moody: RuntimeError: out of memory" in made.message) is failed
+        assert (made.results["moody"].image is None) is failed
+        assert len(made.boxes) == (2 if failed else 3)
+        assert made.results["nearest"].image is not None
+        assert not made.refused
+
+
+def test_a_degradation_that_fails_on_one_slice_leaves_the_others(slices):
+    def moody(hr):
+        if torch.equal(hr[0, 0], slices[1].image):
+            raise RuntimeError("out of memory")
+        return degrade.bicubic(hr, scale=SCALE)
+
+    made = make(slices, degrade=moody)
+    for place, message in ((2, "RuntimeError: out of memory"), (3, "")):
+        made.controls["slice"].value = place
+        assert made.message == message
+        made.controls["overlay"].value = "error"
+        made.controls["overlay"].value = "nothing"
 
 
 def test_a_map_or_the_regions_may_fail(slices):
@@ -205,7 +237,12 @@ def test_a_degradation_may_still_want_its_scale(slices):
     assert make(slices, degrade=degrade.bicubic).message == ""
 
 
-@pytest.mark.parametrize("methods", [{}, {"HR": METHODS["nearest"]}])
+@pytest.mark.parametrize("at", [-1, 10])
+def test_the_first_slice_must_be_there(slices, at):
+    assert make(slices, at=at).message == f"at is {at}; it must be from 0 to 9"
+
+
+@pytest.mark.parametrize("methods", [{}, None, {2: {}, 4: METHODS}, {"HR": METHODS["nearest"]}])
 def test_methods_need_names_of_their_own(slices, methods):
     assert "give methods by name" in make(slices, methods).message
 
@@ -214,3 +251,111 @@ def test_an_empty_pack_is_a_message(slices):
     made = make([])
     assert "there are no slices to show" in made.message
     assert "image/png" in made._repr_mimebundle_()
+
+
+def bicubic(scale):
+    return partial(resample.bicubic, scale=scale)
+
+
+def at_scales(slices, *, only_at_4=(), **rest):
+    methods = {
+        2: {"nearest": METHODS["nearest"], "bicubic": bicubic(2)},
+        4: {"bicubic": bicubic(4), **dict.fromkeys(only_at_4, bicubic(4))},
+    }
+    given = {"degrade": degrade.bicubic, "scale": 4, "maps": MAPS, **rest}
+    return explore.methods(slices, methods, **given)
+
+
+@pytest.mark.parametrize(
+    "to_lr",
+    [degrade.bicubic, {scale: degrade.by_name("bicubic", scale=scale) for scale in (2, 4)}],
+)
+def test_a_scale_is_chosen_among_several(slices, to_lr):
+    made = at_scales(slices, degrade=to_lr)
+    assert made.controls["scale"].options == (("×2", 2), ("×4", 4))
+    for scale in (4, 2, 4):
+        made.controls["scale"].value = scale
+        alone = explore.methods(
+            slices, {"bicubic": bicubic(scale)}, degrade=degrade.bicubic, scale=scale, maps=MAPS
+        )
+        assert made.message == ""
+        shown = made.table[made.table["method"] == "bicubic"].reset_index(drop=True)
+        assert_frame_equal(shown, alone.table)
+
+
+def test_methods_are_offered_at_the_scales_that_they_have(slices):
+    made = at_scales(slices, only_at_4=["ESPCN"])
+
+    def offered():
+        return [name for name, box in made.ticks.items() if box.layout.display != "none"]
+
+    assert offered() == ["HR", "LR", "bicubic", "ESPCN"]
+    made.controls["view"].value = "swipe"
+    assert made.controls["right"].value == "ESPCN"
+    made.controls["scale"].value = 2
+    assert offered() == ["HR", "LR", "nearest", "bicubic"]
+    assert made.controls["right"].options == ("HR", "LR", "nearest", "bicubic")
+    assert made.controls["right"].value == "bicubic"
+    made.controls["view"].value = "side by side"
+    assert "ESPCN" not in made.table["method"].tolist()
+    assert made.message == ""
+
+
+def test_the_cursor_stays_in_its_place_when_the_scale_changes(slices):
+    from dataclasses import replace
+
+    odd = replace(slices[0], image=slices[0].image[:62, :54], mask=slices[0].mask[:62, :54])
+    made = at_scales([odd])
+    assert made.truth.mask.shape == (60, 52)
+    made.controls["row"].value, made.controls["column"].value = 20, 59
+    at = made.controls["row"].value, made.controls["column"].value
+    value = made.truth.image[at]
+    made.controls["scale"].value = 2
+    assert made.truth.mask.shape == (62, 54)
+    assert (made.controls["row"].value, made.controls["column"].value) == (at[0] + 1, at[1] + 1)
+    assert made.truth.image[at[0] + 1, at[1] + 1] == value
+    made.controls["row"].value = 61
+    made.controls["scale"].value = 4
+    assert made.controls["row"].value == 59
+
+
+def test_methods_are_asked_once_a_scale(slices):
+    asked = []
+
+    def counting(lr, *, scale):
+        asked.append(scale)
+        return resample.bicubic(lr, scale=scale)
+
+    methods = {scale: {"counting": partial(counting, scale=scale)} for scale in (2, 4)}
+    made = explore.methods(slices, methods, degrade=degrade.bicubic, scale=4)
+    for scale in (2, 4, 2):
+        made.controls["scale"].value = scale
+    assert asked == [4, 2]
+
+
+def test_a_map_may_want_its_scale(slices):
+    seen = []
+
+    def of_scale(sr, hr, *, scale):
+        seen.append(scale)
+        return (sr - hr)[:, 0]
+
+    made = at_scales(slices, maps={"map": of_scale, "built in": torch.sub})
+    made.controls["scale"].value = 2
+    assert seen == [4, 2]
+    assert made.message == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": 3}, "there are methods for the scales [2, 4], but not for 3"),
+        ({"degrade": degrade.by_name("bicubic", scale=4)}, "give a degradation for each scale"),
+        (
+            {"degrade": {4: degrade.by_name("bicubic", scale=4)}},
+            "no degradation for the scales [2]",
+        ),
+    ],
+)
+def test_what_is_not_there_for_a_scale_is_said(slices, change, message):
+    assert message in at_scales(slices, **change).message

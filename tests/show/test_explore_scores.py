@@ -108,6 +108,7 @@ def test_scales_are_kept_apart(scores):
     ("change", "message"),
     [
         (lambda t: "nowhere/scores.csv", "no such file"),
+        (lambda t: None, "None: no such file"),
         (lambda t: t.iloc[:0], "the table has no rows"),
         (lambda t: t.drop(columns="region"), "lacks the columns ['region']"),
         (lambda t: pd.concat([t, t]), "stands in the table twice"),
@@ -128,3 +129,16 @@ def test_a_region_that_was_never_measured_is_said(scores):
     assert "psnr was not measured in mirror" in made.message
     made.controls["region"].value = "tumour"
     assert made.message == ""
+
+
+def test_a_table_that_is_still_being_written_is_read_to_its_last_whole_line(scores, tmp_path):
+    path = tmp_path / "scores.csv"
+    scores.to_csv(path, index=False)
+    whole = explore.scores(path).values
+    path.write_text(path.read_text() + "12,p6,glioma,2,ESP")
+    made = explore.scores(path)
+    assert "its last line has no end and is left out" in made.message
+    pd.testing.assert_frame_equal(made.values, whole)
+    made.controls["point"].value = 2
+    assert "its last line has no end" in made.message
+    assert not made.refused

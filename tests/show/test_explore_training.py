@@ -1,3 +1,4 @@
+import os
 import time
 
 import numpy as np
@@ -48,7 +49,6 @@ def test_the_log_is_that_of_the_history(tmp_path, images):
 
 
 def test_an_adversarial_log_has_the_columns_of_fit_gan(tmp_path, images):
-    assert history.ADVERSARIAL == fit.GAN_LOG
     done = fit.fit_gan(
         networks.SRResNet(scale=2, blocks=1, width=4),
         networks.Discriminator(size=32, width=4),
@@ -137,6 +137,7 @@ def test_a_file_half_written_leaves_what_was_read(folder, monitor):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda p: None, "None: no such folder yet"),
         (lambda p: p / "nowhere", "no such folder yet"),
         (lambda p: p, "no training here yet"),
         (lambda p: networks.save(networks.ESPCN(scale=2), p / "espcn.pt") or p / "espcn.pt",
@@ -157,6 +158,64 @@ def test_before_the_first_step_there_is_no_curve(tmp_path, images):
     (tmp_path / "training.csv").write_text("step,loss\n")
     made = explore.training(tmp_path, follow=False)
     assert made.message == "No step has been taken yet."
+
+
+def test_the_columns_of_an_old_checkpoint_are_numbered(folder):
+    path = folder / "espcn_checkpoint.pt"
+    state = checkpoint.load(path)
+    assert state.pop("columns") == ["loss"]
+    checkpoint.save(path, state)
+    made = explore.training(folder, follow=False)
+    assert made.log.training.columns.tolist() == ["step", "column 1"]
+    assert made.message == ""
+
+
+def test_the_tables_beside_a_checkpoint_bring_it_up_to_date(folder, monitor):
+    path = folder / "espcn_checkpoint.pt"
+    before = history.read(path)
+    assert list(history.find(folder)) == ["espcn_checkpoint.pt"]
+    with (folder / "espcn_checkpoint_training.csv").open("a") as file:
+        file.write("7,0.5\n8,0.25\n9,0.1")
+    with (folder / "espcn_checkpoint_validation.csv").open("a") as file:
+        file.write("8,0.125\n")
+    os.utime(folder / "espcn_checkpoint_training.csv", (path.stat().st_mtime + 60,) * 2)
+    log = history.read(path)
+    assert log.training["step"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    np.testing.assert_allclose(log.training["loss"][:6], before.training["loss"], rtol=1e-6)
+    assert log.validation.iloc[-1].tolist() == [8, 0.125]
+    assert (log.step, log.steps) == (8, 6)
+    assert log.seconds == pytest.approx(before.seconds + 60)
+    assert monitor._changed()
+    monitor.look()
+    assert monitor.controls["file"].options == ("espcn_checkpoint.pt",)
+    assert monitor.controls["step"].max == 8
+    assert not monitor._changed()
+
+
+def test_a_checkpoint_of_an_older_version_is_said(folder, monitor):
+    path, before = folder / "espcn_checkpoint.pt", monitor.pixels
+    torch.save({"format": "medsr checkpoint 1", "state": {"step": 3, "losses": [0.5]}}, path)
+    for made in (monitor, explore.training(folder, follow=False)):
+        made.look()
+        assert "no history can be read from it" in made.message
+        assert "KeyError: 'configuration'" in made.message
+    assert np.array_equal(monitor.pixels, before)
+
+
+def test_a_run_that_is_half_finished_shows_what_there_is(tmp_path, images):
+    train(tmp_path / "srresnet_checkpoint.pt", images)
+    (tmp_path / "srgan_checkpoint.pt").write_bytes(b"PK")
+    made = explore.training(tmp_path, follow=False)
+    assert "srgan_checkpoint.pt: no history can be read from it" in made.message
+    made.controls["file"].value = "srresnet_checkpoint.pt"
+    assert made.message == ""
+    assert made.log.done
+
+
+@pytest.mark.parametrize("text", ["", "step,loss\n1,0.5\n", "epoch,loss\n9,2\n", "\0\0\0"])
+def test_tables_behind_their_checkpoint_or_damaged_are_left_alone(folder, text):
+    (folder / "espcn_checkpoint_training.csv").write_text(text)
+    assert history.read(folder / "espcn_checkpoint.pt").step == 6
 
 
 def test_tables_are_read_to_their_last_whole_line(tmp_path):

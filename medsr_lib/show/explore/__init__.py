@@ -7,8 +7,10 @@ Each function gives an explorer whose last line in a cell shows controls above a
     explore.training("runs/lab/03_srgan")
     explore.scores("runs/lab/04_regional_ssim/scores.csv", slices=pack)
 
-All controls work by mouse and by keyboard (Tab, arrow keys, space). What is wrong is said above the
-picture, in place of a traceback. Where no widget can run, the picture is shown as it was.
+All controls work by mouse and by keyboard (Tab, arrow keys, space). With the package ipyevents the
+mouse works in the pictures too: pointing tells values, a click goes there, dragging sets the grey
+window or the line of a swipe. What is wrong is said above the picture, in place of a traceback.
+Where no widget can run, the picture is shown as it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,9 +52,9 @@ def slices(slices: Sequence[Any], *, window: Window = WINDOW) -> Slices:
 
 def methods(
     slices: Sequence[Any],
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Method] | Mapping[int, Mapping[str, Method]],
     *,
-    degrade: Callable[..., Tensor],
+    degrade: Callable[..., Tensor] | Mapping[int, Callable[..., Tensor]],
     scale: int,
     regions: Regions | None = None,
     maps: Mapping[str, Map] | None = None,
@@ -66,15 +68,19 @@ def methods(
 
     Args:
         slices: as for `slices`.
-        methods: name -> function from LR (1, 1, h, w) to SR (1, 1, H, W) in [0, 1].
-        degrade: HR -> LR.
-        scale: of the degradation; slices it does not divide are centre-cropped.
+        methods: name -> function from LR (1, 1, h, w) to SR (1, 1, H, W) in [0, 1]; of several
+            scales, among which one can then choose, {2: {name: function}, 4: {name: function}}. A
+            method need not be there at all scales.
+        degrade: HR -> LR; of several scales {2: function, 4: function}, or one that is told its
+            `scale`.
+        scale: of the degradation, or the one to begin with; slices it does not divide are
+            centre-cropped.
         regions: (image, mask) -> masks by name, as `assess.regions.regions`, for the table of
             numbers; without it the whole slice and the tumour.
         maps: name -> function from SR and HR (1, 1, H, W) to (1, H, W), to lay over the pictures
             and to average over the regions: `{"SSIM": partial(metrics.ssim_map, data_range=1)}`.
             The mean of one called SSIM leaves out the slice's outer 5 pixels, as a score table
-            does. The error, SR - HR, is always there.
+            does. One with a parameter `scale` is told it. The error, SR - HR, is always there.
         window: values shown as black and as white at first.
         at: place in `slices` of the one to begin with.
     """
@@ -94,8 +100,10 @@ def training(folder: str | Path, *, follow: bool = True, every: float = 2.0) -> 
     """Follow a training by what it writes: losses, validation, the watched image, time left.
 
     It may run in this kernel (show the monitor in a cell before that of `fit`), or in another
-    process. `fit` writes its checkpoint at the beginning, every two minutes and at the end; a table
-    `training.csv` (with `validation.csv` beside it) that grows line by line is followed too.
+    process. `fit` writes its checkpoint at the beginning, every two minutes and at the end, and
+    every second its losses into tables beside it; pictures and times are those of the checkpoint,
+    curves those of whichever is further. Other tables `*training.csv` (with `*validation.csv`
+    beside them) that grow line by line are followed too.
 
     Args:
         folder: with checkpoints or tables in it, as a notebook's; or one such file.

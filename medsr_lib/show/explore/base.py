@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import numpy as np
 
-from medsr_lib.show.explore import picture
+from medsr_lib.show.explore import mouse, picture
 from medsr_lib.show.explore.cache import SHARED
 from medsr_lib.show.explore.picture import Pixels
 
@@ -29,10 +29,14 @@ class Explorer:
         widget: all of it, to be put into other widgets.
         pixels: the picture (H, W, 3); `screen` holds it as a PNG.
         controls: by name; setting the `value` of one is what a hand would do.
+        under: what is under the mouse, right beneath the picture.
         message: what is wrong, in a sentence; empty if nothing is.
+        refused: whether the picture is that message.
     """
 
     title = "Explorer"
+    hint = ""
+    """What the mouse can do; said beneath the picture, where there is ipyevents."""
 
     def __init__(self) -> None:
         self.number = next(NUMBERS)
@@ -40,22 +44,47 @@ class Explorer:
         self.pixels: Pixels = np.full((1, 1, 3), 255, np.uint8)
         self.screen = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         self.screen.layout.object_fit = "contain"
+        self.screen.layout.align_self = "flex-start"
+        self.under = widgets.HTML(layout=widgets.Layout(min_height="28px"))
         self.notes = widgets.HTML()
         self.alert = widgets.HTML()
+        self.mouse = mouse.watch(self)
         self.message = ""
+        self.refused = False
         self._quiet = False
-        self.widget = widgets.VBox([self.alert, self.screen, self.notes])
+        self.widget = widgets.VBox([self.alert, self.screen, self.under, self.notes])
         self.widget.layout.width = "100%"
 
     def close(self) -> None:
         """Take the widget off the page and forget what was computed for it."""
         SHARED.drop(self.number)
+        if self.mouse is not None:
+            self.mouse.close()
         self.widget.close()
 
-    def lay_out(self, *rows: list[Any], beside: list[Any] | None = None) -> None:
+    def hover(self, x: int, y: int) -> None:
+        """The mouse is over the pixel in column x and row y of the picture."""
+
+    def click(self, x: int, y: int) -> None:
+        """The mouse was clicked there."""
+
+    def drag(self, x: int, y: int, dx: int, dy: int) -> None:
+        """The mouse came there with its button held, by dx and dy pixels since the last call."""
+
+    def leave(self) -> None:
+        """The mouse is over no picture any more."""
+        self.tell("")
+
+    def tell(self, text: str) -> None:
+        """Say beneath the picture what is under the mouse; with nothing, what the mouse can do."""
+        line = text or (self.hint if self.mouse is not None else "")
+        self.under.value = f'<span style="{NUMBERS_LINE}">{escape(line)}</span>' if line else ""
+
+    def lay_out(self, *rows: list[Any]) -> None:
         """Put rows of controls above the message, the picture and the notes."""
         above = [widgets.HBox(row, layout=ROW) for row in rows if row]
-        self.widget.children = (*above, self.alert, self.screen, self.notes, *(beside or []))
+        self.widget.children = (*above, self.alert, self.screen, self.under, self.notes)
+        self.tell("")
 
     def listen(self, *controls: Any, to: Callable[[], None]) -> None:
         """Call a function, guarded, when one of these is set."""
@@ -66,6 +95,9 @@ class Explorer:
         """Show a picture."""
         self.pixels = pixels
         self.screen.value = picture.encoded(pixels)
+        if self.refused:
+            self.refused = False
+            self.leave()
 
     def say(self, message: str) -> None:
         """Show a message above the picture; an empty one takes the former away."""
@@ -77,8 +109,10 @@ class Explorer:
     def refuse(self, message: str) -> None:
         """Show nothing but why there is nothing."""
         self.say(message)
-        self.notes.value = ""
+        self.under.value = self.notes.value = ""
+        self.refused = False
         self.show(picture.said(message))
+        self.refused = True
 
     def key(self, *parts: Any) -> tuple[Any, ...]:
         """A key of the shared cache."""
@@ -119,7 +153,9 @@ class Explorer:
 
 
 ALERT = "padding:6px 10px; border-left:4px solid #D55E00; background:#FFF4EC; color:#222222"
-TABLE = "border-collapse:collapse; font-size:13px; margin:4px 16px 8px 0"
+TABLE = "border-collapse:collapse; font-size:13px; line-height:1.5; margin:4px 16px 8px 0"
+NUMBERS_LINE = "font-variant-numeric:tabular-nums; color:#222222"
+CAPTION = "text-align:left; font-weight:bold; white-space:nowrap"
 CELL = "padding:2px 10px; text-align:right; font-variant-numeric:tabular-nums"
 
 
@@ -138,7 +174,7 @@ def table(caption: str, head: list[str], rows: list[list[str]]) -> str:
         + "</tr>"
         for row in rows
     )
-    name = f'<caption style="text-align:left; font-weight:bold">{escape(caption)}</caption>'
+    name = f'<caption style="{CAPTION}">{escape(caption)}</caption>'
     return (
         f'<table style="{TABLE}">{name}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
     )

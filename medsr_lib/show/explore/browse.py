@@ -7,7 +7,7 @@ from medsr_lib.show.explore import picture
 from medsr_lib.show.explore.base import Explorer, slider, tick
 from medsr_lib.show.explore.cache import SHARED
 from medsr_lib.show.explore.chooser import WINDOW, Chooser, Greys, box_around
-from medsr_lib.show.panels import Window, as_image, as_mask
+from medsr_lib.show.panels import Box, Window, as_image, as_mask
 
 SIDE = 512
 
@@ -16,6 +16,7 @@ class Slices(Explorer):
     """A browser of slices; `explore.slices` makes one."""
 
     title = "Slice browser"
+    hint = "Point at a pixel for its value; drag for the window: across its width, down its level."
 
     def __init__(self, slices: Sequence[Any], *, window: Window = WINDOW) -> None:
         super().__init__()
@@ -28,6 +29,8 @@ class Slices(Explorer):
         self.greys = Greys(self, self.draw, window)
         contour, zoom = tick("Outline of the tumour", True), tick("Zoom on the tumour", False)
         margin = slider("Pixels around the tumour", 20, 0, 100, 1)
+        self.boxes: list[Box] = []
+        self.part: Box = (0, 0, 0, 0)
         self.controls = {
             **self.chooser.controls,
             "contour": contour,
@@ -45,7 +48,7 @@ class Slices(Explorer):
     def draw(self) -> None:
         """Draw what the controls say."""
         here = self.chooser.position
-        fold, image, mask = SHARED.get(self.key(here), self._read)
+        fold, image, mask = self._here()
         set_to = {name: control.value for name, control in self.controls.items()}
         box = box_around(mask, set_to["margin"]) if set_to["zoom"] else None
         shown = picture.shrunk(picture.part(image, box), SIDE)
@@ -56,9 +59,28 @@ class Slices(Explorer):
         row = self.chooser.table.iloc[here]
         title = f"{row['slice_id']}, {row['tumour']}, patient {row['patient']}"
         note = f"grey from {low:.2f} to {high:.2f} of the intensity range"
-        self.show(picture.sheet([picture.Panel(pixels, title, note)], columns=1))
+        sheet, self.boxes = picture.sheet([picture.Panel(pixels, title, note)], columns=1)
+        self.part = box or picture.whole(mask)
+        self.show(sheet)
         self.notes.value = self.chooser.line(fold, mask)
         self.say("" if mask.any() else "The mask of this slice is empty: no tumour is outlined.")
+
+    def hover(self, x: int, y: int) -> None:
+        """Say the value under the mouse."""
+        at = picture.found_at(x, y, self.boxes, self.part)
+        if at is None:
+            self.leave()
+            return
+        _, image, mask = self._here()
+        side = "inside" if mask[at] else "outside"
+        self.tell(f"row {at[0]}, column {at[1]}: {image[at]:.3f}, {side} the tumour")
+
+    def drag(self, x: int, y: int, dx: int, dy: int) -> None:
+        """Set the grey window."""
+        self.greys.drag(dx, dy)
+
+    def _here(self) -> tuple[Any, Any, Any]:
+        return SHARED.get(self.key(self.chooser.position), self._read)
 
     def _read(self) -> tuple[Any, Any, Any]:
         chosen = self.chooser.read()

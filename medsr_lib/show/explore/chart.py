@@ -1,6 +1,7 @@
 """Charts without matplotlib: lines, dots and axes, drawn at twice the size and then halved."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from medsr_lib.show.explore.picture import Pixels, font, rgb
 from medsr_lib.show.style import INK, MUTED
 
 TWICE = 2
+GAP = 16
 GRID = "#E6E6E6"
 DISC = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if y * y + x * x <= 18]
 Reach = tuple[float, float]
@@ -85,6 +87,21 @@ class Axes:
         share = (bend(np.asarray(values, float)) - low) / (high - low)
         return bottom - share * (bottom - top)
 
+    def moved(self, right: int, down: int) -> "Axes":
+        """The same axes where their chart is part of a larger picture."""
+        other = copy(self)
+        left, top, right_, bottom = self.box
+        other.box = (left + right, top + down, right_ + right, bottom + down)
+        return other
+
+    def at(self, x: int, y: int, *, near: int = 8) -> float | None:
+        """What x means at a pixel; at most `near` pixels beside the rectangle, and None farther."""
+        left, top, right, bottom = self.box
+        if not (left - near <= x <= right + near and top - near <= y <= bottom + near):
+            return None
+        share = min(1.0, max(0.0, (x + 0.5 - left) / (right - left)))
+        return self.x[0] + share * (self.x[1] - self.x[0])
+
     def frame(self, *, title: str = "", below: str = "", rows: bool = False) -> None:
         """Draw grid, numbers and names; with `rows` the y axis has none."""
         left, top, right, bottom = self.box
@@ -114,10 +131,10 @@ class Axes:
         at = 2 * float(self.across(x))
         self.chart.draw.line([at, 2 * self.box[1], at, 2 * self.box[3]], rgb(colour), 2)
 
-    def dots(self, x: Any, rows: Any, colour: str) -> None:
-        """Draw dots at values of x and heights in pixels; where they crowd they grow darker."""
+    def dots(self, across: Any, down: Any, colour: str) -> None:
+        """Draw dots at places in pixels; where they crowd they grow darker."""
         width, height = self.chart.image.size
-        at = np.rint(self.across(x) * TWICE), np.rint(np.asarray(rows) * TWICE)
+        at = np.rint(np.asarray(across) * TWICE), np.rint(np.asarray(down) * TWICE)
         columns, lines = (np.clip(places, 5, end - 6) for places, end in zip(at, (width, height)))
         crowd = np.zeros((height, width), np.uint8)
         places = lines.astype(int), columns.astype(int)
@@ -147,12 +164,12 @@ class Axes:
         self.chart.draw.rectangle(corners, inside, outline, round(width * TWICE))
 
 
-def beside(left: Pixels, right: Pixels, *, gap: int = 16) -> Pixels:
-    """Two pictures side by side on white."""
+def beside(left: Pixels, right: Pixels) -> Pixels:
+    """Two pictures side by side on white, GAP pixels apart."""
     height = max(len(left), len(right))
-    pixels = np.full((height, left.shape[1] + gap + right.shape[1], 3), 255, np.uint8)
+    pixels = np.full((height, left.shape[1] + GAP + right.shape[1], 3), 255, np.uint8)
     pixels[: len(left), : left.shape[1]] = left
-    pixels[: len(right), left.shape[1] + gap :] = right
+    pixels[: len(right), left.shape[1] + GAP :] = right
     return pixels
 
 

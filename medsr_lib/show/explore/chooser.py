@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medsr_lib.show.explore.base import Explorer, choice, slider
@@ -12,6 +11,8 @@ from medsr_lib.show.style import count, plural
 
 ALL = "all"
 WINDOW: Window = (0.0, 0.7)
+REACH = 512
+"""Pixels to drag for the whole intensity range."""
 
 
 class Chooser:
@@ -57,15 +58,16 @@ class Chooser:
             name = self.table["slice_id"].iloc[self.position]
             raise ValueError(f"slice {name} cannot be read: {error}") from error
 
-    def go_to(self, slice_id: str) -> bool:
-        """Choose a slice by its name; whether there is one."""
-        found = np.flatnonzero(self.table["slice_id"] == str(slice_id))
-        if len(found):
-            with self.owner.quietly():
-                self.tumour.value = ALL
-                self._narrow_patients()
-                self.place.value = int(found[0]) + 1
-        return bool(len(found))
+    def begin_at(self, place: int) -> None:
+        """Choose the slice at this place in all slices.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if not 0 <= place < len(self.table):
+            raise ValueError(f"at is {place}; it must be from 0 to {len(self.table) - 1}")
+        with self.owner.quietly():
+            self.place.value = place + 1
 
     def line(self, fold: Any, mask: Any) -> str:
         """What the chosen slice is."""
@@ -115,6 +117,7 @@ class Greys:
     """The grey window: its middle and its width, as at a workstation."""
 
     def __init__(self, owner: Explorer, to: Callable[[], None], window: Window = WINDOW) -> None:
+        self.owner, self.to = owner, to
         low, high = window
         self.level = slider("Window level", (low + high) / 2, 0, 1, 0.01, readout_format=".2f")
         self.width = slider("Window width", high - low, 0.02, 1.5, 0.01, readout_format=".2f")
@@ -130,6 +133,13 @@ class Greys:
         """Values shown as black and as white."""
         middle, half = self.level.value, self.width.value / 2
         return middle - half, middle + half
+
+    def drag(self, dx: int, dy: int) -> None:
+        """Follow the mouse: to the right the window grows wider, downwards its level rises."""
+        with self.owner.quietly():
+            self.width.value += dx / REACH
+            self.level.value += dy / REACH
+        self.to()
 
 
 def index(slices: Sequence[Any]) -> pd.DataFrame:

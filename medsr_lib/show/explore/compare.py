@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
+from itertools import compress
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +16,7 @@ from medsr_lib.show.explore.base import Explorer, choice, slider, tick
 from medsr_lib.show.explore.cache import SHARED
 from medsr_lib.show.explore.chooser import WINDOW, Chooser, Greys, box_around
 from medsr_lib.show.explore.picture import Panel, Pixels, Scale
-from medsr_lib.show.explore.restored import Map, Method, Regions, Restored, Truth
+from medsr_lib.show.explore.restored import GIVEN, Map, Method, Regions, Restored, Truth
 from medsr_lib.show.panels import Box, Window
 from medsr_lib.show.style import INK, colours, written
 
@@ -25,7 +26,6 @@ AREA = 500_000
 """Pixels of all panels together."""
 PATIENCE = 0.1
 """Seconds after which the method just done is shown before the next is asked."""
-GIVEN = ("HR", "LR")
 
 
 class Methods(Explorer):
@@ -36,13 +36,17 @@ class Methods(Explorer):
     """
 
     title = "Method comparator"
+    hint = (
+        "Point at a picture for its values; click to move the cursor there; drag for the window, "
+        "or for the line of the swipe."
+    )
 
     def __init__(
         self,
         slices: Sequence[Any],
-        methods: Mapping[str, Method],
+        methods: Mapping[str, Method] | Mapping[int, Mapping[str, Method]],
         *,
-        degrade: Callable[..., Tensor],
+        degrade: Callable[..., Tensor] | Mapping[int, Callable[..., Tensor]],
         scale: int,
         regions: Regions | None,
         maps: Mapping[str, Map],
@@ -50,34 +54,37 @@ class Methods(Explorer):
         at: int | None = None,
     ) -> None:
         super().__init__()
-        self.methods, self.maps = dict(methods), dict(maps)
-        self.regions, self.scale = regions, scale
+        self.maps, self.regions, self.scale = dict(maps), regions, scale
         self.table = pd.DataFrame()
         self.truth: Truth | None = None
         self.results: dict[str, Restored] = {}
         self.here = 0
+        self.boxes: list[Box] = []
+        self.part: Box = (0, 0, 0, 0)
         with self.guarded():
-            self.degrade = restored.bound(degrade, scale)
-            taken = [name for name in self.methods if name in GIVEN]
-            if taken or not self.methods:
-                raise ValueError("give methods by name, as in {'bicubic': function}; not HR or LR")
+            self.by_scale, self.degradations = restored.by_scale(methods, degrade, scale)
             self._build(slices, window, at)
             self.change_slice()
 
     def _build(self, slices: Sequence[Any], window: Window, at: int | None) -> None:
         self.chooser = Chooser(self, slices, self.change_slice, live=False)
         if at is not None:
-            self.chooser.place.value = at + 1
+            self.chooser.begin_at(at)
         self.greys = Greys(self, self.draw, window)
-        names = [*GIVEN, *self.methods]
+        names = list(
+            dict.fromkeys([*GIVEN, *(name for of in self.by_scale.values() for name in of)])
+        )
         first, *_, last = [*self.methods, *self.methods]
         self.ticks = {name: tick(name, name in ("HR", first, last)) for name in names}
+        offered = [(f"×{scale}", scale) for scale in sorted(self.by_scale)]
+        scales = {"scale": choice("Scale", offered, self.scale)} if len(offered) > 1 else {}
         measures = ["PSNR", "MSE", *self.maps]
         self.controls = {
             **self.chooser.controls,
+            **scales,
             "view": choice("View", [SIDE_BY_SIDE, SWIPE]),
-            "left": choice("Swipe: left", names, "HR"),
-            "right": choice("Swipe: right", names, last),
+            "left": choice("Swipe: left", self.offered, "HR"),
+            "right": choice("Swipe: right", self.offered, last),
             "swipe": slider("Swipe: line, % from the left", 50, 0, 100, 1),
             "overlay": choice("Overlay", [NOTHING, restored.ERROR, *self.maps]),
             "opacity": slider("Overlay: strength, %", 80, 0, 100, 5),
@@ -89,15 +96,13 @@ class Methods(Explorer):
             "column": slider("Cursor: column", 0, 0, 1, 1),
             "measure": choice("Numbers", measures, "SSIM" if "SSIM" in self.maps else "PSNR"),
         }
-        self._arrange()
-
-    def _arrange(self) -> None:
-        """Lay out the controls and listen to them."""
+        self._offer()
         c = self.controls
         drawn = "view left right swipe overlay opacity contour zoom margin row column measure"
+        self.listen(*scales.values(), to=self.change_scale)
         self.listen(*(c[name] for name in drawn.split()), *self.ticks.values(), to=self.draw)
         self.lay_out(
-            list(self.chooser.controls.values()),
+            [*self.chooser.controls.values(), *scales.values()],
             [c["view"], *self.ticks.values()],
             [c["left"], c["right"], c["swipe"]],
             [c["overlay"], c["opacity"], c["contour"], c["zoom"], c["margin"]],
@@ -105,19 +110,59 @@ class Methods(Explorer):
             [c["row"], c["column"], c["measure"]],
         )
 
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Those of the scale shown, by name."""
+        return self.by_scale[self.scale]
+
+    @property
+    def offered(self) -> list[str]:
+        """Names of the pictures there are at this scale."""
+        return [*GIVEN, *self.methods]
+
     def change_slice(self) -> None:
         """Show another slice at once with what is known of it, then method by method."""
-        self.truth, self.results = None, {}
-        self.here = self.chooser.position
-        truth = self.truth = SHARED.get(self.key(self.here, "truth"), self._read)
-        height, width = truth.mask.shape
-        rows, columns = np.nonzero(truth.mask)
-        middle = (rows.mean(), columns.mean()) if len(rows) else (height / 2, width / 2)
+        mask = self._prepare().mask
+        rows, columns = np.nonzero(mask)
+        middle = (rows.mean(), columns.mean()) if len(rows) else np.array(mask.shape) / 2
         with self.quietly():
-            for name, length, place in zip(("row", "column"), (height, width), middle):
+            for name, length, place in zip(("row", "column"), mask.shape, middle):
                 self.controls[name].max = length - 1
                 self.controls[name].value = int(place)
         self.draw()
+
+    def change_scale(self) -> None:
+        """Show the same place of the slice at another scale, by the methods that there are."""
+        before = None if self.truth is None else self.truth.mask.shape
+        self.scale = self.controls["scale"].value
+        with self.quietly():
+            self._offer()
+        after = self._prepare().mask.shape
+        with self.quietly():
+            for name, old, new in zip(("row", "column"), before or after, after):
+                control = self.controls[name]
+                place = control.value + (new - old) // 2  # both are cropped around the middle
+                control.max = new - 1
+                control.value = min(max(0, place), new - 1)
+        self.draw()
+
+    def _prepare(self) -> Truth:
+        """Degrade the slice chosen; nothing is known of it yet."""
+        self.truth, self.results = None, {}
+        self.here = self.chooser.position
+        self.truth = SHARED.get(self.key(self.here, self.scale), self._read)
+        return self.truth
+
+    def _offer(self) -> None:
+        """Offer the methods of this scale only."""
+        for name, box in self.ticks.items():
+            box.layout.display = None if name in self.offered else "none"
+        for side, instead in (("left", "HR"), ("right", self.offered[-1])):
+            control = self.controls[side]
+            if list(control.options) != self.offered:
+                before = control.value
+                control.options = self.offered
+                control.value = before if before in self.offered else instead
 
     def draw(self) -> None:
         """Draw what the controls say; methods not yet asked about this slice follow one by one."""
@@ -126,13 +171,15 @@ class Methods(Explorer):
         shown = self._shown()
         waiting = [name for name in shown if name in self.methods and not self._known(name)]
         self._draw_pictures(shown, waiting)
+        self.truth = SHARED.get(self.key("regions", self.here, self.scale), self._measurable)
         while waiting:
             name, start = waiting.pop(0), perf_counter()
             self._ask(name)
             if not waiting or perf_counter() - start > PATIENCE:
                 self._draw_pictures(shown, waiting)
         self.table = tidy({n: self.results[n] for n in shown if n in self.results}, self.truth)
-        self.notes.value = self._notes(shown)
+        self.leave()
+        self.notes.value = self._notes()
         troubles = [
             f"{name}: {self.results[name].trouble}"
             for name in shown
@@ -142,27 +189,31 @@ class Methods(Explorer):
         self.say("; ".join([*filter(None, [self.truth.trouble]), *empty, *troubles]))
 
     def _read(self) -> Truth:
-        return restored.prepare(
-            self.chooser.read(), degrade=self.degrade, scale=self.scale, regions=self.regions
-        )
+        degrade = self.degradations[self.scale]
+        return restored.prepare(self.chooser.read(), degrade=degrade, scale=self.scale)
+
+    def _measurable(self) -> Truth:
+        assert self.truth is not None  # draw looks
+        return restored.with_regions(self.truth, self.regions)
 
     def _known(self, name: str) -> bool:
         """Whether a method has been asked about this slice."""
-        if name not in self.results and self.key(self.here, name) in SHARED:
+        if name not in self.results and self.key(self.here, self.scale, name) in SHARED:
             self._ask(name)
         return name in self.results
 
     def _ask(self, name: str) -> None:
         truth = self.truth
         assert truth is not None  # draw looks
-        make = partial(restored.restore, self.methods[name], truth, self.maps)
-        self.results[name] = SHARED.get(self.key(self.here, name), make)
+        maps = {of: restored.bound(function, self.scale) for of, function in self.maps.items()}
+        make = partial(restored.restore, self.methods[name], truth, maps)
+        self.results[name] = SHARED.get(self.key(self.here, self.scale, name), make)
 
     def _shown(self) -> list[str]:
         """Names of the pictures wanted, in order."""
         if self.controls["view"].value == SWIPE:
             return [self.controls["left"].value, self.controls["right"].value]
-        shown = [name for name, box in self.ticks.items() if box.value]
+        shown = [name for name in self.offered if self.ticks[name].value]
         if not shown:
             raise ValueError("nothing is ticked: tick HR or a method")
         return shown
@@ -184,13 +235,16 @@ class Methods(Explorer):
             left, right = shown
             both = picture.divided(pixels[left], pixels[right], c["swipe"].value / 100)
             pixels = {f"{left}  |  {right}": both}
-        panels = []
+        panels, pointable = [], []
         for n, shot in pixels.items():
             failed = n in self.results and self.results[n].image is None
-            if not failed and n not in waiting:
+            pointable.append(not failed and n not in waiting)
+            if pointable[-1]:
                 self._mark(shot, box)
             panels.append(Panel(shot, n, self._note(n), colours([n])[n] if n in shown else INK))
-        self.show(picture.sheet(panels, columns=columns, scale=scale))
+        sheet, boxes = picture.sheet(panels, columns=columns, scale=scale)
+        self.boxes, self.part = list(compress(boxes, pointable)), box or picture.whole(mask)
+        self.show(sheet)
 
     def _pixels(self, name: str, box: Box | None, side: int, scale: Scale | None) -> Pixels:
         """The picture of one method, with the overlay if there is one."""
@@ -230,13 +284,59 @@ class Methods(Explorer):
             return ""
         return f"tumour: {measure} {_written(measure, found.numbers['tumour'].get(measure))}"
 
-    def _notes(self, shown: list[str]) -> str:
-        """Tables of numbers by region, and of the values under the cursor."""
+    def hover(self, x: int, y: int) -> None:
+        """Show the values under the mouse."""
+        at = picture.found_at(x, y, self.boxes, self.part)
+        if at is None:
+            self.leave()
+        else:
+            self._values("mouse", at)
+
+    def leave(self) -> None:
+        """Show the values under the cursor again."""
+        self._values("cursor", (self.controls["row"].value, self.controls["column"].value))
+
+    def click(self, x: int, y: int) -> None:
+        """Move the cursor."""
+        if at := picture.found_at(x, y, self.boxes, self.part):
+            with self.quietly():
+                self.controls["row"].value, self.controls["column"].value = at
+            self.draw()
+
+    def drag(self, x: int, y: int, dx: int, dy: int) -> None:
+        """Move the line of the swipe; side by side, set the grey window."""
+        if self.controls["view"].value != SWIPE:
+            self.greys.drag(dx, dy)
+        elif self.boxes:
+            left, _, right, _ = self.boxes[0]
+            self.controls["swipe"].value = round(100 * (x - left) / (right - left))
+
+    def _values(self, under: str, place: tuple[int, int]) -> None:
+        """The table of values under the mouse or the cursor."""
         truth = self.truth
-        assert truth is not None
-        place = self.controls["row"].value, self.controls["column"].value
+        if truth is None:
+            return
+        given = {"HR": truth.image, **({"LR": truth.coarse} if "LR" in self._shown() else {})}
+        blank = [""] * (1 + len(self.maps))
+        rows = [[name, f"{image[place]:.3f}", *blank] for name, image in given.items()]
+        for name, r in self._good().items():
+            maps = [r.maps.get(key) for key in (restored.ERROR, *self.maps)]
+            values = ["–" if of is None else _signed(of[place]) for of in maps]
+            rows.append([name, f"{r.image[place]:.3f}" if r.image is not None else "", *values])
+        where = f"Under the {under}: row {place[0]}, column {place[1]}"
+        head = ["image", "value", restored.ERROR, *self.maps]
+        self.under.value = base.table(where, head, rows)
+
+    def _good(self) -> dict[str, Restored]:
+        """What is shown of methods that have given a picture."""
+        found = {name: self.results.get(name) for name in self._shown()}
+        return {name: r for name, r in found.items() if r is not None and r.image is not None}
+
+    def _notes(self) -> str:
+        """What the slice is, and the numbers by region."""
+        truth, good = self.truth, self._good()
+        assert truth is not None  # draw looks
         measure = self.controls["measure"].value
-        good = {n: r for n in shown if (r := self.results.get(n)) and r.image is not None}
         regions = [
             [
                 region,
@@ -245,19 +345,10 @@ class Methods(Explorer):
             ]
             for region, (inside, _) in truth.places.items()
         ]
-        cursor = [["HR", f"{truth.image[place]:.3f}", *[""] * (1 + len(self.maps))]]
-        for name, r in good.items():
-            maps = [r.maps.get(key) for key in (restored.ERROR, *self.maps)]
-            values = ["–" if of is None else _signed(of[place]) for of in maps]
-            cursor.append([name, f"{r.image[place]:.3f}" if r.image is not None else "", *values])
         by_region = base.table(f"{measure} by region", ["region", "pixels", *good], regions)
-        under = base.table(
-            f"Under the cursor: row {place[0]}, column {place[1]}",
-            ["image", "value", restored.ERROR, *self.maps],
-            cursor,
-        )
-        line = escape(self.chooser.line(truth.fold, truth.mask))
-        return f'{line}<div style="display:flex; flex-wrap:wrap">{by_region}{under}</div>'
+        line = self.chooser.line(truth.fold, truth.mask)
+        hint = self.hint if self.mouse is not None else ""
+        return by_region + "<br>".join(escape(text) for text in (line, hint) if text)
 
 
 def tidy(found: Mapping[str, Restored], truth: Truth) -> pd.DataFrame:

@@ -10,15 +10,17 @@ import pandas as pd
 
 from medsr_lib.show.explore import base, history, picture
 from medsr_lib.show.explore.base import Explorer, choice, reason, slider, tick
-from medsr_lib.show.explore.chart import Axes, Chart, beside, pale, reach_of
+from medsr_lib.show.explore.chart import GAP, Axes, Chart, beside, pale, reach_of
 from medsr_lib.show.explore.chooser import WINDOW
 from medsr_lib.show.explore.history import Log
 from medsr_lib.show.style import METHOD_COLOURS, MUTED, label_of, plural
 
 TONES = ("#0072B2", METHOD_COLOURS["SRGAN"], "#009E73", "#CC79A7", "#E69F00", MUTED)
 POINTS = 1500
+SHARE = 0.05
+"""Of the time, at most, that looking takes: the kernel may be training."""
 PLOT = (70, 40, 430, 250)
-LEGEND = 130
+LEGEND, HEIGHT = 130, PLOT[3] + 44
 
 
 class Training(Explorer):
@@ -29,11 +31,13 @@ class Training(Explorer):
     """
 
     title = "Training monitor"
+    hint = "Point at a curve for its values; click to look at that step."
 
     def __init__(self, folder: str | Path, *, follow: bool, every: float) -> None:
         super().__init__()
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every = Path(str(folder)), every
         self.log: Log | None = None
+        self.plots: list[Axes] = []
         self._stamp = (0.0, 0)
         self._lock, self._stop = RLock(), Event()
         self._thread: Thread | None = None
@@ -87,13 +91,39 @@ class Training(Explorer):
             self.say("")
             losses = [n for n in log.training if "loss" in str(n)] or list(log.training)[1:]
             answers = [n for n in log.training if str(n) in ("d_real", "d_fake")]
-            pixels = self._curves("Training", log.training, losses, log=True)
+            plots = [self._curves("Training", log.training, losses, log=True)]
             if answers:
                 more = self._curves("The discriminator's answers", log.training, answers)
-                pixels = np.concatenate((pixels, more))
-            right = self._right(log)
+                plots.append(more)
+            pixels = np.concatenate([axes.chart.pixels() for axes in plots])
+            self.plots = [axes.moved(0, HEIGHT * place) for place, axes in enumerate(plots)]
+            validated, right = self._right(log)
+            if validated is not None:
+                self.plots.append(validated.moved(pixels.shape[1] + GAP, 0))
             self.show(pixels if right is None else beside(pixels, right))
             self.notes.value = self._notes(log)
+
+    def hover(self, x: int, y: int) -> None:
+        """Say what the curves show under the mouse."""
+        with self._lock:
+            step = self._step_at(x, y)
+            if step is None or self.log is None:
+                self.leave()
+                return
+            parts = [_at(self.log.training, step)]
+            if len(self.log.validation):
+                parts.append(f"validation: {_at(self.log.validation, step)}")
+            self.tell(" · ".join(parts))
+
+    def click(self, x: int, y: int) -> None:
+        """Look at the step under the mouse."""
+        if (step := self._step_at(x, y)) is not None:
+            self.controls["step"].value = step
+
+    def _step_at(self, x: int, y: int) -> int | None:
+        """The step that a pixel of a plot stands for, from 1 to the last."""
+        found = [at for axes in self.plots if (at := axes.at(x, y)) is not None]
+        return min(max(1, round(found[0])), self.controls["step"].max) if found else None
 
     def _follow(self) -> None:
         """Start or stop the thread that looks: it works while this kernel trains, too."""
@@ -106,9 +136,12 @@ class Training(Explorer):
             self._thread.start()
 
     def _keep_looking(self, stop: Event) -> None:
-        while not stop.wait(self.every):
+        took = 0.0
+        while not stop.wait(max(self.every, took / SHARE)):
             if self._changed():
+                start = time.perf_counter()
                 self.look()
+                took = time.perf_counter() - start
             elif self.log is not None and not self.message:
                 with self._lock:
                     self.notes.value = self._notes(self.log)
@@ -149,7 +182,7 @@ class Training(Explorer):
 
     def _curves(
         self, title: str, table: pd.DataFrame, names: list[Any], *, log: bool = False
-    ) -> picture.Pixels:
+    ) -> Axes:
         """Columns over steps: every value pale, their running mean dark."""
         drawn = [n for n in names if np.nan_to_num(table[n].to_numpy(float)).any()] or names
         table = _thin(table[["step", *drawn]])
@@ -167,19 +200,20 @@ class Training(Explorer):
             axes.chart.draw.rectangle(box, picture.rgb(tone))
             text = str(name).replace("_", " ")
             axes.chart.text((PLOT[2] + 27, top - 2), text, size=11)
-        return axes.chart.pixels()
+        return axes
 
     def _axes(self, steps: pd.Series, values: list[Any], log: bool, title: str) -> Axes:
-        chart = Chart(PLOT[2] + LEGEND + 20, PLOT[3] + 44)
+        chart = Chart(PLOT[2] + LEGEND + 20, HEIGHT)
         y = reach_of(values, log=log)
         axes = Axes(chart, PLOT, (0.0, float(max(steps.max(), 1))), y, log=log)
         axes.frame(title=title, below="step")
         axes.upright(min(self.controls["step"].value, float(steps.max())), "#9A9A9A")
         return axes
 
-    def _right(self, log: Log) -> picture.Pixels | None:
-        """The validation, and the watched image as it was restored last before the step."""
-        parts = []
+    def _right(self, log: Log) -> tuple[Axes | None, picture.Pixels | None]:
+        """The validation, above the watched image as it was restored last before the step."""
+        parts: list[picture.Pixels] = []
+        axes = None
         measure = self.controls["measure"].value
         if len(log.validation) and measure:
             table = log.validation.dropna(subset=["step", measure])
@@ -198,11 +232,11 @@ class Training(Explorer):
             shot = picture.shrunk(log.pictures[max(before)], 260)
             pixels = picture.enlarged(picture.grey(shot, WINDOW), 260)
             title, note = f"After step {max(before)}", "the watched image, restored"
-            parts.append(picture.sheet([picture.Panel(pixels, title, note)], columns=1))
+            parts.append(picture.sheet([picture.Panel(pixels, title, note)], columns=1)[0])
         if not parts:
-            return None
+            return None, None
         width = max(part.shape[1] for part in parts)
-        return np.concatenate(
+        return axes, np.concatenate(
             [
                 np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255)
                 for p in parts
@@ -220,11 +254,23 @@ class Training(Explorer):
                 line.append(f"about {_span(left)} to go")
         written = _span(max(0.0, time.time() - self._stamp[0]))
         line.append("all steps are taken" if log.done else f"written {written} ago")
-        at = self.controls["step"].value
-        place = min(int(np.searchsorted(log.training["step"], at)), len(log.training) - 1)
-        row = log.training.iloc[place]
+        row = _row_at(log.training, self.controls["step"].value)
         cells = [[str(n), f"{value:.4g}"] for n, value in row.items() if n != "step"]
         return " · ".join(line) + base.table(f"At step {int(row['step'])}", ["", ""], cells)
+
+
+def _row_at(table: pd.DataFrame, step: int) -> pd.Series:
+    """The row that holds a step: the first that ends with it or later."""
+    return table.iloc[min(int(np.searchsorted(table["step"], step)), len(table) - 1)]
+
+
+def _at(table: pd.DataFrame, step: int) -> str:
+    """The numbers of a step in a line."""
+    row = _row_at(table, step)
+    parts = [
+        f"{name} {value:.4g}".replace("_", " ") for name, value in row.items() if name != "step"
+    ]
+    return f"step {int(row['step'])}: {', '.join(parts)}"
 
 
 def _thin(table: pd.DataFrame) -> pd.DataFrame:

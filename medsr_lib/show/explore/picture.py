@@ -104,6 +104,11 @@ def part(values: NDArray[Any], box: Box | None) -> NDArray[Any]:
     return values[top:bottom, left:right]
 
 
+def whole(values: NDArray[Any]) -> Box:
+    """The box of all of (H, W, ...)."""
+    return 0, 0, values.shape[1], values.shape[0]
+
+
 def size_of(shape: Sequence[int], side: int) -> tuple[int, int]:
     """Width and height of a picture of (H, W) whose longer side is `side`."""
     factor = side / max(shape[:2])
@@ -167,24 +172,51 @@ def refusal(text: str, shape: tuple[int, ...]) -> Pixels:
     return np.asarray(image)
 
 
-def sheet(panels: Sequence[Panel], *, columns: int, scale: Scale | None = None) -> Pixels:
-    """Put panels into rows, with their names and notes, and the key of the map's colours below."""
+def sheet(
+    panels: Sequence[Panel], *, columns: int, scale: Scale | None = None
+) -> tuple[Pixels, list[Box]]:
+    """Put panels into rows, with their names and notes, and the key of the map's colours below.
+
+    Returns:
+        The sheet, and where in it the pixels of each panel lie: left, top, right and bottom.
+    """
     high, wide = (max(panel.pixels.shape[axis] for panel in panels) for axis in (0, 1))
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     step_x, step_y = wide + GAP, HEAD + high + FOOT + GAP
     key = 40 if scale else 0
     image = Image.new("RGB", (columns * step_x - GAP, rows * step_y - GAP + key), "white")
-    draw = ImageDraw.Draw(image)
+    draw, boxes = ImageDraw.Draw(image), []
     for place, panel in enumerate(panels):
         x, y = place % columns * step_x, place // columns * step_y
         draw.rectangle((x, y + 6, x + 11, y + 17), rgb(panel.colour), outline=rgb(MUTED))
         draw.text((x + 17, y + 3), panel.title, rgb(INK), font(14, bold=True))
         image.paste(Image.fromarray(panel.pixels), (x, y + HEAD))
+        height, width = panel.pixels.shape[:2]
+        boxes.append((x, y + HEAD, x + width, y + HEAD + height))
         draw.text((x, y + HEAD + high + 3), _short(panel.note, wide), rgb(INK), font(12))
     if scale:
         _key(image, scale, rows * step_y - GAP)
-    return np.asarray(image)
+    return np.asarray(image), boxes
+
+
+def found_at(x: int, y: int, boxes: Sequence[Box], shown: Box) -> tuple[int, int] | None:
+    """Which pixel of a slice, by row and column, is seen at a pixel of a sheet.
+
+    Args:
+        x, y: column and row in the sheet.
+        boxes: where in the sheet the part of the slice is shown, as `sheet` gives.
+        shown: that part: left, top, right and bottom in the slice.
+
+    Returns:
+        None for heads, feet and gaps.
+    """
+    for left, top, right, bottom in boxes:
+        if left <= x < right and top <= y < bottom:
+            across = (2 * (x - left) + 1) * (shown[2] - shown[0]) // (2 * (right - left))
+            down = (2 * (y - top) + 1) * (shown[3] - shown[1]) // (2 * (bottom - top))
+            return shown[1] + down, shown[0] + across
+    return None
 
 
 def said(text: str, width: int = 640) -> Pixels:

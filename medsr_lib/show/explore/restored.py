@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ MIN_PIXELS = 50
 """A smaller region is not measured; both are as in a table of scores."""
 
 ERROR = "error"
+GIVEN = ("HR", "LR")
 
 
 @dataclass
@@ -79,14 +80,49 @@ def flat(values: Tensor) -> NDArray[np.float32]:
     return values.detach().cpu().float().numpy().reshape(values.shape[-2:])
 
 
-def bound(degrade: Callable[..., Tensor], scale: int) -> Method:
-    """A degradation that may still want to be told its scale."""
-    wants = "scale" in inspect.signature(degrade).parameters
-    return partial(degrade, scale=scale) if wants else degrade
+def wants_scale(function: Callable[..., Any]) -> bool:
+    """Whether a function has a parameter `scale` that must still be given."""
+    try:
+        of = inspect.signature(function).parameters.get("scale")
+    except (TypeError, ValueError):  # some of those written in C have no signature
+        return False
+    return of is not None and of.default is of.empty
 
 
-def prepare(chosen: Any, *, degrade: Method, scale: int, regions: Regions | None) -> Truth:
-    """Crop a slice to what the scale divides, degrade it, and find its regions.
+def bound(function: Callable[..., Tensor], scale: int) -> Callable[..., Tensor]:
+    """A degradation or map, told its scale if it wants to be."""
+    return partial(function, scale=scale) if wants_scale(function) else function
+
+
+def by_scale(
+    methods: Mapping[Any, Any], degrade: Any, scale: int
+) -> tuple[dict[int, dict[str, Method]], dict[int, Method]]:
+    """Methods and degradation of each scale; of one scale, if they are not given by scale.
+
+    Raises:
+        ValueError: no methods, one called as the slices are, or what is not there for a scale.
+    """
+    given = methods if isinstance(methods, Mapping) else {}
+    several = any(isinstance(of, Mapping) for of in given.values())
+    found = {at: dict(of) for at, of in given.items()} if several else {scale: dict(given)}
+    if not all(of and not set(GIVEN) & set(of) for of in found.values()):
+        raise ValueError("give methods by name, as in {'bicubic': function}; not HR or LR")
+    if scale not in found:
+        raise ValueError(f"there are methods for the scales {list(found)}, but not for {scale}")
+    if not isinstance(degrade, Mapping):
+        if len(found) > 1 and not wants_scale(degrade):
+            raise ValueError(
+                f"give a degradation for each scale, as in {{2: function, 4: function}}: there are "
+                f"methods for {list(found)}, and this one is of one scale"
+            )
+        return found, {at: bound(degrade, at) for at in found}
+    if lacking := [at for at in found if at not in degrade]:
+        raise ValueError(f"there is no degradation for the scales {lacking}, but methods")
+    return found, {at: degrade[at] for at in found}
+
+
+def prepare(chosen: Any, *, degrade: Method, scale: int) -> Truth:
+    """Crop a slice to what the scale divides, and degrade it.
 
     Raises:
         ValueError: a slice that is no image in [0, 1], or has another shape than its mask.
@@ -98,20 +134,25 @@ def prepare(chosen: Any, *, degrade: Method, scale: int, regions: Regions | None
     hr = image[None, None].float()
     images.check(hr, "the slice")
     with torch.inference_mode():
-        truth = Truth(hr, degrade(hr), mask.numpy(), getattr(chosen, "fold", None))
-    whole = np.ones_like(truth.mask)
+        return Truth(hr, degrade(hr), mask.numpy(), getattr(chosen, "fold", None))
+
+
+def with_regions(truth: Truth, regions: Regions | None) -> Truth:
+    """The same slice with the places where to measure; why there are few stands in the answer."""
+    whole, trouble = np.ones_like(truth.mask), ""
     found: Mapping[str, Any] = {"whole": whole, "tumour": truth.mask}
     if regions is not None:
         try:
-            found = regions(image, mask)
+            found = regions(truth.hr[0, 0], torch.from_numpy(truth.mask))
         except Exception as error:
-            truth.trouble = f"the regions cannot be found: {reason(error)}"
+            trouble = f"the regions cannot be found: {reason(error)}"
     inner = np.zeros_like(whole)
     inner[EDGE:-EDGE, EDGE:-EDGE] = True
+    places = {}
     for name, region in found.items():
         inside = np.asarray(region).astype(bool)
-        truth.places[name] = (np.flatnonzero(inside), np.flatnonzero(inside & inner))
-    return truth
+        places[name] = (np.flatnonzero(inside), np.flatnonzero(inside & inner))
+    return replace(truth, places=places, trouble=trouble)
 
 
 def restore(method: Method, truth: Truth, maps: Mapping[str, Map]) -> Restored:

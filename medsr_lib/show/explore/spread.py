@@ -1,5 +1,6 @@
 """The explorer of scores: a metric in a region by method, its interval, a point's slice."""
 
+import io
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -14,12 +15,13 @@ from medsr_lib.show.explore import base, picture
 from medsr_lib.show.explore.base import Explorer, choice, slider, tick
 from medsr_lib.show.explore.chart import Axes, Chart, beside, reach_of
 from medsr_lib.show.explore.chooser import WINDOW, box_around, index
+from medsr_lib.show.explore.history import whole_lines
 from medsr_lib.show.panels import as_image, as_mask
 from medsr_lib.show.style import INK, MUTED, colours, count, label_of, need, plural, written
 
 NOTHING = "nothing"
 NO_METRIC = ("slice_id", "patient_id", "fold", "scale", "pixels", "slices", "patients")
-ROW, LEFT, RIGHT = 46, 130, 178
+ROW, LEFT, RIGHT, TOP = 46, 130, 178, 44
 Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
 
 
@@ -41,6 +43,7 @@ class Scores(Explorer):
     """
 
     title = "Region statistics"
+    hint = "Point at a dot for its slice and value; click to see the slice."
 
     def __init__(
         self, table: pd.DataFrame | str | Path, slices: Sequence[Any] | None, interval: Interval
@@ -48,9 +51,10 @@ class Scores(Explorer):
         super().__init__()
         self.interval, self.slices = interval, slices
         self.values, self.point = pd.DataFrame(), ""
+        self.axes: Axes | None = None
         self.estimates: dict[str, dict[str, float]] = {}
         with self.guarded():
-            self.scores = _read(table)
+            self.scores, self.cut = _read(table)
             self._build()
             self.choose()
 
@@ -84,8 +88,8 @@ class Scores(Explorer):
         last = [c["method"], c["point"], *([c["zoom"]] if self.slices is not None else [])]
         self.lay_out(first, list(self.ticks.values()), last)
 
-    def choose(self) -> None:
-        """Take the values of what is chosen; the point goes to the median."""
+    def choose(self, slice_id: str = "") -> None:
+        """Take the values of what is chosen; the point goes to a slice, or else to the median."""
         c = {name: control.value for name, control in self.controls.items()}
         rows = self.scores
         rows = rows[(rows["region"] == c["region"]) & (rows["setting"] == c["setting"])]
@@ -101,10 +105,11 @@ class Scores(Explorer):
         method = c["method"] if c["method"] in shown else shown[-1]
         self.order = self.values[method].dropna().sort_values().index
         self.ordered_by = method
+        found = np.flatnonzero(self.order.get_level_values("slice_id") == slice_id)
         with self.quietly():
             point = self.controls["point"]
             point.max = max(1, len(self.order))
-            point.value = (len(self.order) + 1) // 2 or 1
+            point.value = int(found[0]) + 1 if len(found) else (len(self.order) + 1) // 2 or 1
         self.draw()
 
     def _estimate(self, values: pd.Series) -> dict[str, float]:
@@ -123,7 +128,7 @@ class Scores(Explorer):
             )
         patient, self.point = self.order[self.controls["point"].value - 1]
         pixels = self._rows()
-        self.say("")
+        self.say(self.cut)
         if self.slices is not None:
             pixels = beside(pixels, self._slice())
         self.show(pixels)
@@ -135,15 +140,33 @@ class Scores(Explorer):
             f"ring: {about}."
         )
 
+    def hover(self, x: int, y: int) -> None:
+        """Say which slice the dot under the mouse is."""
+        if (found := self._nearest(x, y)) is None:
+            self.leave()
+            return
+        name, patient, slice_id = found
+        metric, value = self.controls["metric"].value, self.values.loc[(patient, slice_id), name]
+        self.tell(
+            f"{name}: {metric} {_written(metric, value)}, slice {slice_id}, patient {patient}"
+        )
+
+    def click(self, x: int, y: int) -> None:
+        """Choose the dot under the mouse; the points are then in the order of its method."""
+        if (found := self._nearest(x, y)) is not None:
+            with self.quietly():
+                self.controls["method"].value = found[0]
+            self.choose(found[2])
+
     def _rows(self) -> picture.Pixels:
         """The distributions, a row per method."""
         c = {name: control.value for name, control in self.controls.items()}
         names = list(self.estimates)
-        chart = Chart(LEFT + 430 + RIGHT, 44 + ROW * len(names) + 44)
-        box = (LEFT, 44, LEFT + 430, 44 + ROW * len(names))
+        chart = Chart(LEFT + 430 + RIGHT, TOP + ROW * len(names) + 44)
+        box = (LEFT, TOP, LEFT + 430, TOP + ROW * len(names))
         ends = [[of["low"], of["high"]] for of in self.estimates.values()]
         reach = reach_of([self.values.to_numpy(), ends])
-        axes = Axes(chart, box, reach, (0, 1))
+        axes = self.axes = Axes(chart, box, reach, (0, 1))
         label, more = label_of(c["metric"])
         less = "" if c["baseline"] == NOTHING else f", less that of {c['baseline']}"
         arrow = "better →" if more else "← better"
@@ -154,15 +177,31 @@ class Scores(Explorer):
         chart.text((box[2] + 12, 24), "mean [95 % interval]", size=11, colour=MUTED)
         tones = colours(names)
         for row, name in enumerate(names):
-            self._row(axes, name, 44 + ROW * (row + 0.5), tones[name])
+            self._row(axes, name, row, tones[name])
         return chart.pixels()
 
-    def _row(self, axes: Axes, name: str, middle: float, tone: str) -> None:
+    def _dots(self, axes: Axes, name: str, row: int) -> tuple[pd.Series, Any, Any]:
+        """The values of a method, and from left and from above where their dots lie."""
         values = self.values[name].dropna()
+        jitter = (np.arange(len(values)) * 0.618034) % 1 - 0.5
+        return values, axes.across(values), TOP + ROW * (row + 0.5) + 20 * jitter
+
+    def _nearest(self, x: int, y: int) -> tuple[str, str, str] | None:
+        """Method, patient and slice of the dot nearest to a pixel in the row of a method."""
+        names, row = list(self.estimates), (y - TOP) // ROW
+        if self.axes is None or self.axes.at(x, y) is None or not 0 <= row < len(names):
+            return None
+        values, across, down = self._dots(self.axes, names[row], row)
+        if not len(values):
+            return None
+        patient, slice_id = values.index[int(np.argmin((across - x) ** 2 + (down - y) ** 2))]
+        return names[row], patient, slice_id
+
+    def _row(self, axes: Axes, name: str, row: int, tone: str) -> None:
+        middle, (values, across, down) = TOP + ROW * (row + 0.5), self._dots(axes, name, row)
         metric, chart = self.controls["metric"].value, axes.chart
         chart.text((LEFT - 8, middle), name, anchor="rm", bold=True)
-        jitter = (np.arange(len(values)) * 0.618034) % 1 - 0.5
-        axes.dots(values.to_numpy(), middle + 20 * jitter, tone)
+        axes.dots(across, down, tone)
         of = self.estimates[name]
         mean, low, high = of["mean"], of["low"], of["high"]
         if len(values):
@@ -173,7 +212,8 @@ class Scores(Explorer):
                 axes.block((low, high), (middle - 2, middle + 2), INK, fill=True)
             axes.block((mean, mean), (middle - 7, middle + 7), INK, fill=True)
         if (value := self._at_point().get(name)) is not None and np.isfinite(value):
-            axes.ring(value, middle)
+            place = values.index.get_loc(self.order[self.controls["point"].value - 1])
+            axes.ring(value, float(down[place]))
         text = f"{_written(metric, mean)} [{_written(metric, low)}, {_written(metric, high)}]"
         chart.text((axes.box[2] + 12, middle - 8), text.replace(" dB", ""), size=11, anchor="lm")
         behind = f"n = {count(of['slices'])} of {plural(int(of['patients']), 'patient')}"
@@ -201,19 +241,26 @@ class Scores(Explorer):
         pixels = picture.enlarged(picture.grey(small, WINDOW), 320)
         picture.outline(pixels, picture.part(mask, box))
         tumour = rows["tumour"].iloc[int(found[0])]
-        return picture.sheet([picture.Panel(pixels, f"slice {self.point}, {tumour}")], columns=1)
+        return picture.sheet([picture.Panel(pixels, f"slice {self.point}, {tumour}")], columns=1)[0]
 
 
-def _read(table: pd.DataFrame | str | Path) -> pd.DataFrame:
-    """A score table with names as text and one column `setting`, of scale and degradation."""
+def _read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
+    """A score table with names as text and one column `setting`, of scale and degradation; and what
+    is to be said of a file that is still being written.
+    """
+    cut = ""
     if not isinstance(table, pd.DataFrame):
-        path = Path(table)
+        path = Path(str(table))
         if not path.is_file():
             raise ValueError(f"{path}: no such file; a notebook writes its scores.csv when it runs")
+        names = {"slice_id": str, "patient": str, "patient_id": str}
         try:
-            table = pd.read_csv(path, dtype={"slice_id": str, "patient": str, "patient_id": str})
+            lines, rest = whole_lines(path)
+            table = pd.read_csv(io.StringIO(lines), dtype=names)
         except ValueError as error:
             raise ValueError(f"{path}: no table can be read from it ({error})") from None
+        if rest:
+            cut = f"{path}: its last line has no end and is left out; is it still being written?"
     rows = table.rename(columns={} if "patient" in table else {"patient_id": "patient"})
     need(rows, "slice_id", "patient", "method", "region")
     of = [rows[name].astype(str) for name in ("degradation", "scale") if name in rows]
@@ -224,7 +271,7 @@ def _read(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     if rows.duplicated(keys).any():
         twice = rows.loc[rows.duplicated(keys), "slice_id"].iloc[0]
         raise ValueError(f"slice {twice} stands in the table twice with one method and region")
-    return rows
+    return rows, cut
 
 
 def _written(metric: str, value: Any) -> str:
