@@ -44,7 +44,8 @@ def slices(slices: Sequence[Any], *, window: Window = WINDOW) -> Slices:
     """Browse slices by tumour type and patient, with outline, zoom, window and level.
 
     Args:
-        slices: a `Pack` or a list of slices: image, mask, slice_id, tumour and patient are read.
+        slices: a `Pack` or a list of slices: image, mask, slice_id, tumour and patient are read; or
+            images without a mask, such as `Radiographs`: image, image_id, label and patient.
         window: values shown as black and as white at first.
     """
     return Slices(slices, window=window)

@@ -6,7 +6,7 @@ from typing import Any
 from medsr_lib.show.explore import picture
 from medsr_lib.show.explore.base import Explorer, slider, tick
 from medsr_lib.show.explore.cache import SHARED
-from medsr_lib.show.explore.chooser import WINDOW, Chooser, Greys, box_around
+from medsr_lib.show.explore.chooser import WINDOW, Chooser, Greys, box_around, mask_of
 from medsr_lib.show.panels import Box, Window, as_image, as_mask
 
 SIDE = 512
@@ -31,17 +31,13 @@ class Slices(Explorer):
         margin = slider("Pixels around the tumour", 20, 0, 100, 1)
         self.boxes: list[Box] = []
         self.part: Box = (0, 0, 0, 0)
-        self.controls = {
-            **self.chooser.controls,
-            "contour": contour,
-            "zoom": zoom,
-            "margin": margin,
-            **self.greys.controls,
-        }
+        about = {"contour": contour, "zoom": zoom, "margin": margin}
+        about = about if self.chooser.kind.outlined else {}
+        self.controls = {**self.chooser.controls, **about, **self.greys.controls}
         self.listen(contour, zoom, margin, to=self.draw)
         self.lay_out(
             list(self.chooser.controls.values()),
-            [contour, zoom, margin],
+            list(about.values()),
             list(self.greys.controls.values()),
         )
 
@@ -50,10 +46,10 @@ class Slices(Explorer):
         here = self.chooser.position
         fold, image, mask = self._here()
         set_to = {name: control.value for name, control in self.controls.items()}
-        box = box_around(mask, set_to["margin"]) if set_to["zoom"] else None
+        box = box_around(mask, set_to["margin"]) if set_to.get("zoom") else None
         shown = picture.shrunk(picture.part(image, box), SIDE)
         pixels = picture.enlarged(picture.grey(shown, self.greys.window), SIDE)
-        if set_to["contour"]:
+        if set_to.get("contour"):
             picture.outline(pixels, picture.part(mask, box))
         low, high = self.greys.window
         row = self.chooser.table.iloc[here]
@@ -63,7 +59,8 @@ class Slices(Explorer):
         self.part = box or picture.whole(mask)
         self.show(sheet)
         self.notes.value = self.chooser.line(fold, mask)
-        self.say("" if mask.any() else "The mask of this slice is empty: no tumour is outlined.")
+        empty = self.chooser.kind.outlined and not mask.any()
+        self.say("The mask of this slice is empty: no tumour is outlined." if empty else "")
 
     def hover(self, x: int, y: int) -> None:
         """Say the value under the mouse."""
@@ -72,8 +69,9 @@ class Slices(Explorer):
             self.leave()
             return
         _, image, mask = self._here()
-        side = "inside" if mask[at] else "outside"
-        self.tell(f"row {at[0]}, column {at[1]}: {image[at]:.3f}, {side} the tumour")
+        side = f", {'inside' if mask[at] else 'outside'} the tumour"
+        side = side if self.chooser.kind.outlined else ""
+        self.tell(f"row {at[0]}, column {at[1]}: {image[at]:.3f}{side}")
 
     def drag(self, x: int, y: int, dx: int, dy: int) -> None:
         """Set the grey window."""
@@ -85,5 +83,5 @@ class Slices(Explorer):
     def _read(self) -> tuple[Any, Any, Any]:
         chosen = self.chooser.read()
         image = as_image(chosen.image, "the slice")
-        mask = as_mask(chosen.mask, image.shape)
+        mask = as_mask(mask_of(chosen), image.shape)
         return getattr(chosen, "fold", None), image, mask

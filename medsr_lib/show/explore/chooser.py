@@ -1,8 +1,10 @@
 """Which slice, by tumour type and patient, and in which grey window."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medsr_lib.show.explore.base import Explorer, choice, slider
@@ -13,6 +15,19 @@ ALL = "all"
 WINDOW: Window = (0.0, 0.7)
 REACH = 512
 """Pixels to drag for the whole intensity range."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is shown: slices with a tumour outlined, or images of which only the class is known."""
+
+    one: str
+    group: str
+    outlined: bool
+
+
+SLICES = Kind("slice", "Tumour type", True)
+IMAGES = Kind("image", "Class", False)
 
 
 class Chooser:
@@ -29,11 +44,11 @@ class Chooser:
         self, owner: Explorer, slices: Sequence[Any], to: Callable[[], None], *, live: bool
     ) -> None:
         self.slices, self.owner, self.to = slices, owner, to
-        self.table = index(slices)
+        self.table, self.kind = index(slices), kind_of(slices)
         types = sorted(self.table["tumour"].unique())
-        self.tumour = choice("Tumour type", [ALL, *types])
+        self.tumour = choice(self.kind.group, [ALL, *types])
         self.patient = choice("Patient", [ALL])
-        self.place = slider("Slice", 1, 1, 1, 1, continuous_update=live)
+        self.place = slider(self.kind.one.capitalize(), 1, 1, 1, 1, continuous_update=live)
         self.chosen = self.table.index
         self._narrow_patients()
         owner.listen(self.tumour, to=self._other_tumour)
@@ -56,7 +71,7 @@ class Chooser:
             return self.slices[self.position]
         except Exception as error:
             name = self.table["slice_id"].iloc[self.position]
-            raise ValueError(f"slice {name} cannot be read: {error}") from error
+            raise ValueError(f"{self.kind.one} {name} cannot be read: {error}") from error
 
     def begin_at(self, place: int) -> None:
         """Choose the slice at this place in all slices.
@@ -74,13 +89,15 @@ class Chooser:
         row = self.table.iloc[self.position]
         height, width = mask.shape
         parts = (
-            f"slice {row['slice_id']}",
+            f"{self.kind.one} {row['slice_id']}",
             row["tumour"],
             f"patient {row['patient']}",
             None if fold is None else f"fold {fold}",
             f"{height} × {width} pixels",
-            f"tumour {count(mask.sum())} pixels, {100 * mask.mean():.2g} % of the slice",
-            f"{self.place.value} of {plural(len(self.chosen), 'slice')} chosen",
+            f"tumour {count(mask.sum())} pixels, {100 * mask.mean():.2g} % of the slice"
+            if self.kind.outlined
+            else None,
+            f"{self.place.value} of {plural(len(self.chosen), self.kind.one)} chosen",
         )
         return " · ".join(filter(None, parts))
 
@@ -110,7 +127,7 @@ class Chooser:
         self.chosen = rows.index
         self.place.value = 1
         self.place.max = len(rows)
-        self.place.description = f"Slice, 1 to {len(rows)}"
+        self.place.description = f"{self.kind.one.capitalize()}, 1 to {len(rows)}"
 
 
 class Greys:
@@ -142,8 +159,23 @@ class Greys:
         self.to()
 
 
+def kind_of(slices: Sequence[Any]) -> Kind:
+    """Images are what has no mask, such as radiographs."""
+    try:
+        return SLICES if hasattr(slices[0], "mask") else IMAGES
+    except Exception:
+        return SLICES  # what is wrong with it is said where it is shown
+
+
+def mask_of(chosen: Any) -> Any:
+    """Its mask; an empty one where it has none."""
+    return chosen.mask if hasattr(chosen, "mask") else np.zeros(np.shape(chosen.image), bool)
+
+
 def index(slices: Sequence[Any]) -> pd.DataFrame:
     """A row per slice with slice_id, tumour and patient as text; numbered from 0.
+
+    Of images these are their image_id and label.
 
     Raises:
         ValueError: nothing that slices could be taken from, or none in it.
@@ -160,10 +192,12 @@ def index(slices: Sequence[Any]) -> pd.DataFrame:
     if isinstance(known, pd.DataFrame) and len(known) == len(slices):
         rows = known.reset_index(drop=True)
     else:
-        names = ("slice_id", "tumour", "patient", "patient_id")
+        names = ("slice_id", "image_id", "tumour", "label", "patient", "patient_id")
         rows = pd.DataFrame([{name: getattr(s, name, None) for name in names} for s in slices])
-    if "patient" not in rows or rows["patient"].isna().all():
-        rows = rows.assign(patient=rows.get("patient_id"))
+    others = {"slice_id": "image_id", "tumour": "label", "patient": "patient_id"}
+    for name, other in others.items():
+        if name not in rows or rows[name].isna().all():
+            rows = rows.assign(**{name: rows.get(other)})
     numbers = pd.Series([str(number) for number in range(len(rows))])
     return pd.DataFrame(
         {

@@ -79,6 +79,7 @@ class Methods(Explorer):
         offered = [(f"×{scale}", scale) for scale in sorted(self.by_scale)]
         scales = {"scale": choice("Scale", offered, self.scale)} if len(offered) > 1 else {}
         measures = ["PSNR", "MSE", *self.maps]
+        on = "tumour" if self.chooser.kind.outlined else "cursor"
         self.controls = {
             **self.chooser.controls,
             **scales,
@@ -89,8 +90,8 @@ class Methods(Explorer):
             "overlay": choice("Overlay", [NOTHING, restored.ERROR, *self.maps]),
             "opacity": slider("Overlay: strength, %", 80, 0, 100, 5),
             "contour": tick("Outline of the tumour", True),
-            "zoom": tick("Zoom on the tumour", True),
-            "margin": slider("Pixels around the tumour", 20, 0, 100, 1),
+            "zoom": tick(f"Zoom on the {on}", on == "tumour"),
+            "margin": slider(f"Pixels around the {on}", 20, 0 if on == "tumour" else 8, 100, 1),
             **self.greys.controls,
             "row": slider("Cursor: row", 0, 0, 1, 1),
             "column": slider("Cursor: column", 0, 0, 1, 1),
@@ -98,6 +99,7 @@ class Methods(Explorer):
         }
         self._offer()
         c = self.controls
+        c["contour"].layout.display = None if on == "tumour" else "none"
         drawn = "view left right swipe overlay opacity contour zoom margin row column measure"
         self.listen(*scales.values(), to=self.change_scale)
         self.listen(*(c[name] for name in drawn.split()), *self.ticks.values(), to=self.draw)
@@ -185,8 +187,9 @@ class Methods(Explorer):
             for name in shown
             if name in self.results and self.results[name].trouble
         ]
-        empty = [] if self.truth.mask.any() else ["the mask of this slice is empty"]
-        self.say("; ".join([*filter(None, [self.truth.trouble]), *empty, *troubles]))
+        empty = self.truth.outlined and not self.truth.mask.any()
+        first = [self.truth.trouble, "the mask of this slice is empty" if empty else ""]
+        self.say("; ".join(filter(None, [*first, *troubles])))
 
     def _read(self) -> Truth:
         degrade = self.degradations[self.scale]
@@ -221,7 +224,7 @@ class Methods(Explorer):
     def _draw_pictures(self, shown: list[str], waiting: Sequence[str]) -> None:
         assert self.truth is not None
         mask, c = self.truth.mask, self.controls
-        box = box_around(mask, c["margin"].value) if c["zoom"].value else None
+        box = self._box()
         name = c["overlay"].value
         there = [r.maps[name] for n in shown if (r := self.results.get(n)) and name in r.maps]
         scale = restored.scale_of(name, there, box) if there else None
@@ -245,6 +248,15 @@ class Methods(Explorer):
         sheet, boxes = picture.sheet(panels, columns=columns, scale=scale)
         self.boxes, self.part = list(compress(boxes, pointable)), box or picture.whole(mask)
         self.show(sheet)
+
+    def _box(self) -> Box | None:
+        """What is zoomed on: the tumour, or the cursor where none is outlined."""
+        assert self.truth is not None
+        c, mask = self.controls, self.truth.mask
+        if not self.truth.outlined:
+            mask = np.zeros_like(mask)
+            mask[c["row"].value, c["column"].value] = True
+        return box_around(mask, c["margin"].value) if c["zoom"].value else None
 
     def _pixels(self, name: str, box: Box | None, side: int, scale: Scale | None) -> Pixels:
         """The picture of one method, with the overlay if there is one."""
@@ -282,7 +294,8 @@ class Methods(Explorer):
         found, measure = self.results.get(name), self.controls["measure"].value
         if found is None or found.image is None:
             return ""
-        return f"tumour: {measure} {_written(measure, found.numbers['tumour'].get(measure))}"
+        region = "tumour" if self.truth is not None and self.truth.outlined else "whole"
+        return f"{region}: {measure} {_written(measure, found.numbers[region].get(measure))}"
 
     def hover(self, x: int, y: int) -> None:
         """Show the values under the mouse."""

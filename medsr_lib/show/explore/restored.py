@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medsr_lib import images
 from medsr_lib.show.explore.base import reason
+from medsr_lib.show.explore.chooser import mask_of
 from medsr_lib.show.explore.picture import Scale
 from medsr_lib.show.panels import Box, round_limit
 
@@ -38,6 +39,7 @@ class Truth:
     lr: Tensor  # (1, 1, h, w)
     mask: NDArray[np.bool_]
     fold: Any = None
+    outlined: bool = True
     trouble: str = ""
     places: dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]] = field(default_factory=dict)
 
@@ -127,21 +129,24 @@ def prepare(chosen: Any, *, degrade: Method, scale: int) -> Truth:
     Raises:
         ValueError: a slice that is no image in [0, 1], or has another shape than its mask.
     """
-    image, mask = torch.as_tensor(chosen.image), torch.as_tensor(chosen.mask)
+    image, mask = torch.as_tensor(chosen.image), torch.as_tensor(mask_of(chosen))
     if image.shape != mask.shape:
         raise ValueError(f"image is {tuple(image.shape)} and mask {tuple(mask.shape)}")
     image, mask = (images.centre_crop(of, multiple=scale) for of in (image, mask > 0))
     hr = image[None, None].float()
     images.check(hr, "the slice")
     with torch.inference_mode():
-        return Truth(hr, degrade(hr), mask.numpy(), getattr(chosen, "fold", None))
+        lr, outlined = degrade(hr), hasattr(chosen, "mask")
+    return Truth(hr, lr, mask.numpy(), getattr(chosen, "fold", None), outlined)
 
 
 def with_regions(truth: Truth, regions: Regions | None) -> Truth:
     """The same slice with the places where to measure; why there are few stands in the answer."""
     whole, trouble = np.ones_like(truth.mask), ""
-    found: Mapping[str, Any] = {"whole": whole, "tumour": truth.mask}
-    if regions is not None:
+    found: Mapping[str, Any] = {"whole": whole}
+    if truth.outlined:
+        found = {**found, "tumour": truth.mask}
+    if truth.outlined and regions is not None:
         try:
             found = regions(truth.hr[0, 0], torch.from_numpy(truth.mask))
         except Exception as error:
