@@ -2,7 +2,7 @@
 
 python3 tasks.py setup     make .venv and install the series into it (done once)
 python3 tasks.py run       run the notebooks on the embedded data -> runs/demo/index.html
-python3 tasks.py test      run the quick tests; `-- -m slow` runs the others
+python3 tasks.py test      run the quick tests; `-- -m slow` and `-- -m browser` run the others
 python3 tasks.py lab       open JupyterLab at the list of the notebooks
 python3 tasks.py refresh   run the notebooks and keep their outputs in notebooks/
 

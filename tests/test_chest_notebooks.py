@@ -1,6 +1,7 @@
 """The notebooks on radiographs, executed with small parameters, and what they recorded."""
 
 import pytest
+from small import DENOISING, DETECTION
 
 from medsr_lib.data import phantom
 from medsr_lib.series import run
@@ -12,17 +13,6 @@ def radiographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chest") / "data"
     phantom.write_chest_xray(folder, patients=30, seed=1, size=120, progress=False)
     return folder
-
-
-DENOISING = {
-    "size": 64,
-    "steps": 40,
-    "espcn_steps": 40,
-    "upscalers": ["ESPCN", "SRResNet"],
-    "srresnet_steps": 10,
-    "levels": [0.05, 0.2],
-    "device": "cpu",
-}
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +78,6 @@ def test_05_gives_every_gain_with_and_without_one_compression(denoised):
     for gain, row in stored.items():
         assert row["value"] != pressed[gain]["value"]
         assert row["slices"] == pressed[gain]["slices"] == denoised["test_images"]
-
-
-DETECTION = {"size": 64, "steps": 40, "noise_levels": [0.1], "scales": [2], "device": "cpu"}
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from small import SLICES
 
 from medsr_lib.assess import statistics
 from medsr_lib.data import phantom
@@ -14,24 +15,12 @@ from medsr_lib.series import clean, run
 from medsr_lib.series.parameters import parameters_of
 
 NOTEBOOKS = run.find([], run.notebooks_folder())
-SMALL = {
-    "scale": 2,
-    "fold": 2,
-    "steps": 60,
-    "pretraining": 60,
-    "classifier_steps": 20,
-    "segmenter_steps": 20,
-    "robust_steps": 20,
-    "patch": 64,
-    "crop": 32,
-    "device": "cpu",
-}
 
 
 def small(number):
     """Those of the small parameters that the notebook has."""
     (path,) = run.find([number], run.notebooks_folder())
-    return {name: SMALL[name] for name in parameters_of(path) if name in SMALL}
+    return {name: SLICES[name] for name in parameters_of(path) if name in SLICES}
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +39,7 @@ def executed(series) -> dict[str, dict]:
     folder = series
     names = ["01", "02", "03", "04"]
     results = run.run(
-        names, data=folder / "data", out=folder / "out", parameters=SMALL, progress=False
+        names, data=folder / "data", out=folder / "out", parameters=SLICES, progress=False
     )
     assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
     return {

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-WANTED = [Requirement(r) for r in PROJECT["dependencies"] + EXTRAS["test"]]
+WANTED = [Requirement(r) for r in PROJECT["dependencies"] + EXTRAS["test"] + EXTRAS["browser"]]
 PINS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
 )

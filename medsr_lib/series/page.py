@@ -60,6 +60,7 @@ def notebook_page(executed: Path, page: Path, *, failed_cell: int | None = None)
         anchor_link_text="#",
     )
     body, _ = exporter.from_notebook_node(notebook)
+    body = reachable(body)
     text = render(
         "notebook.html.j2",
         title=report.title_of(notebook),
@@ -89,6 +90,16 @@ def accessible(html: str) -> str:
     pieces = [headed(p, "row" if p.startswith("<tbody") else "col") for p in pieces]
     html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
     return re.sub(r'<td scope="(?:col|row)"', "<td", html)
+
+
+def reachable(html: str) -> str:
+    """What may be wider than a phone, code and equations, can be scrolled by the keyboard too.
+
+    >>> reachable('<pre>x</pre>')
+    '<pre tabindex="0">x</pre>'
+    """
+    wide = r'<(pre|math(?=[^>]* display="block"))(?![^>]* tabindex=)'
+    return re.sub(wide, r'<\1 tabindex="0"', html)
 
 
 def embedded(path: Path, *, widest: int = 1400) -> str:

@@ -143,11 +143,13 @@ def tables(points: Sequence[Combination], out: Path) -> Path:
     )
     report.write(out / TABLE, text.getvalue())
     found = {point.folder: headlines(point) for point in points}
+    varied, same = _varied(points)
     html = page.render(
         "sweep.html.j2",
-        title="Sweep: " + (", ".join(dict.fromkeys(k for p in points for k in p.values)) or "-"),
+        title="Sweep: " + (", ".join(varied) or "-"),
         points=points,
-        parameters=list(dict.fromkeys(k for p in points for k in p.values)),
+        parameters=varied,
+        same=same,
         headlines=found,
         columns=list(dict.fromkeys(name for values in found.values() for name in values)),
         table=TABLE,
@@ -166,6 +168,15 @@ def headlines(point: Combination) -> dict[str, Any]:
         if result.record and isinstance(result.record.get("values"), dict)
         for name, found in summary.headline(result.record["values"]).items()
     }
+
+
+def _varied(points: Sequence[Combination]) -> tuple[list[str], dict[str, object]]:
+    """The parameters that differ between the combinations, and the values of the others."""
+    names = dict.fromkeys(name for point in points for name in point.values)
+    varied = [n for n in names if len({repr(point.values.get(n)) for point in points}) > 1]
+    if not varied:  # a single combination
+        return list(names), {}
+    return varied, {name: points[0].values[name] for name in names if name not in varied}
 
 
 def _choices(name: str, found: object) -> list[object]:

@@ -118,6 +118,14 @@ def test_every_combination_is_a_run_of_its_own(asked):
     ]
 
 
+def test_the_page_has_a_column_for_what_differs_and_a_line_for_the_rest(asked):
+    swept(asked, "scale=2,4", "rate=0.5")
+    text = (asked.root / "grid" / "index.html").read_text()
+    assert "<h1>Sweep: scale</h1>" in text
+    assert "<code>rate = 0.5</code>" in text
+    assert '<th scope="col" class="left">rate</th>' not in text
+
+
 def test_what_is_done_is_not_run_again(asked):
     assert swept(asked, "scale=2,3") == ["done", "done"]
     assert swept(asked, "scale=2,3,4") == ["skipped", "skipped", "done"]

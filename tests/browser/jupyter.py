@@ -1,0 +1,234 @@
+"""JupyterLab as `tasks.py lab` starts it, and notebooks in it, opened and run by the mouse."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from nbformat.v4 import new_code_cell, new_notebook
+from small import DENOISING, DETECTION, SLICES
+
+from medsr_lib.data import phantom
+from medsr_lib.series import clean, run
+from medsr_lib.series.parameters import parameters_of
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("steps", "espcn_steps", "classifier_steps", "segmenter_steps", "robust_steps")
+BRIEF = dict.fromkeys(STEPS, 10)  # what networks learn is of no matter here
+CHEST = {
+    "05": DENOISING | {"upscalers": ["ESPCN"], "levels": [0.1], "noises": ["mixed"]},
+    "06": DETECTION,
+}
+MONITOR = "monitor"
+TRAINING = """\
+from pathlib import Path
+
+import torch
+
+from medsr_lib.restore import degrade, fit, networks
+from medsr_lib.show import explore
+
+images, folder = torch.rand(4, 1, 64, 64), Path("../runs/monitor")
+for steps in (30, 40):
+    fit.fit(
+        networks.ESPCN(scale=2), images, degrade=degrade.by_name("bicubic", scale=2),
+        steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32, batch=4,
+        validation=images[:2], validate_every=5, device="cpu", progress=False,
+    )
+explore.training(folder)"""
+SECONDS = 120  # for a whole notebook; it is done in 20
+
+
+def command() -> list[str]:
+    """The command line of `tasks.py lab`."""
+    spec = importlib.util.spec_from_file_location("tasks_of_the_lab", ROOT / "tasks.py")
+    tasks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tasks)
+    return tasks.COMMANDS["lab"][-1]
+
+
+def free_port() -> int:
+    """A port on the loopback interface that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def prepare(root: Path) -> None:
+    """A folder like this project's, with small data and notebooks of small parameters."""
+    write_slices(root / "data" / "phantom")
+    phantom.write_chest_xray(
+        root / "data" / "phantom-chest", patients=30, seed=1, size=120, progress=False
+    )
+    shutil.copytree(ROOT / ".lab", root / ".lab")
+    folder = root / "notebooks"
+    folder.mkdir()
+    shutil.copy(run.notebooks_folder() / "README.md", folder)
+    for path in run.find([], run.notebooks_folder()):
+        (folder / path.name).write_text(clean.text(_small(path)), encoding="utf-8")
+    monitor = new_notebook(cells=[new_code_cell(TRAINING)])
+    monitor.metadata.kernelspec = clean.KERNEL
+    (folder / f"{MONITOR}.ipynb").write_text(clean.text(monitor), encoding="utf-8")
+
+
+def write_slices(folder: Path) -> None:
+    """15 small synthetic patients."""
+    phantom.write_figshare(
+        folder, patients=15, slices_per_patient=2, seed=1, size=128, progress=False
+    )
+
+
+def small_parameters(path: Path) -> dict[str, object]:
+    """Those that the notebook has."""
+    given = CHEST.get(path.stem[:2], SLICES) | BRIEF
+    return {name: value for name, value in given.items() if name in parameters_of(path)}
+
+
+def _small(path: Path):
+    notebook = clean.read(path)
+    lines = [f"{name} = {value!r}" for name, value in small_parameters(path).items()]
+    for cell in clean.code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+        if "parameters" in clean.tags(cell):
+            cell.source = "\n".join([cell.source, *lines])
+    return notebook
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab."""
+
+    root: Path
+    process: subprocess.Popen
+    port: int
+    token: str
+
+    @property
+    def address(self) -> str:
+        """Of the index page, without the token."""
+        return f"http://127.0.0.1:{self.port}/lab/tree/README.md"
+
+    def api(self, path: str, method: str = "GET"):
+        """What the server's interface answers."""
+        address = f"http://127.0.0.1:{self.port}/api/{path}?token={self.token}"
+        with urlopen(Request(address, method=method), timeout=10) as answer:
+            return json.loads(answer.read() or "null")
+
+    def code_cells(self, name: str) -> list[dict]:
+        """Those of the notebook as it was saved last."""
+        cells = self.api(f"contents/{name}.ipynb")["content"]["cells"]
+        return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+@contextmanager
+def serving(root: Path):
+    """JupyterLab in the folder `root`, by the command line of `tasks.py lab`."""
+    own = {f"JUPYTER_{name}_DIR": str(root / name.lower()) for name in ("RUNTIME", "CONFIG")}
+    own |= {f"JUPYTERLAB_{n}_DIR": str(root / n.lower()) for n in ("SETTINGS", "WORKSPACES")}
+    port = free_port()
+    options = ["--no-browser", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    options += ["--allow-root"] if os.name != "nt" and os.geteuid() == 0 else []
+    with (root / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command(), *options],
+            cwd=root, env=os.environ | own, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        told = root / "runtime" / f"jpserver-{process.pid}.json"
+        wait(lambda: told.is_file() and told.read_text(), 60, (root / "log.txt").read_text)
+        yield Lab(root, process, port, json.loads(told.read_text())["token"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait(done, seconds: float, otherwise=lambda: "") -> None:
+    """Wait until `done()`."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"not done in {seconds} s: {otherwise()}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Heard:
+    """What a page has asked for, and what it complained of."""
+
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+
+def listen(page) -> Heard:
+    """Note the requests and the errors of a page."""
+    heard = Heard()
+
+    def requested(request):
+        if not request.url.startswith(("data:", "blob:")):
+            heard.hosts.add(urlsplit(request.url).hostname)
+
+    def said(message):
+        if message.type == "error":
+            heard.complaints.append(message.text)
+
+    page.on("request", requested)
+    page.on("websocket", lambda socket: heard.hosts.add(urlsplit(socket.url).hostname))
+    page.on("console", said)
+    page.on("pageerror", lambda error: heard.complaints.append(str(error)))
+    return heard
+
+
+@dataclass
+class Opened:
+    """A notebook that was run in the browser: its name, the page, what the page has asked for."""
+
+    name: str
+    page: object
+    heard: Heard
+    lab: Lab
+    seconds: float
+
+
+@contextmanager
+def opened(lab: Lab, chromium, name: str):
+    """A notebook, opened from the index page, all cells run, and saved."""
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    heard = listen(page)
+    if name == MONITOR:
+        page.goto(f"{lab.address}?token={lab.token}&reset".replace("README.md", f"{name}.ipynb"))
+    else:
+        page.goto(f"{lab.address}?token={lab.token}&reset")
+        page.locator(f'.jp-RenderedMarkdown a[href*="{name}"]').first.click()
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
+    start = time.monotonic()
+    run_all(page)
+    seconds = time.monotonic() - start
+    page.keyboard.press("Control+s")
+    page.locator(".lm-DockPanel .jp-mod-current:not(.jp-mod-dirty)").wait_for()
+    yield Opened(name, page, heard, lab, seconds)
+    page.context.close()
+    for session in lab.api("sessions"):
+        lab.api(f"sessions/{session['id']}", "DELETE")
+
+
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+
+
+def run_all(page) -> None:
+    """Choose Run All Cells from the menu, and wait until no cell waits or runs."""
+    page.locator(".lm-MenuBar-item", has_text="Run").click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    page.wait_for_function(f"{PROMPTS}.some(t => t.includes('*'))")
+    page.wait_for_function(f"!{PROMPTS}.some(t => t.includes('*'))", timeout=1000 * SECONDS)

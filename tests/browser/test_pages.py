@@ -1,0 +1,105 @@
+"""The pages of a run, a comparison and a sweep, opened from disk with the network cut."""
+
+import re
+
+import pytest
+from browser import accessible, jupyter
+
+from medsr_lib.series import compare, manifest, page, report, run, summary, sweep
+
+pytestmark = pytest.mark.browser
+
+LOOKS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
+NOTEBOOKS = run.find([], run.notebooks_folder())
+VERDICTS = ("harms", "no harm shown", "not inferior within margin", "not enough data")
+PAGES = ["index", "sweep", "compare", *(path.stem for path in NOTEBOOKS)]
+
+
+def judged(out):
+    """The index of a run in which another notebook has come to every verdict, and then failed."""
+    numbers = {"value": -0.02, "low": -0.05, "high": 0.01, "margin": 0.01, "patients": 20}
+    verdicts = [
+        numbers | {"method": "ESPCN", "metric": "ssim", "words": words, "reason": "The interval."}
+        for words in VERDICTS
+    ]
+    name = "04_regional_ssim"
+    report.record(out / name, {"slices": 40, "patients": 20, "verdicts": verdicts})
+    failed = report.Result(
+        name, "failed", error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
+        parameters={"scale": 2}, record=report.load_record(out / name), page=out / f"{name}.html",
+    )  # fmt: skip
+    return summary.index_page(out, [*manifest.read(out).results, failed], data=["slices"])
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A page of each kind, by name: of small runs, and of the notebooks as they are kept."""
+    root = tmp_path_factory.mktemp("pages")
+    data, grid = root / "data", root / "grid"
+    jupyter.write_slices(data)
+    (espcn,) = run.find(["02"], run.notebooks_folder())
+    small = jupyter.small_parameters(espcn)
+    combinations = [small | {"scale": scale} for scale in (2, 4)]
+    points = sweep.sweep(["02"], combinations, data=[data], out=grid, progress=False)
+    a, b = (point.folder for point in points)
+    compared = compare.write(compare.compare(a, b), root / "compare.html")
+    found = {"index": judged(a), "sweep": grid / "index.html", "compare": compared}
+    for path in NOTEBOOKS:
+        found[path.stem] = page.notebook_page(path, root / f"{path.stem}.html")
+    return found
+
+
+@pytest.fixture(scope="module", params=LOOKS)
+def tab(request, chromium):
+    """A tab without a network: light on a desktop, dark on a phone."""
+    width, height, colours = LOOKS[request.param]
+    size = {"width": width, "height": height}
+    context = chromium.new_context(color_scheme=colours, viewport=size)
+    context.set_offline(True)
+    yield context.new_page()
+    context.close()
+
+
+def opened(tab, path, unfolded="details"):
+    """The page, with what is folded unfolded."""
+    tab.goto(path.as_uri())
+    tab.evaluate("s => document.querySelectorAll(s).forEach(d => { d.open = true; })", unfolded)
+    return tab
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_needs_no_network_and_fits_its_window(pages, tab, name):
+    heard = jupyter.listen(tab)
+    page = opened(tab, pages[name])
+    assert heard.hosts <= {None}  # of file:
+    assert not heard.complaints
+    assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_are_shown_and_described_and_links_lead_somewhere(pages, tab, name):
+    page = opened(tab, pages[name])
+    page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every(i => i.complete)")
+    assert page.evaluate("[...document.images].every(i => i.naturalWidth && i.alt.trim())")
+    links = page.locator("a[href]").evaluate_all("all => all.map(a => a.href)")
+    here = pages[name].as_uri()
+    anchors = {link.removeprefix(f"{here}#") for link in links if link.startswith(f"{here}#")}
+    assert anchors <= set(page.locator("[id]").evaluate_all("all => all.map(e => e.id)"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_contrast_and_labels_are_as_wcag_wants_them(pages, tab, name):
+    page = opened(tab, pages[name], ".data, .toc details, #cell-1 .code")  # one stands for all code
+    assert not accessible.violations(page)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_prints_without_what_only_a_screen_needs(pages, chromium, name):
+    page = chromium.new_page()
+    page.goto(pages[name].as_uri())
+    page.emulate_media(media="print")
+    assert not page.locator(".bar, .toc, .skip, .facts a, button").filter(visible=True).count()
+    sheets = re.findall(rb"/Type */Page\b", page.pdf(prefer_css_page_size=True))
+    assert 1 <= len(sheets) <= 40
+    page.context.close()
