@@ -138,6 +138,11 @@ class Explorer:
             for n, (kind, label) in enumerate(names)
         ]
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is a comparator of methods."""
+        return any(control.label == "View" for control in self.controls)
+
     def enter(self) -> None:
         """Put the focus on the first control; Tab goes on from there."""
         self.controls[0].handle.focus()

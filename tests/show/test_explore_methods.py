@@ -80,6 +80,16 @@ def test_the_swipe_shows_one_method_left_and_another_right_of_the_line(comparato
     assert not np.array_equal(comparator.pixels[24:664][:, 259:], pixels[40][:, 259:])
 
 
+def test_the_view_follows_the_controls_that_belong_to_it(comparator):
+    c = comparator.controls
+    c["left"].value = "nearest"
+    assert (c["view"].value, len(comparator.boxes)) == ("swipe", 1)
+    comparator.ticks["LR"].value = True
+    assert (c["view"].value, len(comparator.boxes)) == ("side by side", 4)
+    c["swipe"].value = 20
+    assert c["view"].value == "swipe"
+
+
 def test_strength_belongs_to_the_overlay(comparator):
     comparator.controls["overlay"].value = "error"
     before = comparator.pixels

@@ -125,7 +125,7 @@ def test_the_values_under_the_mouse_are_shown(comparator, hand, slices, zoom, na
     assert f"{slices[0].image[row, column]:.3f}" in text
     for shown in comparator.results.values():
         assert f"{shown.image[row, column]:.3f}" in text
-        assert f"{shown.maps['SSIM'][row, column]:+.3f}".replace("-", "−") in text
+        assert f">{shown.maps['SSIM'][row, column]:.3f}<".replace("-", "−") in text
     assert comparator.pixels is before
     hand(comparator, "mousemove", (box[0], box[1] - 3))
     assert "Under the cursor" in comparator.under.value

@@ -100,9 +100,11 @@ class Methods(Explorer):
         self._offer()
         c = self.controls
         c["contour"].layout.display = None if on == "tumour" else "none"
-        drawn = "view left right swipe overlay opacity contour zoom margin row column measure"
+        drawn = "view overlay opacity contour zoom margin row column measure"
         self.listen(*scales.values(), to=self.change_scale)
-        self.listen(*(c[name] for name in drawn.split()), *self.ticks.values(), to=self.draw)
+        self.listen(*(c[name] for name in drawn.split()), to=self.draw)
+        self.listen(c["left"], c["right"], c["swipe"], to=partial(self.draw, SWIPE))
+        self.listen(*self.ticks.values(), to=partial(self.draw, SIDE_BY_SIDE))
         self.lay_out(
             [*self.chooser.controls.values(), *scales.values()],
             [c["view"], *self.ticks.values()],
@@ -166,10 +168,17 @@ class Methods(Explorer):
                 control.options = self.offered
                 control.value = before if before in self.offered else instead
 
-    def draw(self) -> None:
-        """Draw what the controls say; methods not yet asked about this slice follow one by one."""
+    def draw(self, view: str | None = None) -> None:
+        """Draw what the controls say; methods not yet asked about this slice follow one by one.
+
+        Args:
+            view: to change to: that of the control just set.
+        """
         if self.truth is None:
             return
+        if view is not None:
+            with self.quietly():
+                self.controls["view"].value = view
         shown = self._shown()
         waiting = [name for name in shown if name in self.methods and not self._known(name)]
         self._draw_pictures(shown, waiting)
@@ -333,8 +342,8 @@ class Methods(Explorer):
         blank = [""] * (1 + len(self.maps))
         rows = [[name, f"{image[place]:.3f}", *blank] for name, image in given.items()]
         for name, r in self._good().items():
-            maps = [r.maps.get(key) for key in (restored.ERROR, *self.maps)]
-            values = ["–" if of is None else _signed(of[place]) for of in maps]
+            maps = {key: r.maps.get(key) for key in (restored.ERROR, *self.maps)}
+            values = ["–" if of is None else _value(key, of[place]) for key, of in maps.items()]
             rows.append([name, f"{r.image[place]:.3f}" if r.image is not None else "", *values])
         where = f"Under the {under}: row {place[0]}, column {place[1]}"
         head = ["image", "value", restored.ERROR, *self.maps]
@@ -385,5 +394,7 @@ def _written(measure: str, value: float | None) -> str:
     return written(measure.casefold(), value)
 
 
-def _signed(value: np.floating[Any]) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+def _value(name: str, value: np.floating[Any]) -> str:
+    """Of a map in one place; an error has its sign."""
+    sign = "+" if name == restored.ERROR else ""
+    return f"{value:{sign}.3f}".replace("-", "−")
