@@ -1,5 +1,6 @@
 """Recorded values as people read them: numbers, estimates with their intervals, tables."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def value(found: object) -> str:
     """One recorded value as text.
 
     >>> value({"value": 0.5, "low": 0.25, "high": 0.75, "p": 0.00002})
-    '0.5 (0.25 to 0.75), p < 0.001'
+    '0.50 (0.25 to 0.75), p < 0.001'
     """
     match found:
         case None:
@@ -211,8 +212,18 @@ def _centre(found: Mapping[str, Any]) -> str | None:
 
 
 def _estimate(found: Mapping[str, Any]) -> str:
-    middle, low, high = (value(v) for v in (centre(found), found["low"], found["high"]))
+    numbers = centre(found), found["low"], found["high"]
+    middle, low, high = (_to_width(v, found) for v in numbers)
     rest = [p_value(found.get("p"))]
     if found.get("patients"):
         rest.append(f"n = {found['patients']} patients")
     return ", ".join([f"{middle} ({low} to {high})", *filter(None, rest)])
+
+
+def _to_width(number: object, found: Mapping[str, Any]) -> str:
+    """A number of an estimate; the width of the interval is told by two digits, and so is this."""
+    try:
+        decimals = 1 - math.floor(math.log10(found["high"] - found["low"]))
+    except (TypeError, ValueError):  # no interval, or none of numbers
+        return value(number)
+    return _minus(f"{number:.{max(0, decimals)}f}")

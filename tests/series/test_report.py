@@ -144,8 +144,11 @@ def test_long_tables_and_lists_are_cut(tmp_path):
         (True, "yes"),
         (3064, "3064"),
         (0.123456, "0.1235"),
-        ({"value": 0.5, "low": 0.25, "high": 0.75}, "0.5 (0.25 to 0.75)"),
-        ({"value": 1, "low": 0, "high": 2, "p": 0.03}, "1 (0 to 2), p = 0.03"),
+        ({"value": 0.5, "low": 0.25, "high": 0.75}, "0.50 (0.25 to 0.75)"),
+        ({"value": 0.003659, "low": -0.0029, "high": 0.01019}, "0.004 (−0.003 to 0.010)"),
+        ({"value": 132.6, "low": 98.4, "high": 171.0}, "133 (98 to 171)"),
+        ({"value": 0.5, "low": float("nan"), "high": float("nan")}, "0.5 (nan to nan)"),
+        ({"value": 1, "low": 0, "high": 2, "p": 0.03}, "1.0 (0.0 to 2.0), p = 0.03"),
     ],
 )
 def test_single_values(tmp_path, value, text):
