@@ -196,7 +196,7 @@ class Methods(Explorer):
             for name in shown
             if name in self.results and self.results[name].trouble
         ]
-        empty = self.truth.outlined and not self.truth.mask.any()
+        empty = self.chooser.kind.outlined and not self.truth.mask.any()
         first = [self.truth.trouble, "the mask of this slice is empty" if empty else ""]
         self.say("; ".join(filter(None, [*first, *troubles])))
 
@@ -206,7 +206,7 @@ class Methods(Explorer):
 
     def _measurable(self) -> Truth:
         assert self.truth is not None  # draw looks
-        return restored.with_regions(self.truth, self.regions)
+        return restored.with_regions(self.truth, self.regions, outlined=self.chooser.kind.outlined)
 
     def _known(self, name: str) -> bool:
         """Whether a method has been asked about this slice."""
@@ -262,7 +262,7 @@ class Methods(Explorer):
         """What is zoomed on: the tumour, or the cursor where none is outlined."""
         assert self.truth is not None
         c, mask = self.controls, self.truth.mask
-        if not self.truth.outlined:
+        if not self.chooser.kind.outlined:
             mask = np.zeros_like(mask)
             mask[c["row"].value, c["column"].value] = True
         return box_around(mask, c["margin"].value) if c["zoom"].value else None
@@ -303,7 +303,7 @@ class Methods(Explorer):
         found, measure = self.results.get(name), self.controls["measure"].value
         if found is None or found.image is None:
             return ""
-        region = "tumour" if self.truth is not None and self.truth.outlined else "whole"
+        region = "tumour" if self.chooser.kind.outlined else "whole"
         return f"{region}: {measure} {_written(measure, found.numbers[region].get(measure))}"
 
     def hover(self, x: int, y: int) -> None:

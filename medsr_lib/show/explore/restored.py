@@ -39,7 +39,6 @@ class Truth:
     lr: Tensor  # (1, 1, h, w)
     mask: NDArray[np.bool_]
     fold: Any = None
-    outlined: bool = True
     trouble: str = ""
     places: dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]] = field(default_factory=dict)
 
@@ -136,17 +135,16 @@ def prepare(chosen: Any, *, degrade: Method, scale: int) -> Truth:
     hr = image[None, None].float()
     images.check(hr, "the slice")
     with torch.inference_mode():
-        lr, outlined = degrade(hr), hasattr(chosen, "mask")
-    return Truth(hr, lr, mask.numpy(), getattr(chosen, "fold", None), outlined)
+        return Truth(hr, degrade(hr), mask.numpy(), getattr(chosen, "fold", None))
 
 
-def with_regions(truth: Truth, regions: Regions | None) -> Truth:
+def with_regions(truth: Truth, regions: Regions | None, *, outlined: bool) -> Truth:
     """The same slice with the places where to measure; why there are few stands in the answer."""
     whole, trouble = np.ones_like(truth.mask), ""
     found: Mapping[str, Any] = {"whole": whole}
-    if truth.outlined:
+    if outlined:
         found = {**found, "tumour": truth.mask}
-    if truth.outlined and regions is not None:
+    if outlined and regions is not None:
         try:
             found = regions(truth.hr[0, 0], torch.from_numpy(truth.mask))
         except Exception as error:
