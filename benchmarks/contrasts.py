@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from medsr_lib.assess import statistics
-from medsr_lib.assess.statistics import Contrast
+from medsr_lib.assess.statistics.contrasts import Contrast
 
 PATIENTS, SLICES, SKIPPED = 233, 3064, 0.05
 METHODS = ("bicubic", "lanczos", "ESPCN", "SRResNet", "SRGAN")

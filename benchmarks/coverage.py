@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from medsr_lib.assess import resampling
+from medsr_lib.assess.statistics import bootstrap
 
 PATIENTS = (5, 8, 15, 30, 100, 233)
 RESAMPLES = 4000
@@ -51,10 +51,10 @@ def intervals(values: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     reach = stats.t.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
     wider = 1 - 2 * stats.norm.sf(stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))  # Hesterberg
     return {
-        "BCa": resampling._bca(values, [0.95], seed, RESAMPLES),
-        "BCa, expanded": resampling._bca(values, [wider], seed, RESAMPLES),
+        "BCa": bootstrap._bca(values, [0.95], seed, RESAMPLES),
+        "BCa, expanded": bootstrap._bca(values, [wider], seed, RESAMPLES),
         "Student": np.stack([values.mean(0) - reach, values.mean(0) + reach], 1),
-        "ours": resampling._bootstrap_t(values, [0.95], seed, RESAMPLES),
+        "ours": bootstrap._bootstrap_t(values, [0.95], seed, RESAMPLES),
     }
 
 
@@ -69,7 +69,7 @@ def simulate(shape: str, patients: int, simulations: int) -> dict[str, float]:
         for name, ends in found.items():
             covered.setdefault(name, []).append((ends[:, 0] <= 0) & (ends[:, 1] >= 0))
             widths.setdefault(name, []).append(ends[:, 1] - ends[:, 0])
-        p = resampling._sign_flips(means, start, RESAMPLES)
+        p = bootstrap._sign_flips(means, start, RESAMPLES)
         covered.setdefault("test", []).append(p <= 0.05)
         covered.setdefault("by slice", []).append(by_slice(rng, means, slices))
     out = {name: 100 * float(np.mean(hits)) for name, hits in covered.items()}

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
-from medsr_lib.assess import metrics, regions, score
+from medsr_lib.assess.quality import metrics, regions, score
 from medsr_lib.data import figshare, phantom
-from medsr_lib.restore import degrade, fit, named, networks
+from medsr_lib.restore import degrade, networks
+from medsr_lib.restore.methods import methods as find
+from medsr_lib.restore.training import fit
 from medsr_lib.show import explore
 from medsr_lib.show.explore.cache import LIMIT, SHARED
 
@@ -139,7 +141,7 @@ def main() -> None:
         table = figshare.index(folder, progress=False)
         slices = [figshare.read_slice(path) for path in table["path"]]
     assert {s.image.shape for s in slices} == {torch.Size((512, 512))}
-    methods = named.methods(["nearest", "bicubic", "lanczos", *args.network], scale=SCALE)
+    methods = find(["nearest", "bicubic", "lanczos", *args.network], scale=SCALE)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     slices_and_methods(slices, methods, args.rounds)
     scores_and_training(slices, methods, args.rounds)

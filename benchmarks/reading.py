@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from timing import show, side_by_side
 
-from medsr_lib.data import figshare, pack
-from medsr_lib.restore.crops import Crops
+from medsr_lib.data import figshare, store
+from medsr_lib.restore.training.batches import Crops
 
 root = Path(sys.argv[1] if len(sys.argv) > 1 else "data/phantom")
-packed = pack.build(figshare.index(root), Path(tempfile.mkdtemp()) / "slices.h5")
+packed = store.build(figshare.index(root), Path(tempfile.mkdtemp()) / "slices.h5")
 rng = np.random.default_rng(0)
 paths, n = packed.table["path"].tolist(), len(packed)
 crops = Crops(packed, size=96, batch=16, seed=0)

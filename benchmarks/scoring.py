@@ -19,9 +19,9 @@ from timing import show, side_by_side
 from torch import Tensor
 
 from medsr_lib import devices
-from medsr_lib.assess import measures
-from medsr_lib.assess.regions import NAMES, regions
-from medsr_lib.assess.score import METRICS, score
+from medsr_lib.assess.quality import measures
+from medsr_lib.assess.quality.regions import NAMES, regions
+from medsr_lib.assess.quality.score import METRICS, score
 from medsr_lib.data import figshare, phantom
 from medsr_lib.restore import degrade
 

@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 from timing import show, side_by_side
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from medsr_lib.assess import metrics
+from medsr_lib.assess.quality import metrics
 
 generator = torch.Generator().manual_seed(0)
 hr = torch.rand(1, 1, 512, 512, generator=generator)

@@ -23,8 +23,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from medsr_lib.data import figshare, pack
-from medsr_lib.restore import degrade, fit, losses, networks
+from medsr_lib.data import figshare, store
+from medsr_lib.restore import degrade, networks
+from medsr_lib.restore.networks import losses
+from medsr_lib.restore.training import fit
 
 SLICES, EPOCHS, SESSION = 2450, 20_000, 9.0  # the training slices of four folds; hours
 CROP = 96
@@ -182,7 +184,7 @@ def main():
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = pack.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5", progress=False)
+    images = store.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5", progress=False)
     large = images.table["height"] >= CROP
     images = images.select(images.table[large])
     to_lr = degrade.by_name("bicubic", scale=4)

@@ -22,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsr_lib.data import pack, radiographs
-from medsr_lib.restore import degrade, fit, networks, noise
+from medsr_lib.data import radiographs, store
+from medsr_lib.restore import degrade, networks, noise
+from medsr_lib.restore.training import fit
 
 slices_in, steps_wanted, radiographs_in = (
     *sys.argv[1:],
@@ -82,7 +83,7 @@ def fitted(task: Task) -> tuple[float, float]:
 TASKS = [
     Task(
         "ESPCN x4",
-        pack.prepare(slices_in, folder / "slices.h5"),
+        store.prepare(slices_in, folder / "slices.h5"),
         lambda: networks.ESPCN(scale=4),
         degrade.by_name("bicubic", scale=4),
         F.mse_loss,

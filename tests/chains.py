@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell
 from states import identical, state_in
 
 from medsr_lib.data import phantom
-from medsr_lib.restore import checkpoint
+from medsr_lib.restore.training import checkpoint
 from medsr_lib.series import clean, kaggle, kaggle_chain, kernel, run, session
 from medsr_lib.series import state as chain_state
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from medsr_lib.restore import checkpoint
+from medsr_lib.restore.training import checkpoint
 
 
 def identical(a, b):

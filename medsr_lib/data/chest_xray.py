@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from medsr_lib.data import folds, jpeg, parallel, unusable
+from medsr_lib.data import jpeg, parallel, splits, unusable
 from medsr_lib.data.jpeg import recompress
 
 __all__ = [
@@ -337,7 +337,7 @@ def parts(table: pd.DataFrame, *, seed: int, validation: float = 0.15) -> pd.Ser
         "train", "validation", "test" or <NA> for each row, with the table's index.
 
     Raises:
-        ValueError: no test set (deal `folds.by_patient` then), nothing to train on, a class that
+        ValueError: no test set (deal `splits.by_patient` then), nothing to train on, a class that
             is missing in a part, or a share out of range.
     """
     if not 0 < validation <= 0.5:
@@ -355,7 +355,7 @@ def parts(table: pd.DataFrame, *, seed: int, validation: float = 0.15) -> pd.Ser
     pool = table[pooled]
     with warnings.catch_warnings():  # few patients of a subtype: what matters is checked below
         warnings.filterwarnings("ignore", "The least populated class")
-        dealt = folds.by_patient(
+        dealt = splits.by_patient(
             pool.assign(tumour=pool["subtype"]), n_folds=round(1 / validation), seed=seed
         )
     part = pd.Series(pd.NA, index=table.index, dtype="string", name="part")

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from medsr_lib.data import folds, unusable
-from medsr_lib.data.download import download
+from medsr_lib.data import splits, unusable
+from medsr_lib.fetch import download
 
 __all__ = ["TUMOURS", "TumourSlice", "download", "index", "patient_base", "read_slice"]
 
@@ -234,7 +234,7 @@ def index(root: str | Path, *, skip_bad: bool = False, progress: bool = True) ->
     table = pd.DataFrame(rows)
     cvind = _find_cvind(root, paths[0].parent)
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    table.insert(5, "fold", unknown if cvind is None else folds.from_cvind(cvind, table))
+    table.insert(5, "fold", unknown if cvind is None else splits.from_cvind(cvind, table))
     table.attrs["bad"] = bad
     return table
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from skimage import filters, morphology, restoration
 from torch import Tensor
 
-from medsr_lib.restore.crops import Images, as_packed, whole_image
 from medsr_lib.restore.noise import estimate_sigma
+from medsr_lib.restore.training.batches import Images, as_packed, whole_image
 
 Filter = Callable[[Tensor], Tensor]
 Array = NDArray[np.floating]

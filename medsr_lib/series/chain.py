@@ -157,7 +157,7 @@ def _wait(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _environment(context: Mapping[str, object]) -> dict[str, str]:
-    from medsr_lib.restore import clock
+    from medsr_lib.restore.training import clock
 
     ours = {name: value for name, value in os.environ.items() if name != clock.STARTED}
     return ours | {session.CONTEXT: json.dumps(dict(context))}

@@ -18,7 +18,7 @@ from medsr_lib.series import state as chain_state
 from medsr_lib.series.state import State
 
 if TYPE_CHECKING:
-    from medsr_lib.restore.fit import History
+    from medsr_lib.restore.training.fit import History
 
 CONTEXT = "MEDSR_SESSION"
 ROOT = "MEDSR_KAGGLE_ROOT"  # set in tests; /kaggle where there is none
@@ -77,7 +77,7 @@ def resume(resume_from: str | Path | None, out: str | Path) -> None:
         FileNotFoundError: no such folder, or it lacks a checkpoint.
         ValueError: a checkpoint is damaged, or of another step or configuration than expected.
     """
-    from medsr_lib.restore import checkpoint
+    from medsr_lib.restore.training import checkpoint
 
     context = _context()
     if resume_from is None:
@@ -106,7 +106,7 @@ def record(out: str | Path, trainings: Mapping[str, "History"]) -> Path:
     Raises:
         ValueError: a checkpoint has not come as far as its history: the disk is full, perhaps.
     """
-    from medsr_lib.restore import clock
+    from medsr_lib.restore.training import clock
     from medsr_lib.series import report
 
     out, context = Path(out), _context()

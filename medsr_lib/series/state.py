@@ -149,7 +149,7 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
     Raises:
         ValueError: one that cannot be read.
     """
-    from medsr_lib.restore import checkpoint
+    from medsr_lib.restore.training import checkpoint
 
     names = sorted(p.name for p in folder.glob("*.pt")) if names is None else sorted(names)
     files, checkpoints, weights = {}, {}, hashlib.sha256()

@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from medsr_lib.show.figures import WINDOW
+from medsr_lib.show.images import WINDOW
 from medsr_lib.show.panels import (
     Box,
     Image,

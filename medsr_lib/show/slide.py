@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
-from medsr_lib.show.figures import WINDOW
+from medsr_lib.show.images import WINDOW
 from medsr_lib.show.panels import (
     Box,
     Image,

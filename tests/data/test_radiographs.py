@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from medsr_lib.data import chest_xray, jpeg, radiographs
-from medsr_lib.restore.crops import Crops, as_packed, whole_image
+from medsr_lib.restore.training.batches import Crops, as_packed, whole_image
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.restore import checkpoint, fit, networks, noise, training
+from medsr_lib.restore import networks, noise
+from medsr_lib.restore.training import checkpoint, fit, loop
 
 SIZE = (4, 1, 200, 200)
 
@@ -122,7 +123,7 @@ def test_images_that_are_none_are_refused():
 @pytest.fixture
 def train(random_images, monkeypatch):
     """`train(path, stop)` trains a small denoiser, saves after every step, and fails at one."""
-    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     images = random_images(8, 40, 40)
     to_noisy = noise.by_name(noise.KINDS, level=(0.02, 0.2), seed=3)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
-from medsr_lib.assess import metrics, score
-from medsr_lib.assess.invention import null_space_split
-from medsr_lib.assess.regions import NAMES, regions
+from medsr_lib.assess.fidelity.invention import null_space_split
+from medsr_lib.assess.quality import metrics, score
+from medsr_lib.assess.quality.regions import NAMES, regions
 from medsr_lib.restore import degrade, resample
-from medsr_lib.restore.networks import ESPCN
+from medsr_lib.restore.networks.sr import ESPCN
 from medsr_lib.show import explore
 from medsr_lib.show.explore import cache
 

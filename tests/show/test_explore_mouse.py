@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medsr_lib.assess import metrics
+from medsr_lib.assess.quality import metrics
 from medsr_lib.restore import degrade, resample
 from medsr_lib.show import explore
 from medsr_lib.show.explore import chart, mouse, picture

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.restore import checkpoint, degrade, fit, losses, networks
+from medsr_lib.restore import degrade, networks
+from medsr_lib.restore.networks import losses
+from medsr_lib.restore.training import checkpoint, fit
 from medsr_lib.show import explore
 from medsr_lib.show.explore import history
 

@@ -1,0 +1,1 @@
+"""Which decisions change when an image is restored."""

@@ -1,0 +1,1 @@
+"""What a reader would see change, and what was invented or lost."""

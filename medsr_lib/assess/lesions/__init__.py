@@ -1,0 +1,1 @@
+"""How small a lesion can still be detected."""

@@ -1,0 +1,1 @@
+"""How near SR is to HR, by region."""

@@ -1,0 +1,281 @@
+"""Full-reference metrics: one value per image, never reduced over the batch.
+
+Images are float tensors (B, 1, H, W) in [0, data_range]. Integers and values out of range are
+errors: a negative PSNR always means a range error.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from medsr_lib import images
+from medsr_lib.assess.quality import ssim as windows
+from medsr_lib.assess.quality.ssim import BORDER as BORDER
+from medsr_lib.assess.quality.ssim import MAPS, PARTS, WINDOW, full_precision
+from medsr_lib.assess.quality.ssim import gaussian_filter as gaussian_filter
+
+K1, K2 = 0.01, 0.03
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
+INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where SSIM's map is used
+MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
+
+
+def mse(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
+    """Mean squared error, (B,), in units of intensity squared.
+
+    Raises:
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], or of
+            different shapes.
+    """
+    _check(sr, hr, data_range)
+    return (sr - hr).square().mean((1, 2, 3))
+
+
+def psnr(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
+    """Peak signal-to-noise ratio 10 log10(data_range^2 / MSE), (B,), in dB; infinite if equal.
+
+    The mean of this over images is not the PSNR of their mean MSE.
+
+    Raises:
+        TypeError, ValueError: as `mse`.
+
+    >>> hr = torch.zeros(1, 1, 16, 16)
+    >>> psnr(hr + 0.1, hr, data_range=1.0)
+    tensor([20.])
+    """
+    return decibels(mse(sr, hr, data_range=data_range), data_range=data_range)
+
+
+def decibels(mean_squared_error: Tensor, *, data_range: float) -> Tensor:
+    """PSNR of a mean squared error: 10 log10(data_range^2 / MSE)."""
+    return 10 * torch.log10(data_range**2 / mean_squared_error)
+
+
+def ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
+    """Structural similarity of Wang et al. 2004 (10.1109/TIP.2003.819861), (B,), 1 if equal.
+
+    The mean of `ssim_map` without its outer 5 pixels, whose windows reach beyond the image.
+
+    Raises:
+        TypeError, ValueError: as `mse`, or images smaller than 11 pixels.
+    """
+    return ssim_map(sr, hr, data_range=data_range)[INNER].mean((1, 2))
+
+
+def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
+    """SSIM at every pixel, (B, H, W), Wang et al. 2004 equation (13).
+
+    S = (2 ux uy + C1)(2 vxy + C2) / ((ux^2 + uy^2 + C1)(vx + vy + C2)) with local means u and
+    population (co)variances v under a Gaussian window of 11 x 11 pixels, sigma 1.5; the images are
+    mirrored at their edges. It equals scikit-image's map with `gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False` within 1e-5.
+
+    Raises:
+        TypeError, ValueError: as `ssim`.
+    """
+    return ssim_maps(sr, hr, ("ssim",), data_range=data_range)["ssim"]
+
+
+def ssim_parts(sr: Tensor, hr: Tensor, *, data_range: float) -> dict[str, Tensor]:
+    """What SSIM is made of at every pixel: luminance, contrast and structure, (B, H, W) each.
+
+    Wang et al. 2004, equations (6), (9) and (10) with C3 = C2 / 2: l = (2 ux uy + C1) /
+    (ux^2 + uy^2 + C1), c = (2 sx sy + C2) / (vx + vy + C2), s = (vxy + C3) / (sx sy + C3), where
+    sx is the root of vx. Windows and edges are those of `ssim_map`, which is their product. Blur
+    lowers contrast, a change of brightness luminance, and invented detail structure.
+
+    Raises:
+        TypeError, ValueError: as `ssim`.
+    """
+    return ssim_maps(sr, hr, PARTS, data_range=data_range)
+
+
+def ssim_maps(
+    sr: Tensor, hr: Tensor, names: Sequence[str] = MAPS, *, data_range: float
+) -> dict[str, Tensor]:
+    """Several of the maps `MAPS` at once, (B, H, W) each: windows are averaged once for all.
+
+    `ssim` is that of `ssim_map`, `luminance`, `contrast` and `structure` those of `ssim_parts`,
+    and `contrast_structure`, the product of the latter two, is what `ms_ssim` takes.
+
+    Computed in float64 where the device has it: E[x^2] - E[x]^2 loses digits that C2 does not
+    cover.
+
+    Raises:
+        TypeError, ValueError: as `ssim`, or a map that does not exist.
+    """
+    unknown = [name for name in names if name not in MAPS]
+    if unknown:
+        raise ValueError(f"no map {unknown[0]!r}; there are {', '.join(MAPS)}")
+    x, y, C1, C2 = _prepared(sr, hr, data_range)
+    result = {name: torch.empty_like(hr[:, 0]) for name in names}
+    for here, reach in windows.bands(hr[:, 0]):
+        found = windows.at_windows(x[reach], y[reach], C1, C2, names)
+        for name in names:
+            result[name][here] = found[name].to(hr.dtype)
+    return result
+
+
+def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) -> Tensor:
+    """SSIM at the pixels of a mask from its pixels alone, (B, H, W); NaN outside the mask.
+
+    Normalised convolution (Knutsson & Westin 1993): every mean is sum(w m x) / sum(w m) with
+    SSIM's window w and the mask m, so nothing leaks in from beyond the mask's border. It equals
+    `ssim_map` where the whole window lies in the mask. Near the border it rests on fewer pixels.
+
+    Args:
+        sr, hr: (B, 1, H, W).
+        mask: (B, H, W) or (H, W), bool.
+        data_range: of the images.
+
+    Raises:
+        TypeError, ValueError: as `ssim`, or a mask of another type or shape.
+    """
+    _check_windows(sr, hr, data_range)
+    mask = check_mask(mask, hr)
+    result = torch.full_like(hr[:, 0], torch.nan)
+    box = (..., *windows.reach(mask.any(0)))
+    inside, part = mask[box], result[box]  # a view: what is written to it stands in the result
+    if not inside.numel():
+        return result
+    x, y, C1, C2 = _prepared(sr[box], hr[box], data_range)
+    m = windows.mirror(inside.to(x.dtype))
+    for here, reach in windows.bands(part):
+        weight = gaussian_filter(m[reach])  # of a mask's pixel, at least the window's maximum
+        means = gaussian_filter(windows.terms(x[reach], y[reach]).mul_(m[reach])) / weight
+        luminance, contrast_structure = windows.factors(means, C1, C2)
+        found = (luminance * contrast_structure).masked_fill(~inside[here], torch.nan)
+        part[here] = found.to(hr.dtype)
+    return result
+
+
+def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
+    """Multi-scale SSIM of Wang, Simoncelli & Bovik 2003 (10.1109/ACSSC.2003.1292216), (B,).
+
+    Their equation (7): the product over five scales of the mean contrast times structure, each to
+    the power of `SCALES`, with luminance at the coarsest scale alone. As in their program, and as
+    in `ssim`, the means leave out 5 pixels at the edge of each scale. (torchmetrics keeps them at
+    the coarsest one.) A negative mean counts as 0, since its power is not real.
+
+    Raises:
+        TypeError, ValueError: as `mse`, or images smaller than 176 pixels.
+    """
+    maps = ms_ssim_maps(sr, hr, data_range=data_range)
+    return ms_ssim_within(maps, hr.new_ones(hr.shape[-2:], dtype=torch.bool))
+
+
+def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -> list[Tensor]:
+    """The five maps of multi-scale SSIM, (B, H / 2^j, W / 2^j) for j = 0 to 4.
+
+    Contrast times structure at the four finer scales, whole SSIM at the coarsest. From one scale
+    to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out.
+
+    Args:
+        sr, hr: (B, 1, H, W).
+        data_range: of the images.
+        first: leave out the scales before; that of 0 is also a map of `ssim_maps`.
+
+    Raises:
+        TypeError, ValueError: as `ms_ssim`.
+    """
+    _check(sr, hr, data_range)
+    if min(hr.shape[-2:]) < MS_LEAST:
+        size = f"{hr.shape[-2]} x {hr.shape[-1]}"
+        raise ValueError(
+            f"multi-scale SSIM needs at least {MS_LEAST} x {MS_LEAST} pixels, got {size}"
+        )
+    x, y = (image.to(full_precision(hr.device)) for image in (sr, hr))
+    maps = []
+    for scale in range(len(SCALES)):
+        if scale > 0:
+            x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
+        if scale >= first:
+            name = "ssim" if scale == len(SCALES) - 1 else "contrast_structure"
+            maps.append(ssim_maps(x, y, (name,), data_range=data_range)[name].to(hr.dtype))
+    return maps
+
+
+def ms_ssim_within(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Multi-scale SSIM of a region, (B,), from the maps of the whole, unmasked images.
+
+    The product over scales of the mean of the scale's map over the region, to the power of
+    `SCALES`. At a coarser scale a pixel weighs as the share of it that the region covers, so that
+    a small region never vanishes. This is a choice: the paper knows no regions. At the coarsest
+    scale a window spans 176 pixels of HR, most of which lie outside a tumour.
+
+    Args:
+        maps: of `ms_ssim_maps`.
+        mask: (B, H, W) or (H, W), bool.
+
+    Returns:
+        NaN where, at some scale, the region lies wholly in the outer 5 pixels or is empty.
+
+    Raises:
+        TypeError, ValueError: a mask of another type or shape.
+    """
+    shares = ms_shares(check_mask(mask, maps[0][:, None]))
+    inner = (of_scale[INNER].to(share.dtype) for of_scale, share in zip(maps, shares))
+    means = [(share * x).sum((1, 2)) / share.sum((1, 2)) for share, x in zip(shares, inner)]
+    return ms_product(means).to(maps[0].dtype)
+
+
+def ms_shares(masks: Tensor) -> list[Tensor]:
+    """How much of each pixel masks (B, R, H, W) or (B, H, W) cover at the five scales.
+
+    In [0, 1], without the 5 pixels at the edge of each scale, whose SSIM is not used.
+    """
+    shares = [masks.to(full_precision(masks.device))]
+    for _ in SCALES[1:]:
+        shares.append(avg_pool2d(shares[-1], 2))
+    return [share[INNER] for share in shares]
+
+
+def ms_product(means: Sequence[Tensor]) -> Tensor:
+    """Multi-scale SSIM from the mean of each scale's map; a negative mean counts as 0."""
+    powers = [mean.clamp(min=0) ** exponent for mean, exponent in zip(means, SCALES)]
+    return torch.stack(powers).prod(0)
+
+
+def check_mask(mask: Tensor, images: Tensor) -> Tensor:
+    """A mask (B, H, W) or (H, W) as (B, H, W), if it fits images (B, 1, H, W).
+
+    Raises:
+        TypeError: not a bool tensor.
+        ValueError: another shape.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask: expected a bool tensor, got {got}; compare it with 0 first")
+    batch, _, height, width = images.shape
+    if tuple(mask.shape) not in ((batch, height, width), (height, width)):
+        raise ValueError(
+            f"mask is {tuple(mask.shape)}, the images are {tuple(images.shape)}; "
+            "it must be (B, H, W) or (H, W)"
+        )
+    return mask.to(images.device).expand(batch, height, width)
+
+
+def _prepared(sr: Tensor, hr: Tensor, data_range: float) -> tuple[Tensor, Tensor, float, float]:
+    """Both images mirrored at their edges, (B, H + 10, W + 10), in full precision; C1 and C2."""
+    _check_windows(sr, hr, data_range)
+    x, y = (windows.mirror(image[:, 0].to(full_precision(hr.device))) for image in (sr, hr))
+    return x, y, (K1 * data_range) ** 2, (K2 * data_range) ** 2
+
+
+def _check_windows(sr: Tensor, hr: Tensor, data_range: float) -> None:
+    _check(sr, hr, data_range)
+    if min(hr.shape[-2:]) < WINDOW:
+        size = f"{hr.shape[-2]} x {hr.shape[-1]}"
+        raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}")
+
+
+def _check(sr: Tensor, hr: Tensor, data_range: float) -> None:
+    if not (math.isfinite(data_range) and data_range > 0):
+        raise ValueError(f"data_range must be positive, got {data_range}")
+    images.check(sr, "sr", data_range=data_range)
+    images.check(hr, "hr", data_range=data_range)
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr is {tuple(sr.shape)}, hr is {tuple(hr.shape)}; they must be equal")

@@ -1,0 +1,292 @@
+"""Synthetic brain slices with tumours, written in the layout of the figshare set.
+
+The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3
+file a slice (transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as
+character codes) and a five-fold index by patient. `write_figshare` writes the same layout, drawn by
+`anatomy`, so that everything that reads the original runs without it. `write_chest_xray` does the
+same for the chest radiographs; it lives in `chest_phantom`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from skimage.draw import polygon2mask
+from tqdm import tqdm
+
+from medsr_lib.data.phantom import brain
+
+VERSION = 1
+"""Of the drawing: a folder drawn by another version is not taken for the same phantom."""
+
+SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}
+"""Of the 3064 original slices: 708, 1426 and 930."""
+
+LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
+FOLDS = 5
+RAW_MAX = (300.0, 12_000.0)
+"""The range of an examination's brightest raw value; the original's are 238 to 12 740."""
+
+SLICE_STEP = 7.0
+"""mm from slice to slice, less where the tumour is small. The original's slices are 6 mm thick and
+1 mm apart (Cheng et al. 2015, PLoS ONE 10(10):e0140381)."""
+
+_TWICE = 8  # one patient in so many is examined twice
+_EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
+_USERBLOCK = 512  # bytes before the HDF5 signature in a MATLAB v7.3 file
+_TITLE = 116  # bytes of it that hold text
+_PART = ".part"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One visit of one patient: what all of its slices share."""
+
+    patient_id: str
+    person: int  # both examinations of a patient share it
+    repeat: bool
+    slices: range  # of all slices of the patient
+    tumour: str
+    plane: str
+    fold: int  # 1 to 5
+
+
+def write_figshare(
+    root: str | os.PathLike[str],
+    *,
+    patients: int,
+    slices_per_patient: int,
+    seed: int,
+    size: int = 512,
+    progress: bool = True,
+) -> Path:
+    """Write synthetic slices as `root/data/N.mat`, and their folds as `root/cvind.mat`.
+
+    A patient's slices do not depend on how many other patients there are. One patient in eight is
+    examined twice: the second half of the slices bears an id that differs by its last letter, and
+    lies in the same fold. All three tumours occur from 3 patients on, and in every fold from 15 on.
+    A folder that holds this phantom already is left as it is; one that was interrupted is
+    completed.
+
+    Args:
+        root: folder to write; made when missing.
+        patients: number of patients.
+        slices_per_patient: neighbouring slices of each.
+        seed: the same seed gives the same arrays.
+        size: height and width in pixels, 64 or more.
+        progress: show a bar.
+
+    Returns:
+        `root` as a path.
+    """
+    _check_counts(patients=patients, slices_per_patient=slices_per_patient, seed=seed, size=size)
+    root = Path(root)
+    recipe = {
+        "phantom": VERSION,
+        "patients": patients,
+        "slices_per_patient": slices_per_patient,
+        "seed": seed,
+        "size": size,
+    }
+    total = patients * slices_per_patient
+    if _is_written(root, recipe, total):
+        return root
+    title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
+    _refuse_foreign(root, title)
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
+    jobs = [(visit, k) for visit in visits for k in visit.slices]
+    for number, (visit, k) in enumerate(
+        tqdm(jobs, "phantom", leave=False, disable=not progress), 1
+    ):
+        path = root / "data" / f"{number}.mat"
+        if not path.exists():
+            place = (k, slices_per_patient)
+            _write_slice(path, visit, place, seed=seed, size=size, title=title)
+    _write_folds(root / "cvind.mat", [visit.fold for visit, _ in jobs], title)
+    _write_note(root / "phantom.json", recipe)
+    return root
+
+
+def examinations(patients: int, *, slices_per_patient: int, seed: int) -> list[Examination]:
+    """The examinations of a phantom in order, each with its id, slices, tumour, plane and fold."""
+    kinds = _tumours(patients)
+    start = int(np.random.default_rng([seed]).integers(980_000))
+    visits = []
+    for person in range(patients):
+        twice = person % _TWICE == _TWICE // 2 and slices_per_patient > 1
+        cut = (slices_per_patient + 1) // 2 if twice else slices_per_patient
+        for repeat in (False, True)[: 1 + twice]:
+            visit = Examination(
+                patient_id=_patient_id(person, start, "AB"[repeat] if twice else ""),
+                person=person,
+                repeat=repeat,
+                slices=range(cut, slices_per_patient) if repeat else range(cut),
+                tumour=kinds[person],
+                plane=brain.PLANES[(person + person // 3) % 3],  # every tumour in every plane
+                fold=person % FOLDS + 1,
+            )
+            visits.append(visit)
+    return visits
+
+
+def _tumours(patients: int) -> list[str]:
+    """Each patient's tumour: evenly at first, then what SHARES lacks most."""
+    kinds = ["glioma", "meningioma", "pituitary"] * (_EVEN // 3)
+    while len(kinds) < patients:
+        lack = {k: share * (len(kinds) + 1) - kinds.count(k) for k, share in SHARES.items()}
+        kinds.append(max(lack, key=lambda k: lack[k]))
+    return kinds
+
+
+def _patient_id(person: int, start: int, letter: str) -> str:
+    """Like the original's: five or six digits, or MR, six digits and sometimes a letter."""
+    # 417 311 has no factor in common with 980 000, so that no number comes twice.
+    number = 10_000 + (start + 417_311 * person) % 980_000
+    if letter or person % 2:
+        return f"MR{number:06d}{letter}"
+    return str(number)
+
+
+def _write_slice(
+    path: Path, visit: Examination, place: tuple[int, int], *, seed: int, size: int, title: str
+) -> None:
+    image, mask, border = _draw_slice(visit, place, seed=seed, size=size)
+    codes = np.array([ord(c) for c in visit.patient_id], np.uint16)
+    with _new_mat(path, title) as file:
+        group = file.create_group("cjdata")
+        group.attrs["MATLAB_class"] = np.bytes_("struct")
+        _put(group, "PID", codes[:, None], "char", decode=2)
+        _put(group, "image", image.T, "int16")
+        _put(group, "label", np.array([[float(LABELS[visit.tumour])]]), "double")
+        _put(group, "tumorBorder", border.reshape(1, -1) + 1, "double")  # MATLAB counts from 1
+        _put(group, "tumorMask", mask.T.astype(np.uint8), "logical", decode=1)
+
+
+def _draw_slice(
+    visit: Examination, place: tuple[int, int], *, seed: int, size: int
+) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.float64]]:
+    """Image (size, size), mask (size, size) and border (n, 2) as x, y from 0; upright.
+
+    `place` is the slice's number and how many there are; they lie in the tumour's middle part.
+    """
+    person = np.random.default_rng([seed, visit.person, 1])
+    head = brain.make_head(person, visit.plane)
+    tumour = brain.make_tumour(visit.tumour, person)
+    shared = np.random.default_rng([seed, visit.person, 2 + visit.repeat])
+    raw_max = math.exp(shared.uniform(*np.log(RAW_MAX)))
+    if visit.repeat:
+        tumour = brain.regrown(tumour, float(shared.uniform(0.8, 1.15)))
+    reach = float(tumour.radii[brain.NORMAL[visit.plane]])
+    spacing = min(SLICE_STEP, reach / place[1])
+    level = brain.level_of(head, visit.plane, tumour.centre)
+    level += spacing * (place[0] - (place[1] - 1) / 2)
+    own = np.random.default_rng([seed, visit.person, 2 + visit.repeat, place[0]])
+    picture, outline = brain.draw(head, tumour, plane=visit.plane, level=level, size=size, rng=own)
+    raw = np.round(picture * (raw_max * own.uniform(0.96, 1))).astype(np.int16)
+    border = _thin(outline, step=4 * size / 512)
+    mask = polygon2mask((size, size), border[:, ::-1])
+    return raw, mask, border
+
+
+def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Keep a point about every `step` pixels; the original's borders have some 25 to 100."""
+    length = np.hypot(*np.diff(outline, axis=0).T)
+    travelled = np.concatenate([[0], np.cumsum(length)])
+    stops = np.linspace(0, travelled[-1], max(12, round(travelled[-1] / step)) + 1)[:-1]
+    return np.stack([np.interp(stops, travelled, axis) for axis in outline.T], axis=1)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _check_counts(**counts: int) -> None:
+    least = {"patients": 1, "slices_per_patient": 1, "seed": 0, "size": 64}
+    for name, value in counts.items():
+        if (
+            not isinstance(value, (int, np.integer))
+            or isinstance(value, bool)
+            or value < least[name]
+        ):
+            raise ValueError(
+                f"{name} must be a whole number of at least {least[name]}, got {value!r}: "
+                f"give for example {name}={max(least[name], 4)}"
+            )
+
+
+def _is_written(root: Path, recipe: dict[str, int], total: int) -> bool:
+    """Whether the folder holds this very phantom, complete: phantom.json is written last."""
+    note = root / "phantom.json"
+    files = [root / "cvind.mat", *(root / "data" / f"{n}.mat" for n in range(1, total + 1))]
+    return note.is_file() and note.read_text() == _as_text(recipe) and all(map(Path.exists, files))
+
+
+def _as_text(recipe: dict[str, int]) -> str:
+    return json.dumps(recipe, indent=1) + "\n"
+
+
+def _refuse_foreign(root: Path, title: str) -> None:
+    """Only files of this same phantom, from a run that was interrupted, may be there already."""
+    for path in sorted([*root.glob("cvind.mat"), *root.glob("data/*")]):
+        if path.name.endswith(_PART):
+            continue
+        if path.suffix != ".mat" or _first_bytes(path) != _title(title):
+            raise FileExistsError(
+                f"{path} is not of this phantom and is left alone: write to another folder, or "
+                f"remove {path.parent} if nothing in it is needed"
+            )
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_TITLE)
+
+
+def _title(text: str) -> bytes:
+    return text.ljust(_TITLE).encode("ascii")
+
+
+@contextmanager
+def _new_mat(path: Path, title: str) -> Iterator[h5py.File]:
+    """A MATLAB v7.3 file that appears under its name only when it is complete."""
+    part = path.with_name(path.name + _PART)
+    try:
+        with h5py.File(part, "w", userblock_size=_USERBLOCK) as file:
+            yield file
+        with part.open("r+b") as raw:
+            # 116 bytes of text, 8 of an offset that is unused, version 2.0, byte order.
+            raw.write(_title(title) + bytes(8) + b"\x00\x02IM")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _put(
+    group: h5py.Group, name: str, values: NDArray[Any], matlab_class: str, decode: int | None = None
+) -> None:
+    packed = {"compression": "gzip", "compression_opts": 1} if values.size > 4096 else {}
+    data = group.create_dataset(name, data=values, **packed)
+    data.attrs["MATLAB_class"] = np.bytes_(matlab_class)
+    if decode is not None:
+        data.attrs["MATLAB_int_decode"] = np.int32(decode)
+
+
+def _write_folds(path: Path, folds: list[int], title: str) -> None:
+    with _new_mat(path, title) as file:
+        _put(file, "cvind", np.array([folds], np.float64), "double")
+
+
+def _write_note(path: Path, recipe: dict[str, int]) -> None:
+    part = path.with_name(path.name + _PART)
+    part.write_text(_as_text(recipe))
+    part.replace(path)

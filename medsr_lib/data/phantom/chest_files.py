@@ -1,0 +1,191 @@
+"""Synthetic chest radiographs in the folders, names and files of *Chest X-Ray Images (Pneumonia)*.
+
+What `thorax` draws is written with the flaw of the original: files of PNEUMONIA are smaller, wider
+and more compressed than those of NORMAL, so that their class can be told without a look at them.
+Beside the radiographs lies what the original lacks, the masks of the opacities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from medsr_lib.data.chest_xray import LABELS, MASKS, SPLITS
+from medsr_lib.data.phantom.chest import draw, make_chest, make_opacity
+from medsr_lib.files import atomic
+
+VERSION = 1
+"""Of the drawing: a folder drawn by another version is not taken for the same phantom."""
+
+KINDS = ("normal", "bacteria", "virus", "normal", "bacteria")
+"""Of one patient after the other. The original's images: 27 %, 47 % and 26 %."""
+
+QUALITY = {"NORMAL": 96, "PNEUMONIA": 75}
+"""Of the JPEG files; estimated of nearly all files of the original (`jpeg.quality_of`)."""
+
+# Height as a share of `size`, and width over height, from and to. In the development sample the
+# medians are 1300 and 751 pixels, 1.21 and 1.47.
+_HEIGHT = {"NORMAL": (0.78, 1.0), "PNEUMONIA": (0.54, 0.74)}
+_ASPECT = {"NORMAL": (1.06, 1.38), "PNEUMONIA": (1.26, 1.7)}
+_COLOURED = 12  # one file of PNEUMONIA in so many has three equal channels
+_LEAST = 5  # patients, for both classes in both splits
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One radiograph to draw."""
+
+    person: int
+    number: int  # of this patient's, from 0
+    kind: str  # "normal", "bacteria" or "virus"
+    split: str
+    label: str
+    name: str  # without its ending
+
+
+def write_chest_xray(
+    root: str | os.PathLike[str],
+    *,
+    patients: int,
+    seed: int,
+    size: int = 460,
+    progress: bool = True,
+) -> Path:
+    """Write synthetic radiographs as `root/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`.
+
+    Two patients in five are normal, two have bacterial and one viral pneumonia; one in three of
+    each is in `test`. Some have several images. A patient's images do not depend on how many other
+    patients there are. `root/masks/<name>.png` shows the opacity of each PNEUMONIA image in white;
+    `chest_xray.read_mask` reads it. A folder that holds this phantom already is left as it is; one
+    that was interrupted is completed.
+
+    Args:
+        root: folder to write; made when missing.
+        patients: number of patients, 5 or more.
+        seed: the same seed gives the same images.
+        size: height of the largest images in pixels, 96 or more; those of PNEUMONIA are smaller.
+        progress: show a bar.
+
+    Returns:
+        `root` as a path.
+
+    Raises:
+        ValueError: an argument that is out of range.
+        FileExistsError: the folder holds other files of that kind.
+    """
+    for name, value, least in (
+        ("patients", patients, _LEAST),
+        ("seed", seed, 0),
+        ("size", size, 96),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    root = Path(root)
+    recipe = {"chest phantom": VERSION, "patients": patients, "seed": seed, "size": size}
+    shots = exposures(patients)
+    if _is_written(root, recipe, shots):
+        return root
+    title = "medsr chest phantom " + " ".join(str(value) for value in recipe.values())
+    _refuse_foreign(root, title)
+    for shot in tqdm(shots, "phantom", leave=False, disable=not progress):
+        if not all(path.is_file() for path in _paths(root, shot)):
+            _write(root, shot, seed=seed, size=size, title=title)
+    with atomic(root / "phantom.json") as note:
+        note.write_text(_as_text(recipe))
+    return root
+
+
+def exposures(patients: int) -> list[Exposure]:
+    """The radiographs of a phantom in order of patients."""
+    shots, of_kind = [], dict.fromkeys(KINDS, 0)
+    for person in range(patients):
+        kind = KINDS[person % len(KINDS)]
+        turn = of_kind[kind]
+        of_kind[kind] += 1
+        split = SPLITS[2] if turn % 3 == 1 else SPLITS[0]
+        ill = kind != "normal"
+        count = ((1, 2, 2, 3) if ill else (1, 1, 1, 2))[turn % 4]
+        for number in range(count):
+            # As in the original, some have had both kinds.
+            other = "virus" if kind == "bacteria" else "bacteria"
+            shown = other if ill and turn % 4 == 2 and number else kind
+            label = LABELS[ill]
+            name = _name(person, number, shown)
+            shots.append(Exposure(person, number, shown, split, label, name))
+    return shots
+
+
+def _name(person: int, number: int, kind: str) -> str:
+    if kind != "normal":
+        return f"person{person + 1}_{kind}_{4 * person + number + 1}"
+    delivery = "NORMAL2-" if person % 2 else ""
+    return f"{delivery}IM-{115 + person:04d}-0001" + (f"-{number + 1:04d}" if number else "")
+
+
+def _draw(shot: Exposure, *, seed: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The radiograph (H, W) and its mask; all of a patient's show one chest."""
+    person = np.random.default_rng([seed, shot.person, 1])
+    chest = make_chest(person)
+    own = np.random.default_rng([seed, shot.person, 2, shot.number])
+    height = round(size * own.uniform(*_HEIGHT[shot.label]))
+    shape = (height, round(height * own.uniform(*_ASPECT[shot.label])))
+    opacity = None
+    if shot.kind != "normal":
+        ill = np.random.default_rng([seed, shot.person, 3])
+        opacity = make_opacity(shot.kind, chest, ill)
+        course = float(own.uniform(0.85, 1.1))  # it grows or heals
+        opacity = dataclasses.replace(opacity, density=opacity.density * course)
+    return draw(chest, opacity, shape=shape, rng=own)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _paths(root: Path, shot: Exposure) -> list[Path]:
+    """The radiograph, and where there is an opacity its mask."""
+    image = root / shot.split / shot.label / f"{shot.name}.jpeg"
+    return [image] if shot.kind == "normal" else [image, root / MASKS / f"{shot.name}.png"]
+
+
+def _write(root: Path, shot: Exposure, *, seed: int, size: int, title: str) -> None:
+    pixels, mask = _draw(shot, seed=seed, size=size)
+    (root / MASKS).mkdir(parents=True, exist_ok=True)
+    path, *masks = _paths(root, shot)
+    for mask_path in masks:  # first, so that no radiograph is without
+        with atomic(mask_path) as temporary:
+            Image.fromarray(mask).save(temporary, "PNG")
+    picture = Image.fromarray(pixels)
+    if masks and shot.person % _COLOURED == 1:
+        picture = Image.merge("RGB", [picture] * 3)
+    with atomic(path) as temporary:
+        picture.save(temporary, "JPEG", quality=QUALITY[shot.label], comment=title.encode())
+
+
+def _is_written(root: Path, recipe: dict[str, int], shots: list[Exposure]) -> bool:
+    """Whether the folder holds this very phantom, complete: phantom.json is written last."""
+    note = root / "phantom.json"
+    if not note.is_file() or note.read_text() != _as_text(recipe):
+        return False
+    return all(path.is_file() for shot in shots for path in _paths(root, shot))
+
+
+def _as_text(recipe: dict[str, int]) -> str:
+    return json.dumps(recipe, indent=1) + "\n"
+
+
+def _refuse_foreign(root: Path, title: str) -> None:
+    """Only files of this same phantom, from a run that was interrupted, may be there already."""
+    for path in sorted(path for split in SPLITS for path in root.glob(f"{split}/*/*")):
+        if path.name[0] != "." and title.encode() + b"\xff" not in path.read_bytes()[:400]:
+            raise FileExistsError(
+                f"{path} is not of this phantom and is left alone: write to another folder, or "
+                f"remove {path.parents[1]} if nothing in it is needed"
+            )

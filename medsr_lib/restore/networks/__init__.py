@@ -1,0 +1,27 @@
+"""The networks: super-resolution, denoising, and those that read images."""
+
+from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
+from medsr_lib.restore.networks.sr import (
+    ESPCN,
+    Discriminator,
+    LesionClassifier,
+    SRResNet,
+    UNet,
+    fingerprint,
+    load,
+    n_parameters,
+    save,
+)
+
+__all__ = [
+    "ESPCN",
+    "DenoisingAutoencoder",
+    "Discriminator",
+    "LesionClassifier",
+    "SRResNet",
+    "UNet",
+    "fingerprint",
+    "load",
+    "n_parameters",
+    "save",
+]

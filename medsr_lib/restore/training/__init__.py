@@ -1,0 +1,1 @@
+"""Training: loops that a clock ends and a checkpoint continues."""

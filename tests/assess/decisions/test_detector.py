@@ -1,0 +1,190 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import log_loss
+from statsmodels.stats.proportion import proportion_confint
+from torch import nn
+from torchmetrics.classification import BinaryCalibrationError
+
+from medsr_lib.assess import statistics
+from medsr_lib.assess.decisions import classifier
+from medsr_lib.assess.decisions import detector as d
+
+LABELS = ("NORMAL", "PNEUMONIA")
+
+
+class Mean(nn.Module):
+    """Logits (0, 4 m) of the mean m; in training, nonsense."""
+
+    def forward(self, x):
+        m = x.mean((1, 2, 3))
+        logits = torch.stack([torch.zeros_like(m), 4 * m], 1)
+        return logits * torch.nan if self.training else logits
+
+
+@pytest.fixture
+def scores():
+    """Honest log-odds of 4000 images, and whether they are ill."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0.3, 2, 4000)
+    return z, rng.random(4000) < 1 / (1 + np.exp(-z))
+
+
+@pytest.fixture
+def slices():
+    ill = [True, True, True, False, False]
+    return pd.DataFrame(
+        {
+            "slice_id": list("abcde"),
+            "patient": ["p", "p", "q", "r", "s"],
+            "tumour": np.where(ill, LABELS[1], LABELS[0]),
+        }
+    )
+
+
+def test_log_odds_are_the_difference_of_the_logits():
+    images = torch.linspace(0, 1, 5)[:, None, None, None].expand(-1, 1, 8, 8)
+    network = Mean().train()
+    found = d.log_odds(network, images, batch=2, device="cpu")
+    np.testing.assert_allclose(found, [0, 1, 2, 3, 4], atol=1e-6)
+
+
+def test_log_odds_refuse_other_networks():
+    images = torch.rand(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"expected logits \(2, 2\) of two classes, got \(2, 3\)"):
+        d.log_odds(lambda x: torch.zeros(len(x), 3), images, device="cpu")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        d.log_odds(lambda x: torch.full((len(x), 2), torch.inf), images, device="cpu")
+
+
+@pytest.mark.parametrize("t", [0.5, 1, 3])
+def test_the_temperature_undoes_a_wrong_certainty(scores, t):
+    z, ill = scores
+    assert d.temperature(t * z, ill) == pytest.approx(t, rel=0.06)
+
+
+def test_no_other_temperature_has_less_loss(scores):
+    z, ill = 2 * scores[0][:50], scores[1][:50]
+    found = d.temperature(z, ill)
+    n1, n0 = ill.sum(), (~ill).sum()
+    y = np.where(ill, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
+
+    def loss(t):
+        p = 1 / (1 + np.exp(-z / t))
+        return (
+            log_loss(np.ones(50), p, sample_weight=y, labels=[0, 1]) * y.sum()
+            + log_loss(np.zeros(50), p, sample_weight=1 - y, labels=[0, 1]) * (1 - y).sum()
+        )
+
+    assert loss(found) < min(loss(0.97 * found), loss(1.03 * found))
+
+
+def test_few_images_all_told_rightly_ask_for_no_boundless_certainty():
+    found = d.temperature([-2, -1, 1, 2], [False, False, True, True])
+    assert 0.5 < found < 2
+
+
+def test_the_threshold_lies_midway():
+    z = [0.0, 1, 2, 3, 2.5, 5]
+    ill = [False, False, False, False, True, True]
+    assert d.threshold_at(z, ill, specificity=0.75) == 2.25
+    assert d.threshold_at(z, ill, specificity=0.7) == 2.25
+    assert d.threshold_at(z, ill, specificity=1) == 4
+    assert 3 < d.threshold_at([0, 3, 1], [False, False, True], specificity=1) < 3.000001
+
+
+def test_the_threshold_refuses_no_specificity():
+    with pytest.raises(ValueError, match="specificity must be above 0 and at most 1, got 0"):
+        d.threshold_at([0, 1], [False, True], specificity=0)
+
+
+def test_sensitivity_and_specificity_count_images_and_trust_patients():
+    z = [2, 2, 0, -1, -1, 3]
+    ill = [True, True, True, False, False, False]
+    found = d.operating_point(z, ill, ["p", "p", "q", "r", "s", "t"], threshold=1)
+    assert found["value"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert found["images"].tolist() == [3, 3]
+    assert found["patients"].tolist() == [2, 3]
+    assert found.loc["sensitivity", "high"] > found.loc["specificity", "high"]
+
+
+@pytest.mark.parametrize(("share", "n"), [(0, 8), (0.25, 40), (1, 13)])
+def test_wilson_is_that_of_statsmodels(share, n):
+    expected = proportion_confint(round(share * n), n, method="wilson")
+    assert d.wilson(share, n) == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_is_that_of_torchmetrics(scores):
+    z, ill = scores
+    p = 1 / (1 + np.exp(-1.7 * z))
+    expected = BinaryCalibrationError(n_bins=10)(torch.tensor(p), torch.tensor(ill))
+    found = d.calibration_error(d.reliability(p, ill))
+    assert found == pytest.approx(float(expected), abs=1e-6)
+    assert found > 0.05 > 0.02 > d.calibration_error(d.reliability(1 / (1 + np.exp(-z)), ill))
+
+
+def test_reliability_by_hand():
+    found = d.reliability([0, 0.2, 0.5, 1], [False, True, True, True], bins=2)
+    assert found["n"].tolist() == [2, 2]
+    assert found["predicted"].tolist() == [0.1, 0.75]
+    assert found["observed"].tolist() == [0.5, 1]
+    assert d.calibration_error(found) == pytest.approx(0.325)
+
+
+def test_empty_bins_are_nan_and_count_nothing():
+    found = d.reliability([0.05, 0.95], [False, True], bins=10)
+    assert found["n"].sum() == 2
+    assert found["observed"].isna().sum() == 8
+    assert d.calibration_error(found) == pytest.approx(0.05)
+
+
+def test_reliability_refuses_log_odds():
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got -1 to 2; give probabilities"):
+        d.reliability([-1, 2], [False, True])
+    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+        d.reliability([0, 1], [False, True], bins=0)
+
+
+def test_decisions_flip_at_the_threshold(slices):
+    z = {"original": [2, 1.1, 0, 0, 3], "restored": [2, 0.9, 1.5, 0, 0.5]}
+    found = d.decide(z, slices, classes=LABELS, threshold=1, reference="original")
+    restored = found[found["method"] == "restored"]
+    assert restored["flipped"].tolist() == [0, 1, 1, 0, 1]
+    assert restored["to_wrong"].tolist() == [0, 1, 0, 0, 0]
+    assert restored["to_right"].tolist() == [0, 0, 1, 0, 1]
+    assert restored["p_true"].iloc[4] == pytest.approx(1 / (1 + np.exp(0.5)))
+    assert found.loc[found["method"] == "original", "flipped"].sum() == 0
+
+
+def test_decisions_go_into_summary_and_contrasts(slices):
+    z = {"original": [2, 1.1, 0, 0, 3], "restored": [2, 0.9, 1.5, 0, 0.5]}
+    found = d.decide(z, slices, classes=LABELS, threshold=1, reference="original")
+    summary = classifier.classify_summary(found, reference="original")
+    assert summary.loc["restored", ["to_wrong", "to_right"]].tolist() == [1, 2]
+    assert summary.loc["original", "accuracy"] == 0.6
+    shift = statistics.paired_difference(
+        found,
+        metric="logit",
+        method="restored",
+        baseline="original",
+        region="whole",
+        reference=None,
+        seed=0,
+    )
+    assert shift.value == pytest.approx(((0 - 0.2) / 2 + 1.5 + 0 - 2.5) / 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"reference": "HR"}, "no method 'HR' to hold the others against"),
+        ({"classes": ("a", "b")}, r"classes must be the two that occur, negatives first"),
+        ({"scores": {"original": [1.0]}}, r"'original': expected 5 finite scores, got \(1,\)"),
+    ],
+)
+def test_decide_refuses_what_does_not_fit(slices, change, reason):
+    given = {"scores": {"original": np.zeros(5)}, "classes": LABELS, "reference": "original"}
+    given |= change
+    with pytest.raises(ValueError, match=reason):
+        d.decide(given.pop("scores"), slices, threshold=0, **given)

@@ -1,0 +1,244 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from medsr_lib.assess.fidelity import appearance
+from medsr_lib.assess.fidelity.appearance import MEASURES, measure
+from medsr_lib.assess.fidelity.texture import TEXTURE, texture
+from medsr_lib.assess.quality import regions
+
+y, x = np.mgrid[:96, :112]
+DISC = (y - 45) ** 2 + (x - 60) ** 2 <= 18**2
+
+
+def tensor(array):
+    """(H, W) -> (1, 1, H, W) float64."""
+    return torch.as_tensor(np.asarray(array), dtype=torch.float64)[None, None]
+
+
+def zones(mask=DISC):
+    """tumour, rim and peritumoural of a mask, without a head to find."""
+    image = np.zeros(mask.shape)
+    return regions.regions(image, mask, names=("tumour", "rim", "peritumoural"))
+
+
+@pytest.fixture
+def slice_pair():
+    """(sr, hr), (96, 112) each: a bright, textured disc; SR is blurred, darker and noisy."""
+    rng = np.random.default_rng(2)
+    hr = 0.3 + 0.3 * DISC + 0.05 * ndimage.gaussian_filter(rng.normal(size=DISC.shape), 0.7)
+    sr = ndimage.gaussian_filter(hr, 1.5) - 0.02 + 0.005 * rng.normal(size=DISC.shape)
+    return torch.from_numpy(sr), torch.from_numpy(hr)
+
+
+def test_brightness_by_hand():
+    hr, mask = tensor([[0.1, 0.3], [0.5, 0.9]]), torch.tensor([[True, True], [True, False]])
+    sr = tensor([[0.2, 0.3], [0.7, 0.0]])
+    shift = appearance.brightness_shift(sr, hr, mask)
+    assert shift.tolist() == pytest.approx([0.1])
+    in_sd = appearance.brightness_shift_sd(sr, hr, mask)
+    assert in_sd.tolist() == pytest.approx([0.1 / np.std([0.1, 0.3, 0.5])])
+
+
+def test_contrast_to_noise_by_hand():
+    image = tensor([[0.9, 0.7, 0.2, 0.4]])
+    tumour, around = torch.tensor([[[True, True, False, False]], [[False, False, True, True]]])
+    assert appearance.contrast(image, tumour, around).item() == pytest.approx(0.5)
+    assert appearance.cnr(image, tumour, around).item() == pytest.approx(0.5 / 0.1)
+    assert appearance.cnr(1 - image, tumour, around).item() == pytest.approx(0.5 / 0.1)
+
+
+def test_sharpness_of_a_ramp():
+    ramp = tensor(0.003 * y + 0.004 * x)
+    assert appearance.sharpness(ramp, torch.from_numpy(DISC)).item() == pytest.approx(0.005)
+
+
+def test_sharpness_of_the_rim_falls_with_blur(slice_pair):
+    rim = zones()["rim"]
+    hr = slice_pair[1].numpy()
+    found = [
+        appearance.sharpness(tensor(ndimage.gaussian_filter(hr, s)), rim).item() for s in (0, 1, 3)
+    ]
+    assert found[0] > 1.2 * found[1] > 1.44 * found[2]
+
+
+def test_the_filter_of_hfen_is_fspecial():
+    kernel = appearance._laplacian_of_gaussian()
+    assert kernel.shape == (15, 15)
+    assert kernel.sum() == pytest.approx(0, abs=1e-15)
+    # the Laplacian of a Gaussian of sum 1, up to the mean that is taken away
+    laplace = ndimage.gaussian_laplace(np.pad([[1.0]], 20), 1.5, truncate=10)[13:28, 13:28]
+    np.testing.assert_allclose(kernel, laplace, atol=0.003)
+
+
+@pytest.mark.parametrize("mask", [DISC, np.ones_like(DISC), y < 30])
+def test_hfen_equals_scipys_convolution(slice_pair, mask):
+    sr, hr = (image.numpy() for image in slice_pair)
+    kernel = appearance._laplacian_of_gaussian()
+    a, b = (ndimage.convolve(image, kernel, mode="nearest")[mask] for image in (sr, hr))
+    found = appearance.hfen(tensor(sr), tensor(hr), torch.from_numpy(mask))
+    assert found.item() == pytest.approx(np.linalg.norm(a - b) / np.linalg.norm(b), rel=1e-9)
+
+
+def test_hfen_of_equal_flat_and_brighter_images(slice_pair):
+    hr, mask = tensor(slice_pair[1]), torch.from_numpy(DISC)
+    assert appearance.hfen(hr, hr, mask).item() == 0
+    assert appearance.hfen(torch.full_like(hr, 0.5), hr, mask).item() == pytest.approx(1, abs=1e-9)
+    assert appearance.hfen(hr + 0.1, hr, mask).item() == pytest.approx(0, abs=1e-9)
+    flat_inside = torch.where(
+        torch.from_numpy(ndimage.binary_dilation(DISC, iterations=20)), 0.3, hr
+    )
+    for flat in (torch.zeros_like(hr), torch.full_like(hr, 0.3), flat_inside):
+        assert math.isnan(appearance.hfen(hr, flat, mask).item())
+
+
+def test_batches_equal_single_images(slice_pair):
+    sr, hr = (torch.cat((tensor(i), tensor(i).flip(-1))) for i in slice_pair)
+    masks = torch.from_numpy(np.stack((DISC, y < 20)))
+    around = ~masks
+    for together, single in (
+        (appearance.brightness_shift(sr, hr, masks), appearance.brightness_shift),
+        (appearance.brightness_shift_sd(sr, hr, masks), appearance.brightness_shift_sd),
+        (appearance.hfen(sr, hr, masks), appearance.hfen),
+    ):
+        one_by_one = [single(sr[b : b + 1], hr[b : b + 1], masks[b]) for b in (0, 1)]
+        torch.testing.assert_close(together, torch.cat(one_by_one))
+    one_by_one = [appearance.cnr(sr[b : b + 1], masks[b], around[b]) for b in (0, 1)]
+    torch.testing.assert_close(appearance.cnr(sr, masks, around), torch.cat(one_by_one))
+    one_by_one = [appearance.sharpness(sr[b : b + 1], masks[b]) for b in (0, 1)]
+    torch.testing.assert_close(appearance.sharpness(sr, masks), torch.cat(one_by_one))
+
+
+def test_an_empty_region_and_a_constant_one():
+    flat, nowhere = tensor(np.full((20, 20), 0.3)).float(), torch.zeros(20, 20, dtype=torch.bool)
+    everywhere = ~nowhere
+    for found in (
+        appearance.brightness_shift(flat, flat, nowhere),
+        appearance.cnr(flat, nowhere, everywhere),
+        appearance.sharpness(flat, nowhere),
+        appearance.hfen(flat, flat, nowhere),
+        appearance.brightness_shift_sd(flat, flat, everywhere),
+        appearance.cnr(flat, everywhere, everywhere),
+    ):
+        assert found.shape == (1,)
+        assert found.isnan().all()
+    assert appearance.sharpness(flat, everywhere).item() == 0
+
+
+def extents(sr, hr, mask=DISC):
+    found = zones(mask)
+    within = found["tumour"] | found["rim"] | found["peritumoural"]
+    named = {"tumour": mask, "surroundings": found["peritumoural"].numpy()}
+    return appearance.extent(sr, hr, **named, within=within.numpy())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_moved_and_grown_tumour_by_hand(sign):
+    hr = 0.5 + sign * 0.2 * DISC
+    moved = 0.5 + sign * 0.2 * np.roll(DISC, (3, -4), (0, 1))
+    grown = 0.5 + sign * 0.2 * ((y - 45) ** 2 + (x - 60) ** 2 <= 24**2)
+    found = extents(moved, hr)
+    assert (found["area_hr"], found["area_ratio"]) == (DISC.sum(), 1)
+    assert found["centroid_shift"] == pytest.approx(5)
+    overlap = (DISC & np.roll(DISC, (3, -4), (0, 1))).sum()
+    assert found["area_dice"] == pytest.approx(overlap / DISC.sum())
+    assert extents(grown, hr)["area_ratio"] == pytest.approx((24 / 18) ** 2, rel=0.01)
+
+
+def test_a_tumour_that_is_lost_or_was_never_seen():
+    hr, flat = 0.5 + 0.2 * DISC, np.full(DISC.shape, 0.5)
+    lost = extents(flat, hr)
+    assert (lost["area_sr"], lost["area_ratio"], lost["area_dice"]) == (0, 0, 0)
+    assert math.isnan(lost["centroid_shift"])
+    assert np.isnan(list(extents(hr, flat).values())).all()
+
+
+def test_other_parts_and_what_lies_beyond_the_limit_do_not_count():
+    hr = 0.5 + 0.2 * DISC
+    beside = hr + 0.2 * ((y - 45) ** 2 + (x - 90) ** 2 <= 9) + 0.2 * (y > 90)
+    assert extents(beside, hr) == extents(hr, hr)
+
+
+def test_measure_of_equal_slices(slice_pair):
+    hr = slice_pair[1]
+    found = measure(hr, hr, zones())
+    assert list(found) == list(MEASURES)
+    assert np.isfinite(list(found.values())).all()
+    assert found["pixels"] == DISC.sum()
+    zero = ("brightness_shift", "cnr_change", "sharpness_change", "hfen", "hfen_rim",
+            "centroid_shift")  # fmt: skip
+    assert [found[name] for name in zero] == [0] * len(zero)
+    assert (found["area_ratio"], found["area_dice"]) == (1, 1)
+    for name in TEXTURE:
+        assert found[f"{name}_sr"] == found[f"{name}_hr"]
+
+
+def test_measure_sees_blur_and_darkening(slice_pair):
+    found = measure(*slice_pair, zones())
+    assert -0.06 < found["brightness_shift"] < -0.02  # more than 0.02: blur lets the dark in
+    assert found["sharpness_change"] < -0.2
+    assert found["glcm_contrast_sr"] < 0.5 * found["glcm_contrast_hr"]
+    assert found["variance_sr"] != found["variance_hr"]
+    assert 0.3 < found["hfen"] < 1.5
+    assert found["area_dice"] > 0.95
+    assert found["cnr_change"] > 0  # smoother surroundings alone raise it
+    assert found["contrast_sr"] < found["contrast_hr"]
+
+
+def test_measure_bins_sr_by_the_range_of_hr(slice_pair):
+    hr = slice_pair[1]
+    found = measure(0.5 * hr, hr, zones())
+    own_range = texture(
+        (0.5 * hr).numpy(),
+        DISC,
+        low=0.5 * hr.numpy()[DISC].min(),
+        high=0.5 * hr.numpy()[DISC].max(),
+    )
+    assert own_range["glcm_contrast"] == pytest.approx(found["glcm_contrast_hr"], rel=0.01)
+    assert found["glcm_contrast_sr"] < 0.1 * found["glcm_contrast_hr"]
+
+
+def test_measure_without_some_regions(slice_pair):
+    found = measure(*slice_pair, {"tumour": zones()["tumour"]})
+    for name in ("cnr_hr", "sharpness_sr", "hfen_rim", "area_ratio"):
+        assert math.isnan(found[name])
+    for name in ("brightness_shift", "hfen", "glcm_contrast_hr", "entropy_sr"):
+        assert math.isfinite(found[name])
+
+
+def test_measure_of_a_tumour_that_is_too_small(slice_pair):
+    small = (y - 45) ** 2 + (x - 60) ** 2 <= 9  # 29 pixels
+    found = measure(*slice_pair, zones(small))
+    assert found.pop("pixels") == 29
+    seen = {name for name, value in found.items() if not math.isnan(value)}
+    assert seen == {"sharpness_hr", "sharpness_sr", "sharpness_change", "hfen_rim"}
+    found = measure(*slice_pair, zones(small), min_pixels=20)
+    assert math.isfinite(found["glcm_contrast_sr"])
+
+
+def test_measure_takes_any_axes_of_length_one(slice_pair):
+    sr, hr = slice_pair
+    expected = measure(sr, hr, zones())
+    assert measure(sr[None], hr[None, None], zones()) == expected
+    with pytest.raises(ValueError, match=r"one slice \(H, W\), got \(2, 96, 112\)"):
+        measure(sr.expand(2, -1, -1), hr, zones())
+
+
+def test_every_measure_has_a_unit_and_a_meaning():
+    assert all(unit and meaning for unit, meaning in MEASURES.values())
+
+
+@pytest.mark.parametrize("function", [appearance.brightness_shift, appearance.hfen])
+def test_refuses_bad_images_and_masks(function):
+    good, mask = tensor(np.full((20, 20), 0.5)), torch.ones(20, 20, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"sr: expected values in \[0, 1\], got \[5, 5\]"):
+        function(10 * good, good, mask)
+    with pytest.raises(ValueError, match=r"sr is \(1, 1, 20, 19\), hr is \(1, 1, 20, 20\)"):
+        function(good[..., :19], good, mask)
+    with pytest.raises(TypeError, match=r"bool tensor, got torch\.float32"):
+        function(good, good, mask.float())
+    with pytest.raises(ValueError, match=r"mask is \(20, 19\)"):
+        function(good, good, mask[:, :19])

@@ -1,0 +1,193 @@
+from functools import partial
+
+import pytest
+import torch
+
+from medsr_lib.assess.fidelity import invention
+from medsr_lib.restore import degrade, resample
+
+SCALE = 4
+SIZE = 96
+y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+spot = (y - 40) ** 2 + (x - 52) ** 2 <= 36
+far = (y - 40) ** 2 + (x - 52) ** 2 > 400
+masks = {"spot": spot, "far": far}
+kspace = partial(degrade.kspace, scale=SCALE)
+enlarge = partial(resample.bicubic, scale=SCALE)
+project = partial(resample.measured_part, scale=SCALE)
+
+
+def noise(amplitude, seed=0):
+    drawn = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    return amplitude * (drawn - 0.5)
+
+
+@pytest.fixture
+def smooth():
+    """A head whose bicubic LR, enlarged, is all but itself."""
+    return (0.4 + 0.1 * torch.sin(y / 30) + 0.1 * torch.cos(x / 30))[None, None]
+
+
+@pytest.fixture
+def fine(smooth):
+    """The same with a texture, inside the spot, that LR does not hold."""
+    return smooth + 0.1 * torch.cos(torch.pi * (x + y)) * spot
+
+
+def of_regions(sr, hr, degraded=None):
+    lr = degrade.bicubic(hr, scale=SCALE) if degraded is None else degraded
+    return invention.region_shares(sr, hr, lr, masks, upsample=enlarge)
+
+
+def largest(shares):
+    names = ("improvement", "omission", "hallucination")
+    return max(names, key=lambda name: getattr(shares, name).item())
+
+
+def test_hr_is_consistent_with_its_own_lr(fine):
+    lr = kspace(fine)
+    found = invention.data_consistency(fine, lr, degrade=kspace)
+    assert found.shape == (1, 24, 24)
+    assert found.max() == 0
+
+
+def test_a_brighter_sr_is_inconsistent_by_as_much(smooth):
+    found = invention.data_consistency(smooth + 0.05, kspace(smooth), degrade=kspace)
+    torch.testing.assert_close(found, torch.full((1, 24, 24), 0.05), atol=1e-5, rtol=0)
+
+
+def test_consistency_on_the_hr_grid_repeats_lr_pixels(smooth):
+    lr = kspace(smooth) + noise(0.1)[..., :24, :24]
+    low = invention.data_consistency(smooth, lr, degrade=kspace)
+    high = invention.data_consistency_hr(smooth, lr, degrade=kspace)
+    repeated = low.repeat_interleave(SCALE, 1).repeat_interleave(SCALE, 2)
+    torch.testing.assert_close(high, repeated, atol=0, rtol=0)
+
+
+def test_consistency_shows_where_a_lesion_was_painted_in(smooth):
+    bicubic = partial(degrade.bicubic, scale=SCALE)
+    high = invention.data_consistency_hr(smooth + 0.2 * spot, bicubic(smooth), degrade=bicubic)
+    means = invention.region_means(high, masks)
+    assert means["spot"] > 0.1
+    assert means["far"] < 1e-6
+
+
+def test_consistency_refuses_another_degradation(smooth):
+    with pytest.raises(ValueError, match=r"degrade\(sr\) is \(1, 1, 48, 48\)"):
+        invention.data_consistency(smooth, kspace(smooth), degrade=partial(degrade.kspace, scale=2))
+
+
+def test_parts_of_the_error_add_up_and_are_orthogonal():
+    error = noise(1.0)
+    measured, null = invention.null_space_split(error, project=project)
+    torch.testing.assert_close(measured + null, error, atol=1e-6, rtol=0)
+    assert (measured * null).sum().abs() < 1e-5 * error.square().sum()
+
+
+def test_the_measurement_is_blind_to_the_null_part():
+    _, null = invention.null_space_split(noise(1.0), project=project)
+    assert kspace(null).abs().max() < 1e-6
+
+
+def test_null_share_of_white_noise_is_the_share_of_frequencies_not_measured():
+    shares = invention.null_space_shares(noise(1.0), {"all": spot | ~spot}, project=project)
+    # bins |k| < 12 of 96, so 23 on each side
+    assert shares["all"].item() == pytest.approx(1 - (23 / 96) ** 2, abs=0.01)
+
+
+def test_null_share_tells_a_brightness_error_from_a_texture():
+    texture = 0.1 * torch.cos(torch.pi * (x + y))[None, None] * spot
+    of_texture = invention.null_space_shares(texture, masks, project=project)
+    of_brightness = invention.null_space_shares(
+        torch.full_like(texture, 0.1), masks, project=project
+    )
+    assert of_texture["spot"] > 0.99
+    assert of_brightness["spot"] < 1e-6
+
+
+def test_clipping_is_no_projection():
+    with pytest.raises(ValueError, match="not an orthogonal projection"):
+        invention.null_space_split(
+            noise(1.0), project=lambda e: resample.zero_fill(kspace(e), scale=SCALE)
+        )
+
+
+def test_perfect_sr_is_improvement(fine):
+    found = of_regions(fine, fine)["spot"]
+    assert largest(found) == "improvement"
+    assert (found.d_im.item(), found.d_om.item()) == pytest.approx((0, 1))
+    costs = torch.tensor([0.0, 1.0, 1.0])  # by the formulas, H = 0
+    by_hand = torch.softmax(-costs / invention.TEMPERATURE, 0)
+    torch.testing.assert_close(
+        torch.cat((found.improvement, found.omission, found.hallucination)), by_hand
+    )
+
+
+def test_formulas_by_hand():
+    found = invention._judge(*(torch.tensor([v]) for v in (0.1, 0.2, 0.15)))
+    # d_im = 2, d_om = 1.5, H = 2.5, 1 - exp(-2) = 0.864665
+    costs = torch.tensor([2 + 1.5 * 0.864665, 1.5 + 2 * 0.864665, 0.301194])
+    expected = torch.softmax(-costs / 0.25, 0)
+    assert found.improvement.item() == pytest.approx(expected[0].item(), rel=1e-4)
+    assert found.omission.item() == pytest.approx(expected[1].item(), rel=1e-4)
+    assert found.hallucination.item() == pytest.approx(expected[2].item(), rel=1e-4)
+
+
+def test_blur_that_leaves_out_a_texture_is_omission(fine):
+    found = of_regions(enlarge(degrade.bicubic(fine, scale=SCALE)), fine)["spot"]
+    assert largest(found) == "omission"
+    assert found.d_om.item() == 0
+
+
+def test_a_lesion_painted_in_is_hallucination_there_alone(smooth):
+    found = of_regions(smooth + 0.2 * spot, smooth)
+    assert largest(found["spot"]) == "hallucination"
+    assert found["spot"].hallucination > 0.99
+    assert found["far"].hallucination.isnan()  # nothing to judge: all images are the same
+
+
+def test_a_lesion_erased_although_lr_shows_it_is_hallucination(smooth):
+    found = of_regions(smooth, smooth + 0.2 * spot)["spot"]
+    assert largest(found) == "hallucination"
+
+
+def test_noise_is_hallucination(fine):
+    assert largest(of_regions(fine + noise(0.5), fine)["spot"]) == "hallucination"
+
+
+def test_maps_sum_to_one_and_follow_what_was_done(smooth, fine):
+    sr = smooth + 0.2 * ((y - 80) ** 2 + (x - 20) ** 2 <= 25)  # texture left out, lesion painted in
+    lr = degrade.bicubic(fine, scale=SCALE)
+    found = invention.shares(sr, fine, lr, upsample=enlarge)
+    total = found.improvement + found.omission + found.hallucination
+    judged = ~total.isnan()
+    torch.testing.assert_close(total[judged], torch.ones(int(judged.sum())))
+    assert found.omission[0, 40, 52] > 0.9
+    assert found.hallucination[0, 80, 20] > 0.9
+    assert not judged[0, 5, 90]
+
+
+def test_the_distance_is_the_local_mean_of_the_absolute_difference(smooth):
+    error = torch.zeros(1, SIZE, SIZE)
+    error[0, 40, 52] = 1
+    spread = invention._local_mean(error)
+    assert spread.sum().item() == pytest.approx(1, abs=1e-6)
+    assert spread[0, 40, 52].item() == spread.max().item()
+
+
+def test_region_means_by_hand():
+    values = torch.arange(8.0).reshape(2, 2, 2)
+    mask = torch.tensor([[True, False], [False, True]])
+    means = invention.region_means(values, {"two": mask, "none": torch.zeros(2, 2).bool()})
+    assert means["two"].tolist() == [1.5, 5.5]
+    assert means["none"].isnan().all()
+
+
+def test_region_means_refuses_other_masks():
+    with pytest.raises(ValueError, match="mask 'tumour' must be bool"):
+        invention.region_means(torch.zeros(1, 4, 4), {"tumour": torch.ones(4, 4)})
+
+
+def test_upsampling_of_another_scale_is_refused(fine):
+    with pytest.raises(ValueError, match=r"upsample\(lr\) \(1, 1, 48, 48\)"):
+        invention.shares(fine, fine, kspace(fine), upsample=partial(resample.bicubic, scale=2))

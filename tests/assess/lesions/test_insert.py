@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+
+from medsr_lib.assess.lesions import insert as inserting
+from medsr_lib.assess.lesions.insert import insert, places, remove
+
+SIZE = 96
+y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+grey = torch.full((SIZE, SIZE), 0.4)
+
+
+def disk(row, column, radius):
+    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
+
+
+def put(image=grey, **changes):
+    return insert(
+        image, **({"centre": (40, 50), "diameter": 9, "contrast": 0.2, "seed": None} | changes)
+    )
+
+
+def test_a_sphere_adds_its_area_times_the_contrast():
+    found, _ = put()
+    area = np.pi * 4.5**2
+    assert (found - grey).sum().item() == pytest.approx(0.2 * area, rel=0.01)
+    assert found.max().item() == pytest.approx(0.6)
+
+
+def test_its_edge_is_partial_volume():
+    added = (put(diameter=10)[0] - grey)[40] / 0.2  # from the middle of pixel 45 to that of 55
+    torch.testing.assert_close(added[46:55], torch.ones(9))
+    torch.testing.assert_close(added[[45, 55]], torch.full((2,), 0.5), atol=0.05, rtol=0)
+    assert added[:45].abs().max() == added[56:].abs().max() == 0
+
+
+def test_the_smallest_spheres_keep_their_area():
+    for diameter in (1.0, 2.0, 3.5):
+        found, _ = put(diameter=diameter, centre=(40.3, 50.8))
+        area = np.pi * diameter**2 / 4
+        assert (found - grey).sum().item() == pytest.approx(0.2 * area, rel=0.03)
+
+
+def test_the_mask_is_the_disc():
+    _, mask = put()
+    assert torch.equal(mask, disk(40, 50, 4.5))
+
+
+def test_the_centre_of_mass_is_the_centre():
+    added = put(centre=(40.25, 50.5))[0] - grey
+    assert ((added * y).sum() / added.sum()).item() == pytest.approx(40.25, abs=0.02)
+    assert ((added * x).sum() / added.sum()).item() == pytest.approx(50.5, abs=0.02)
+
+
+def test_a_dark_lesion():
+    found, mask = put(contrast=-0.3)
+    assert found.min().item() == pytest.approx(0.1)
+    assert mask.sum() == put()[1].sum()
+
+
+def test_the_psf_spreads_what_was_added():
+    sharp, blurred = put(diameter=3)[0] - grey, put(diameter=3, psf=1.0)[0] - grey
+    assert blurred.sum().item() == pytest.approx(sharp.sum().item(), rel=1e-3)
+    assert blurred.max() < 0.8 * sharp.max()
+    assert torch.equal(put(diameter=3)[1], put(diameter=3, psf=1.0)[1])
+
+
+def test_irregular_lesions_have_the_area_of_the_disc():
+    areas = [put(shape="irregular", seed=s, diameter=20)[1].sum().item() for s in range(8)]
+    assert np.mean(areas) == pytest.approx(np.pi * 100, rel=0.02)
+    assert np.ptp(areas) < 0.05 * np.mean(areas)
+
+
+def test_irregular_lesions_differ_by_seed_alone_and_are_one_piece():
+    first, again, other = (put(shape="irregular", seed=s, diameter=20)[1] for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert (first ^ other).sum() > 20
+    assert (first ^ disk(40, 50, 10)).sum() > 20
+    assert not (first & ~disk(40, 50, 10 * inserting.REACH)).any()
+
+
+def test_every_image_of_a_batch_gets_the_lesion():
+    batch = torch.stack((grey, grey / 2))[:, None]
+    found, mask = put(batch)
+    assert found.shape == (2, 1, SIZE, SIZE)
+    assert mask.shape == (SIZE, SIZE)
+    torch.testing.assert_close(found[1] - batch[1], found[0] - batch[0])
+    assert batch.max() == 0.4  # the input is left alone
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"contrast": 0.8}, "21% of it would be clipped away"),
+        ({"contrast": 0.0}, "not 0"),
+        ({"centre": (2, 50)}, "reaches out"),
+        ({"shape": "square"}, "no shape 'square'; there are sphere, irregular"),
+        ({"shape": "irregular"}, "needs a seed"),
+        ({"diameter": 0}, "diameter must be positive"),
+        ({"psf": -1}, "psf must be"),
+        ({"image": grey * 4}, r"expected values in \[0, 1\]"),
+    ],
+)
+def test_what_cannot_be_inserted(changes, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        put(**changes)
+
+
+def test_places_lie_wholly_inside_and_do_not_overlap():
+    normal = disk(48, 48, 30) & ~disk(40, 40, 8)
+    chosen = places(grey, normal, n=6, diameter=7, seed=0)
+    covered = torch.zeros(SIZE, SIZE)
+    for centre in chosen:
+        added = insert(grey * 0, centre=centre, diameter=7, contrast=1.0, seed=None)[0]
+        covered += added > 0
+    assert len(chosen) == 6
+    assert covered.max() == 1
+    assert not (covered.bool() & ~normal).any()
+
+
+def test_places_keep_away_from_the_image_border():
+    chosen = places(grey, grey > 0, n=200, diameter=9, seed=1)
+    for centre in chosen:
+        put(centre=centre)
+    assert len(chosen) > 20
+
+
+def test_places_follow_the_seed():
+    first, again, other = (places(grey, grey > 0, n=5, diameter=9, seed=s) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_places_keep_apart():
+    chosen = np.array(places(grey, grey > 0, n=50, diameter=5, seed=0, apart=30))
+    distance = np.hypot(*(chosen[:, None] - chosen).transpose(2, 0, 1))
+    assert distance[~np.eye(len(chosen), dtype=bool)].min() >= 30
+
+
+def test_fewer_places_where_no_more_fit_and_an_error_where_none():
+    assert len(places(grey, disk(40, 40, 6), n=5, diameter=7, seed=0)) == 1
+    with pytest.raises(ValueError, match="no lesion of 20 pixels fits"):
+        places(grey, disk(40, 40, 6), n=5, diameter=20, seed=0)
+    with pytest.raises(ValueError, match="normal_mask must be bool"):
+        places(grey, grey, n=5, diameter=5, seed=0)
+
+
+def test_removing_a_lesion_from_a_plane_restores_it():
+    plane = 0.2 + 0.004 * y + 0.002 * x  # harmonic
+    with_lesion, mask = put(plane.float(), contrast=0.15, diameter=14)
+    found, filled = remove(with_lesion, mask)
+    torch.testing.assert_close(found, plane.float(), atol=1e-5, rtol=0)
+    assert torch.equal(filled, disk(40, 50, 10) & filled)
+    assert filled.sum() > mask.sum()
+
+
+def test_removal_stays_within_its_surroundings_and_leaves_the_rest_alone():
+    image = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    found, filled = remove(image, disk(0, 10, 12))  # at the image's edge
+    assert torch.equal(found[..., ~filled], image[..., ~filled])
+    around = image[0, 0][disk(0, 10, 18) & ~filled]
+    assert around.min() <= found[0, 0][filled].min()
+    assert found[0, 0][filled].max() <= around.max()
+
+
+def test_what_cannot_be_removed():
+    with pytest.raises(ValueError, match="mask is empty"):
+        remove(grey, disk(-90, 0, 1))
+    with pytest.raises(ValueError, match="covers the image"):
+        remove(grey, grey > 0)
+    with pytest.raises(ValueError, match="mask must be bool"):
+        remove(grey, grey)

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsr_lib.data import splits
+
+
+@pytest.fixture
+def table():
+    """60 patients with 1 to 9 slices each; every third has two examinations."""
+    rng, rows = np.random.default_rng(0), []
+    for p in range(60):
+        for n in range(rng.integers(1, 10)):
+            letter = "AB"[n % 2] if p % 3 == 0 else ""
+            tumour = ("meningioma", "glioma", "pituitary")[p % 3]
+            rows.append((f"MR{p:06}{letter}", f"MR{p:06}", tumour))
+    table = pd.DataFrame(rows, columns=["patient_id", "patient", "tumour"])
+    return table.assign(slice_id=[str(n + 1) for n in range(len(table))])
+
+
+@pytest.fixture
+def dealt(table):
+    return table.assign(fold=splits.by_patient(table, n_folds=5, seed=0))
+
+
+def test_no_patient_in_two_folds(dealt):
+    assert dealt.groupby("patient")["fold"].nunique().max() == 1
+    assert sorted(dealt["fold"].unique()) == [1, 2, 3, 4, 5]
+    assert dealt["fold"].dtype == "Int64"
+
+
+def test_folds_are_alike_in_size_and_tumours(dealt):
+    by_tumour = dealt.groupby(["fold", "tumour"]).size().unstack()
+    assert by_tumour.sum(axis=1).between(0.7 * len(dealt) / 5, 1.3 * len(dealt) / 5).all()
+    assert (by_tumour > 0).all(axis=None)
+
+
+def test_the_seed_decides(table):
+    a, b, c = (splits.by_patient(table, n_folds=5, seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_series_equal(a, b)
+    assert not a.equals(c)
+
+
+def test_rows_keep_their_index(table):
+    some = table.iloc[::2]
+    assert splits.by_patient(some, n_folds=2, seed=0).index.equals(some.index)
+
+
+@pytest.mark.parametrize("n_folds", [61, 1, 0])
+def test_refuses_more_folds_than_patients(table, n_folds):
+    with pytest.raises(ValueError, match=rf"must lie in 2\.\.60 .*patients\), got {n_folds}"):
+        splits.by_patient(table, n_folds=n_folds, seed=0)
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
+def test_split_parts_rows_and_patients(dealt, fold):
+    training, test = splits.split(dealt, fold=fold)
+    assert len(training) + len(test) == len(dealt)
+    assert set(test["fold"]) == {fold}
+    assert not set(training["patient"]) & set(test["patient"])
+
+
+def test_split_refuses_a_fold_that_does_not_exist(dealt):
+    with pytest.raises(ValueError, match=r"fold 6 does not exist; there are \[1, 2, 3, 4, 5\]"):
+        splits.split(dealt, fold=6)
+
+
+def test_split_without_folds_says_how_to_deal_them(table):
+    unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
+    with pytest.raises(ValueError, match=r"there are \[\]: no cvind\.mat .* folds\.by_patient"):
+        splits.split(table.assign(fold=unknown), fold=1)
+
+
+def test_split_refuses_a_single_fold(dealt):
+    with pytest.raises(ValueError, match="all slices are in fold 2; nothing is left to train on"):
+        splits.split(dealt[dealt["fold"] == 2], fold=2)
+
+
+def test_split_names_a_patient_on_both_sides(dealt):
+    at = dealt.index[dealt["patient"] == "MR000003"]
+    dealt.loc[at[0], "fold"] = dealt.loc[at[1], "fold"] % 5 + 1
+    with pytest.raises(ValueError, match="1 of 60 patients stand in several folds: MR000003;"):
+        splits.split(dealt, fold=1)
+
+
+def test_split_names_a_patient_with_and_without_a_fold(dealt):
+    dealt.loc[dealt.index[dealt["patient"] == "MR000003"][0], "fold"] = pd.NA
+    with pytest.raises(ValueError, match="stand in several folds: MR000003"):
+        splits.split(dealt, fold=1)
+
+
+def test_from_cvind_takes_the_number_of_the_slice(table):
+    some = table[table["patient"] == table["patient_id"]].iloc[::-1]
+    per_patient = dict(zip(some["patient"], range(10**6)))
+    cvind = np.zeros(len(table), int)
+    cvind[some["slice_id"].astype(int) - 1] = some["patient"].map(per_patient)
+    assert splits.from_cvind(cvind, some).tolist() == some["patient"].map(per_patient).tolist()
+
+
+@pytest.mark.parametrize("name", ["0", "500", "scan7"])
+def test_from_cvind_names_slices_it_has_no_fold_for(table, name):
+    with pytest.raises(ValueError, match=rf"lists slices 1\.\.{len(table)}; .* no fold for {name}"):
+        splits.from_cvind(np.ones(len(table), int), table.head(1).assign(slice_id=name))

@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from medsr_lib.restore import methods, networks, resample
+
+
+@pytest.fixture
+def espcn(tmp_path):
+    path = tmp_path / "mine.pt"
+    networks.save(networks.ESPCN(scale=2), path, scale=2, fold=1)
+    return path
+
+
+def test_an_interpolation_is_found_by_its_name():
+    lr = torch.rand(1, 1, 8, 8)
+    found = methods.methods(["lanczos", "bicubic", "lanczos"], scale=2)
+    assert list(found) == ["lanczos", "bicubic"]
+    assert torch.equal(found["bicubic"](lr), resample.bicubic(lr, scale=2))
+
+
+def test_a_network_is_found_by_name_path_or_a_name_of_ones_own(espcn):
+    asked = ["ESPCN", str(espcn), f"best={espcn}", "best"]
+    found = methods.methods(asked, scale=2, saved={"ESPCN": espcn}, fold=1)
+    assert list(found) == ["ESPCN", "mine", "best"]
+    assert found["best"](torch.rand(1, 1, 8, 8)).shape == (1, 1, 16, 16)
+
+
+def test_a_network_of_another_fold_or_scale_is_refused(espcn):
+    with pytest.raises(ValueError, match="fold is 1, not 2"):
+        methods.methods([str(espcn)], scale=2, fold=2)
+    with pytest.raises(ValueError, match="scale is 2, not 4"):
+        methods.methods([str(espcn)], scale=4)
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(espcn):
+    with pytest.raises(ValueError, match=r"no method .bicubik.; there are nearest, .*ESPCN"):
+        methods.methods(["bicubik"], scale=2, saved={"ESPCN": espcn})
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt"):
+        methods.methods(["nowhere.pt"], scale=2)
+
+
+@pytest.mark.parametrize("name", ["bicubic", "mine"])
+def test_two_files_of_one_name_are_refused(espcn, tmp_path, name):
+    other = tmp_path / "other.pt"
+    espcn.rename(other)
+    networks.save(networks.ESPCN(scale=2), espcn, scale=2)
+    with pytest.raises(ValueError, match=f"two methods would be called '{name}'"):
+        methods.methods([str(espcn), f"{name}={other}"], scale=2)

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from medsr_lib.case import Case
+
+image = torch.linspace(0, 1, 35).view(5, 7)
+mask = image > 0.5
+
+
+def case(**changes):
+    return Case(**{"id": "7", "patient": "P1", "label": "glioma", "image": image} | changes)
+
+
+def test_repr_tells_what_it_is():
+    assert repr(case()) == "Case(7: glioma, patient P1, 5 x 7)"
+    assert (
+        repr(case(mask=mask, label="")) == "Case(7: no label, patient P1, 5 x 7, lesion 17 pixels)"
+    )
+
+
+def test_image_and_mask_are_cropped_alike():
+    cropped = case(mask=mask, spacing=0.5).cropped(2)
+    assert cropped.image.shape == cropped.mask.shape == (4, 6)
+    assert torch.equal(cropped.mask, cropped.image > 0.5)
+    assert cropped.spacing == 0.5
+    assert case().cropped(1).image is image
+    assert case().cropped(5).mask is None
+
+
+def test_too_small_to_crop_names_the_case():
+    with pytest.raises(
+        ValueError, match=r"case 7: an image of 5 x 7 pixels is smaller than scale 8"
+    ):
+        case().cropped(8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"image": image.double()},
+            "case 7: expected an image .* of float32 in .* got torch.float64",
+        ),
+        ({"image": image.numpy()}, "got float32|got ndarray"),
+        ({"image": image[None]}, r"expected an image \(H, W\), got \(1, 5, 7\)"),
+        ({"image": image * 255}, r"case 7: image: expected values in \[0, 1\]"),
+        ({"image": image / 0}, "NaN or infinite"),
+        ({"mask": mask.float()}, "expected a mask .* of bool, got torch.float32"),
+        ({"mask": mask[:4]}, r"image is \(5, 7\), mask \(4, 7\)"),
+        ({"spacing": 0.0}, r"spacing must be positive \(mm\), got 0.0"),
+    ],
+)
+def test_what_is_no_case_is_refused(changes, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        case(**changes)
