@@ -19,7 +19,7 @@ import torch
 from medsr_lib.assess.quality import metrics, regions, score
 from medsr_lib.data import figshare, phantom
 from medsr_lib.restore import degrade, networks
-from medsr_lib.restore.methods import methods as find
+from medsr_lib.restore.methods import find
 from medsr_lib.restore.training import fit
 from medsr_lib.show import explore
 from medsr_lib.show.explore.cache import LIMIT, SHARED

@@ -8,13 +8,13 @@ bicubic and k-space LR may leave [0, 1] a little where they ring.
 
 import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsr_lib import images
+from medsr_lib import checks, images
 
 SCALES = (2, 3, 4, 8)
 
@@ -40,8 +40,7 @@ def blur(hr: Tensor, *, scale: int, sigma: float) -> Tensor:
         ValueError: sigma is not positive.
     """
     hr = _prepare(hr, scale)
-    if not sigma > 0:
-        raise ValueError(f"sigma must be positive (HR pixels), got {sigma}")
+    checks.positive("sigma", sigma)
     reach = math.ceil(4 * sigma)  # beyond 4 sigma lie 6e-5 of the weight
     n = 2 * reach + scale % 2  # as odd or even as the scale: its centre is then the LR pixel's
     at = torch.arange(n, dtype=hr.dtype, device=hr.device) - (n - 1) / 2
@@ -80,25 +79,68 @@ def shift_and_keep(rows: int, columns: int, shift: float, like: Tensor) -> Tenso
     return torch.polar(keep.to(like.dtype), 2 * math.pi * shift * (ky + kx))
 
 
-def by_name(name: str, *, scale: int, sigma: float | None = None) -> Callable[[Tensor], Tensor]:
-    """The degradation of a name, ready to be given to `fit` and `score`: a function of hr alone.
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {"bicubic": bicubic, "blur": blur, "kspace": kspace}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One degradation with its scale: call it with HR, print it, compare it.
+
+    Attributes:
+        name: "bicubic", "blur" or "kspace".
+        scale: 2, 3, 4 or 8.
+        sigma: of "blur", in HR pixels; None for the others.
+
+    Raises:
+        ValueError: no such degradation or scale, a sigma that is not positive, or one that does not
+            belong to it.
+
+    >>> to_lr = by_name("blur", scale=4)
+    >>> print(to_lr)
+    blur ×4, sigma 2
+    >>> to_lr(torch.zeros(1, 1, 8, 8)).shape
+    torch.Size([1, 1, 2, 2])
+    """
+
+    name: str
+    scale: int
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+        if self.name not in FUNCTIONS:
+            known = ", ".join(map(repr, FUNCTIONS))
+            raise ValueError(f"no degradation {self.name!r}; there are {known}")
+        if self.name == "blur":
+            checks.positive("sigma", float("nan") if self.sigma is None else self.sigma)
+        elif self.sigma is not None:
+            raise ValueError(f"sigma belongs to the degradation 'blur', not to {self.name!r}")
+
+    def __call__(self, hr: Tensor) -> Tensor:
+        """HR (B, 1, H, W) -> LR (B, 1, H // scale, W // scale)."""
+        more = {} if self.sigma is None else {"sigma": self.sigma}
+        return FUNCTIONS[self.name](hr, scale=self.scale, **more)
+
+    def __str__(self) -> str:
+        sigma = "" if self.sigma is None else f", sigma {self.sigma:g}"
+        return f"{self.name} ×{self.scale}{sigma}"
+
+
+def by_name(name: str, *, scale: int, sigma: float | None = None) -> Degradation:
+    """The degradation of a name, ready to be given to `fit` and `score`.
 
     Args:
         name: "bicubic", "blur" or "kspace".
         scale: 2, 3, 4 or 8.
-        sigma: of "blur", in HR pixels; scale / 2 where not given.
+        sigma: of "blur", in HR pixels; scale / 2 where not given, as in Shi et al. 2016.
 
     Raises:
-        ValueError: no such degradation or scale.
+        ValueError: as `Degradation`.
     """
     check_scale(scale)
-    if name == "blur":
-        return partial(blur, scale=scale, sigma=scale / 2 if sigma is None else sigma)
-    if name in ("bicubic", "kspace") and sigma is None:
-        return partial({"bicubic": bicubic, "kspace": kspace}[name], scale=scale)
-    if sigma is not None:
-        raise ValueError(f"sigma belongs to the degradation 'blur', not to {name!r}")
-    raise ValueError(f"no degradation {name!r}; there are 'bicubic', 'blur' and 'kspace'")
+    if name == "blur" and sigma is None:
+        sigma = scale / 2
+    return Degradation(name, scale, sigma)
 
 
 def check_scale(scale: int) -> None:

@@ -3,26 +3,27 @@
 A clean image x in [0, 1] becomes y with the mean x. With a peak of P photons, a pixel of grey x
 counts Poisson(P x), and y = count / P has the variance x / P; an amplifier adds sigma^2 everywhere
 (Foi et al. 2008, 10.1109/TIP.2008.2001399). y may leave [0, 1] and is not clipped: clipping would
-make black brighter and white darker, and noise is to have the mean 0.
+make black brighter and white darker, and noise has the mean 0.
 
 One number, the *level*, states all three kinds: the standard deviation of the noise at grey 1/2, in
 units of the intensity range. See `strengths`.
 
-`add` takes its random numbers from a key, the seed and the image itself. So it is a pure function
+`Noise` takes its random numbers from a key, the seed and the image itself. So it is a pure function
 of the image, as every degradation is: each crop of a training has noise of its own, an image that
-is looked at again has the same noise again, and an interrupted training goes on bit for bit.
+is seen again has the same noise again, and an interrupted training goes on bit for bit.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
 
 Kind = Literal["gaussian", "poisson", "mixed"]
@@ -37,7 +38,7 @@ def gaussian(images: Tensor, *, sigma: float, generator: np.random.Generator) ->
         TypeError, ValueError: not such images, or a sigma that is not positive.
     """
     image_rules.check(images)
-    _check_positive("sigma", sigma)
+    checks.positive("sigma", sigma)
     drawn = generator.standard_normal(tuple(images.shape), np.float32)
     return images + sigma * torch.from_numpy(drawn).to(images)
 
@@ -51,7 +52,7 @@ def poisson(images: Tensor, *, peak: float, generator: np.random.Generator) -> T
         TypeError, ValueError: not such images, or a peak that is not positive.
     """
     image_rules.check(images)
-    _check_positive("peak", peak)
+    checks.positive("peak", peak)
     expected = images.detach().clamp(0, 1).double().cpu().numpy() * peak
     return torch.from_numpy(generator.poisson(expected) / peak).to(images)
 
@@ -59,7 +60,7 @@ def poisson(images: Tensor, *, peak: float, generator: np.random.Generator) -> T
 def mixed(images: Tensor, *, peak: float, sigma: float, generator: np.random.Generator) -> Tensor:
     """`poisson`, and Gaussian noise on top of it; both as above."""
     counted = poisson(images, peak=peak, generator=generator)
-    _check_positive("sigma", sigma)
+    checks.positive("sigma", sigma)
     drawn = generator.standard_normal(tuple(images.shape), np.float32)
     return counted + sigma * torch.from_numpy(drawn).to(images)
 
@@ -76,7 +77,7 @@ def strengths(kind: str, level: float) -> dict[str, float]:
         ValueError: no such kind, or a level that is not positive.
     """
     _check_kinds((kind,))
-    _check_positive("level", level)
+    checks.positive("level", level)
     variance = level * level
     if kind == "gaussian":
         return {"sigma": level}
@@ -85,57 +86,83 @@ def strengths(kind: str, level: float) -> dict[str, float]:
     return {"peak": round(1 / variance, 9), "sigma": math.sqrt(variance / 2)}
 
 
-def add(
-    images: Tensor, *, kind: str | Sequence[str], level: float | Sequence[float], seed: int
-) -> Tensor:
-    """Images with noise that follows from the seed and from each image alone.
+@dataclass(frozen=True)
+class Noise:
+    """Noise that follows from the seed and from each image alone: a degradation of scale 1.
 
     The generator of an image is NumPy's, seeded by `seed` and a hash of the image in 65 536 grey
     levels. Equal images get equal noise; at another level they get the same random numbers, so that
     curves over the level are smooth. Batches, processes and devices make no difference.
 
+    Attributes:
+        kinds: one or several of KINDS, of which each image draws one.
+        levels: the lowest and the highest level (see the module), between which each image draws
+            its own, uniformly in the logarithm: a level is twice another as often as half of it.
+        seed: part of the key.
+        scale: 1; nothing changes in size.
+
+    Raises:
+        ValueError: no such kind, or a level that is not positive.
+
+    >>> print(by_name(["gaussian", "mixed"], level=(0.02, 0.2), seed=0))
+    gaussian or mixed noise of level 0.02 to 0.2
+    """
+
+    kinds: tuple[str, ...]
+    levels: tuple[float, float]
+    seed: int
+    scale: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        _check_kinds(self.kinds)
+        low, high = self.levels
+        checks.positive("level", low)
+        if not high >= low:
+            raise ValueError(f"level goes from {low} to {high}; give the lower one first")
+
+    @property
+    def name(self) -> str:
+        """What it is, for tables and captions: "mixed noise of level 0.1"."""
+        low, high = self.levels
+        level = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        return f"{' or '.join(self.kinds)} noise of level {level}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) in [0, 1] -> the same with noise, not clipped.
+
+        Raises:
+            TypeError, ValueError: not such images.
+        """
+        image_rules.check(images)
+        low, high = self.levels
+        noisy = torch.empty_like(images)
+        for i, image in enumerate(images):
+            rng = np.random.default_rng([self.seed, *_hash(image)])
+            chosen = self.kinds[int(rng.random() * len(self.kinds))]
+            strength = strengths(chosen, low * (high / low) ** rng.random())
+            noisy[i] = _FUNCTIONS[chosen](image[None], generator=rng, **strength)[0]
+        return noisy
+
+
+def by_name(kind: str | Sequence[str], *, level: float | Sequence[float], seed: int) -> Noise:
+    """Noise of a kind and level, ready to be given to `fit` and `score` as their degradation.
+
     Args:
-        images: (B, 1, H, W) float in [0, 1].
         kind: "gaussian", "poisson" or "mixed"; or several, of which each image draws one.
-        level: see the module; or the lowest and the highest, between which each image draws its
-            own, uniformly in the logarithm: a level is twice another as often as half of it.
+        level: see the module; or the lowest and the highest, between which each image draws.
         seed: part of the key.
 
-    Returns:
-        (B, 1, H, W) of the same type on the same device; not clipped.
-
     Raises:
-        TypeError, ValueError: not such images, kinds, levels or seed.
+        ValueError: as `Noise`.
     """
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    low, high = (level, level) if isinstance(level, int | float) else _pair(level)
-    _check_kinds(kinds)
-    _check_positive("level", low)
-    if high < low:
-        raise ValueError(f"level goes from {low} to {high}; give the lower one first")
-    image_rules.check(images)
-    noisy = torch.empty_like(images)
-    for i, image in enumerate(images):
-        rng = np.random.default_rng([seed, *_hash(image)])
-        chosen = kinds[int(rng.random() * len(kinds))]
-        strength = strengths(chosen, low * (high / low) ** rng.random())
-        noisy[i] = _FUNCTIONS[chosen](image[None], generator=rng, **strength)[0]
-    return noisy
-
-
-def by_name(
-    kind: str | Sequence[str], *, level: float | Sequence[float], seed: int
-) -> Callable[[Tensor], Tensor]:
-    """`add` of a kind and level, ready to be given to `fit` as its degradation.
-
-    Raises:
-        ValueError: as `add`.
-    """
-    chosen = kind if isinstance(kind, str) else tuple(kind)
-    levels = level if isinstance(level, int | float) else _pair(level)
-    degrade = partial(add, kind=chosen, level=levels, seed=seed)
-    degrade(torch.zeros(1, 1, 1, 1))  # refuses what is wrong now, not in the first step
-    return degrade
+    levels = (level, level) if isinstance(level, int | float) else tuple(level)
+    if len(levels) != 2:
+        raise ValueError(f"level is a number, or the lowest and the highest; got {level!r}")
+    return Noise(kinds, (float(levels[0]), float(levels[1])), seed)
 
 
 def estimate_sigma(noisy: Tensor) -> Tensor:
@@ -170,18 +197,7 @@ def _hash(image: Tensor) -> list[int]:
     return np.frombuffer(digest.digest(), np.uint32).tolist()
 
 
-def _pair(level: Sequence[float]) -> tuple[float, float]:
-    if len(level) != 2:
-        raise ValueError(f"level is a number, or the lowest and the highest; got {level!r}")
-    return float(level[0]), float(level[1])
-
-
 def _check_kinds(kinds: Sequence[str]) -> None:
     wrong = [kind for kind in kinds if kind not in KINDS]
     if wrong or not kinds:
         raise ValueError(f"kind must be one or several of {KINDS}, got {kinds}")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value!r}")

@@ -172,7 +172,7 @@ def test_blur_at_an_even_scale_is_a_gaussian_between_the_pixels():
 
 @pytest.mark.parametrize("sigma", [0, -1.0, float("nan")])
 def test_blur_refuses_a_sigma_that_is_not_positive(sigma):
-    with pytest.raises(ValueError, match=r"sigma must be positive \(HR pixels\)"):
+    with pytest.raises(ValueError, match="sigma must be a positive number"):
         degrade.blur(torch.zeros(1, 1, 16, 16), scale=2, sigma=sigma)
 
 
@@ -252,10 +252,21 @@ def test_by_name_gives_a_function_of_hr_alone(random_images):
     )
 
 
+def test_a_degradation_prints_itself_and_cannot_be_changed():
+    blur = degrade.by_name("blur", scale=4)
+    assert (str(blur), str(degrade.by_name("kspace", scale=2))) == ("blur ×4, sigma 2", "kspace ×2")
+    assert blur == degrade.Degradation("blur", 4, 2.0)
+    with pytest.raises(AttributeError, match="cannot assign"):
+        blur.scale = 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"name": "area", "scale": 2}, "no degradation 'area'; there are 'bicubic', 'blur' and"),
+        (
+            {"name": "area", "scale": 2},
+            "no degradation 'area'; there are 'bicubic', 'blur', 'kspace'",
+        ),
         ({"name": "bicubic", "scale": 5}, r"scale must be one of \(2, 3, 4, 8\), got 5"),
         ({"name": "kspace", "scale": 2, "sigma": 1.0}, "sigma belongs to the degradation 'blur'"),
     ],

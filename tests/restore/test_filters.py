@@ -22,7 +22,7 @@ def clean():
 
 @pytest.fixture(scope="module")
 def noisy(clean):
-    return noise.add(clean, kind="gaussian", level=0.1, seed=0)
+    return noise.by_name("gaussian", level=0.1, seed=0)(clean)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -54,7 +54,7 @@ def test_the_strength_follows_the_noise_of_the_image(noisy):
 
 
 def test_a_faint_noise_needs_no_median(clean):
-    faint = noise.add(clean, kind="gaussian", level=0.01, seed=0)
+    faint = noise.by_name("gaussian", level=0.01, seed=0)(clean)
     assert torch.equal(filters.median(faint, factor=20), faint.clamp(0, 1))
 
 

@@ -11,32 +11,44 @@ def espcn(tmp_path):
     return path
 
 
+def test_another_way_to_come_by_a_method_is_one_line(monkeypatch):
+    def load(what, *, scale, **expected):
+        return lambda lr: resample.nearest(lr, scale=scale) * float(what.removeprefix("dimmed:"))
+
+    dimmed = methods.Loader("NAME=dimmed:SHARE", lambda what: what.startswith("dimmed:"), load)
+    monkeypatch.setattr(methods, "LOADERS", (*methods.LOADERS, dimmed))
+    found = methods.find(["bicubic", "half=dimmed:0.5"], scale=2)
+    assert found["half"](torch.ones(1, 1, 2, 2)).unique() == 0.5
+    with pytest.raises(ValueError, match=r"no method 'x'; .*NAME=dimmed:SHARE"):
+        methods.find(["x"], scale=2)
+
+
 def test_an_interpolation_is_found_by_its_name():
     lr = torch.rand(1, 1, 8, 8)
-    found = methods.methods(["lanczos", "bicubic", "lanczos"], scale=2)
+    found = methods.find(["lanczos", "bicubic", "lanczos"], scale=2)
     assert list(found) == ["lanczos", "bicubic"]
     assert torch.equal(found["bicubic"](lr), resample.bicubic(lr, scale=2))
 
 
 def test_a_network_is_found_by_name_path_or_a_name_of_ones_own(espcn):
     asked = ["ESPCN", str(espcn), f"best={espcn}", "best"]
-    found = methods.methods(asked, scale=2, saved={"ESPCN": espcn}, fold=1)
+    found = methods.find(asked, scale=2, saved={"ESPCN": espcn}, fold=1)
     assert list(found) == ["ESPCN", "mine", "best"]
     assert found["best"](torch.rand(1, 1, 8, 8)).shape == (1, 1, 16, 16)
 
 
 def test_a_network_of_another_fold_or_scale_is_refused(espcn):
     with pytest.raises(ValueError, match="fold is 1, not 2"):
-        methods.methods([str(espcn)], scale=2, fold=2)
+        methods.find([str(espcn)], scale=2, fold=2)
     with pytest.raises(ValueError, match="scale is 2, not 4"):
-        methods.methods([str(espcn)], scale=4)
+        methods.find([str(espcn)], scale=4)
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(espcn):
-    with pytest.raises(ValueError, match=r"no method .bicubik.; there are nearest, .*ESPCN"):
-        methods.methods(["bicubik"], scale=2, saved={"ESPCN": espcn})
+    with pytest.raises(ValueError, match=r"no method .bicubik.; there are ESPCN; nearest, "):
+        methods.find(["bicubik"], scale=2, saved={"ESPCN": espcn})
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pt"):
-        methods.methods(["nowhere.pt"], scale=2)
+        methods.find(["nowhere.pt"], scale=2)
 
 
 @pytest.mark.parametrize("name", ["bicubic", "mine"])
@@ -45,4 +57,4 @@ def test_two_files_of_one_name_are_refused(espcn, tmp_path, name):
     espcn.rename(other)
     networks.save(networks.ESPCN(scale=2), espcn, scale=2)
     with pytest.raises(ValueError, match=f"two methods would be called '{name}'"):
-        methods.methods([str(espcn), f"{name}={other}"], scale=2)
+        methods.find([str(espcn), f"{name}={other}"], scale=2)

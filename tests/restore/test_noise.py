@@ -43,46 +43,46 @@ def test_variances_of_mixed_noise_add():
 @pytest.mark.parametrize("kind", noise.KINDS)
 @pytest.mark.parametrize("level", [0.02, 0.1, 0.3])
 def test_a_level_is_the_standard_deviation_at_half_grey(kind, level):
-    y = noise.add(grey(), kind=kind, level=level, seed=0)
+    y = noise.by_name(kind, level=level, seed=0)(grey())
     assert y.std().item() == pytest.approx(level, rel=0.02)
 
 
 def test_noise_follows_from_seed_and_image_alone(random_images):
     images = random_images(3, 16, 16)
-    together = noise.add(images, kind=noise.KINDS, level=(0.02, 0.2), seed=5)
-    one = noise.add(images[1:2], kind=noise.KINDS, level=(0.02, 0.2), seed=5)
+    together = noise.by_name(noise.KINDS, level=(0.02, 0.2), seed=5)(images)
+    one = noise.by_name(noise.KINDS, level=(0.02, 0.2), seed=5)(images[1:2])
     assert torch.equal(together[1:2], one)
-    assert not torch.equal(noise.add(images, kind="gaussian", level=0.1, seed=6), together)
+    assert not torch.equal(noise.by_name("gaussian", level=0.1, seed=6)(images), together)
 
 
 def test_unlike_images_get_unlike_noise(random_images):
     images = random_images(2, 16, 16)
-    found = noise.add(images, kind="gaussian", level=0.1, seed=0) - images
+    found = noise.by_name("gaussian", level=0.1, seed=0)(images) - images
     assert abs(np.corrcoef(found.flatten(1).numpy())[0, 1]) < 0.2
 
 
 def test_shapes_of_the_same_pixels_are_different_images():
     wide, high = grey(0.5, (1, 1, 4, 8)), grey(0.5, (1, 1, 8, 4))
-    found = [noise.add(x, kind="gaussian", level=0.1, seed=0).flatten() for x in (wide, high)]
+    found = [noise.by_name("gaussian", level=0.1, seed=0)(x).flatten() for x in (wide, high)]
     assert not torch.equal(*found)
 
 
 def test_rounding_of_another_device_changes_no_noise(random_images):
     image = (255 * random_images(1, 16, 16)).round() / 255
     shaken = (image + 1e-7).clamp(0, 1)
-    a, b = (noise.add(x, kind="gaussian", level=0.1, seed=0) for x in (image, shaken))
+    a, b = (noise.by_name("gaussian", level=0.1, seed=0)(x) for x in (image, shaken))
     assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_another_level_scales_the_same_random_numbers(random_images):
     x = random_images(1, 16, 16)
-    faint, strong = (noise.add(x, kind="gaussian", level=v, seed=0) - x for v in (0.05, 0.1))
+    faint, strong = (noise.by_name("gaussian", level=v, seed=0)(x) - x for v in (0.05, 0.1))
     assert torch.allclose(2 * faint, strong, atol=1e-6)
 
 
 def test_levels_are_drawn_from_the_whole_range_on_a_logarithmic_scale():
     x = torch.linspace(0.3, 0.7, 300).view(-1, 1, 1, 1).expand(-1, 1, 40, 40)
-    y = noise.add(x, kind="gaussian", level=(0.01, 0.16), seed=0)
+    y = noise.by_name("gaussian", level=(0.01, 0.16), seed=0)(x)
     sigmas = (y - x).flatten(1).std(1)
     assert sigmas.log2().mean().exp2().item() == pytest.approx(0.04, rel=0.15)
     assert sigmas.min() < 0.012
@@ -115,7 +115,7 @@ def test_what_is_no_noise_is_refused_before_the_training(arguments, words):
 
 def test_images_that_are_none_are_refused():
     with pytest.raises(ValueError, match=r"expected values in \[0, 1\]"):
-        noise.add(grey(3.0), kind="gaussian", level=0.1, seed=0)
+        noise.by_name("gaussian", level=0.1, seed=0)(grey(3.0))
     with pytest.raises(ValueError, match="peak must be"):
         noise.poisson(grey(), peak=0, generator=rng())
 
@@ -166,8 +166,8 @@ def test_a_denoiser_trains_on_as_if_it_had_never_been_interrupted(tmp_path, trai
     assert again.validation.equals(history.validation)
 
 
-def test_the_noise_is_part_of_a_trainings_configuration():
-    ways = [noise.by_name("mixed", level=v, seed=0) for v in (0.1, (0.1, 0.2), [0.1, 0.2])]
-    told = [fit.describe(way) for way in ways]
-    assert told[0] == "add(kind='mixed', level=0.1, seed=0)"
-    assert told[1] == told[2] == "add(kind='mixed', level=(0.1, 0.2), seed=0)"
+def test_noise_tells_what_it_is():
+    assert str(noise.by_name("mixed", level=0.1, seed=0)) == "mixed noise of level 0.1"
+    ways = [noise.by_name("mixed", level=level, seed=0) for level in ((0.1, 0.2), [0.1, 0.2])]
+    assert ways[0] == ways[1]
+    assert (ways[0].scale, ways[0].name) == (1, "mixed noise of level 0.1 to 0.2")

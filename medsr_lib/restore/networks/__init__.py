@@ -1,17 +1,9 @@
 """The networks: super-resolution, denoising, and those that read images."""
 
 from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
-from medsr_lib.restore.networks.sr import (
-    ESPCN,
-    Discriminator,
-    LesionClassifier,
-    SRResNet,
-    UNet,
-    fingerprint,
-    load,
-    n_parameters,
-    save,
-)
+from medsr_lib.restore.networks.readers import LesionClassifier, UNet
+from medsr_lib.restore.networks.saved import fingerprint, load, n_parameters, save
+from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
 
 __all__ = [
     "ESPCN",

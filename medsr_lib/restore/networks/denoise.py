@@ -1,4 +1,4 @@
-"""The network that takes noise away; `networks.DenoisingAutoencoder` is it."""
+"""The network that takes noise away: noisy images (B, 1, H, W) -> clean ones."""
 
 from itertools import pairwise
 from typing import Any
@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.noise import estimate_sigma
 
-LEAST = 1e-3  # estimated noise that is reckoned with at least: a quarter of one of 255 grey levels
+LEAST = 1e-3  # the least noise that is assumed: a quarter of one of 255 grey levels
 
 
 class DenoisingAutoencoder(nn.Module):
@@ -40,9 +41,8 @@ class DenoisingAutoencoder(nn.Module):
     """
 
     def __init__(self, *, width: int = 16, depth: int = 2) -> None:
-        for name, value in (("width", width), ("depth", depth)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        checks.whole("width", width, least=1)
+        checks.whole("depth", depth, least=1)
         super().__init__()
         self.depth = depth
         self.arguments: dict[str, Any] = {"width": width, "depth": depth}

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
-from medsr_lib.restore.networks.sr import fingerprint
+from medsr_lib.restore.networks.saved import fingerprint
 
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 # Torchvision writes the first 8 hex digits of a file's SHA-256 into its name.
@@ -60,51 +61,43 @@ class VGG19(nn.Module):
         return features
 
 
-def vgg19(
-    path: str | Path | None = None,
-    *,
-    folder: str | Path | None = None,
-    sha256: str = VGG19_SHA256,
-    progress: bool = True,
-) -> VGG19:
+def vgg19(path: str | Path | None = None) -> VGG19:
     """VGG19 with torchvision's ImageNet weights: frozen, in evaluation mode, on the CPU.
 
     Args:
         path: torchvision's file of weights (`vgg19-dcbb9e9d.pth`, 548 MB; what it has of the
-            classifier is left out). None fetches it from `VGG19_URL`, once.
-        folder: where the fetched file is kept; torch.hub's folder of checkpoints by default.
-        sha256: what the SHA-256 of the file must begin with, in hex digits.
-        progress: show a bar while fetching.
+            classifier is left out). None fetches it from `VGG19_URL`, once, into torch.hub's folder
+            of checkpoints.
 
     Raises:
         FileNotFoundError: no such file.
         ConnectionError: the file could not be fetched.
-        ValueError: a file with another SHA-256, or without the weights of VGG19.
+        ValueError: a file whose SHA-256 does not begin with `VGG19_SHA256`, or without the weights
+            of VGG19.
     """
     if path is None:
-        home = Path(torch.hub.get_dir()) / "checkpoints" if folder is None else Path(folder)
-        path = home / VGG19_URL.rpartition("/")[2]
+        path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_URL.rpartition("/")[2]
         if not path.is_file():
-            _fetch(path, sha256, progress=progress)
+            _fetch(path)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; fetch it from {VGG19_URL}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(sha256.lower()):
+    if not found.startswith(VGG19_SHA256):
         raise ValueError(
-            f"{path}: expected a SHA-256 that begins with {sha256}, found {found}; remove the file "
-            f"and fetch it again from {VGG19_URL}, or give sha256= if it is meant to be another"
+            f"{path}: expected a SHA-256 that begins with {VGG19_SHA256}, found {found}; remove "
+            f"the file and fetch it again from {VGG19_URL}"
         )
     network = VGG19()
     network.load_state_dict(_weights(path, network))
     return network.requires_grad_(False).eval()
 
 
-def _fetch(path: Path, sha256: str, *, progress: bool) -> None:
+def _fetch(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(VGG19_URL, str(path), sha256.lower(), progress)
+        torch.hub.download_url_to_file(VGG19_URL, str(path), VGG19_SHA256)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
         raise ConnectionError(
             f"{path.name} could not be fetched from {VGG19_URL} ({e}). Without a network, fetch "
@@ -132,12 +125,12 @@ def _weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
     return {name: state[name] for name in wanted}
 
 
-class Content(nn.Module):
+class PerceptualLoss(nn.Module):
     """How far SR is from HR in the features of a network: the content loss of Ledig et al. 2017.
 
     Equation 5 for features phi of C channels and h x w places, and any phi:
 
-        d(SR, HR) = 1 / (C h w) sum (phi(HR) - phi(SR))^2 / unit
+        d(SR, HR) = 1 / (C h w) sum (phi(HR) - phi(SR))^2 / normalizer
 
     `content(sr, hr)` is the mean of d over a batch. The network is copied, frozen, and stays in
     evaluation mode whatever `train` is told; `.to(device)` moves the copy.
@@ -146,16 +139,16 @@ class Content(nn.Module):
         features: phi, images (B, 1, H, W) -> (B, C, h, w): a network, or a method of one, such as
             `classifier.features`.
         name: of the features, for tables and figures.
-        unit: the distance that counts as 1; `relative_to` measures one. Ledig et al. divide phi by
-            12.75, which is a unit of 12.75^2 (section 3.2).
+        normalizer: the distance that counts as 1; `relative_to` measures one. Ledig et al. divide
+            phi by 12.75, which is a normalizer of 12.75^2 (section 3.2).
 
     Raises:
         TypeError: features that belong to no network.
-        ValueError: a unit that is not positive.
+        ValueError: a normalizer that is not positive.
     """
 
     def __init__(
-        self, features: Callable[[Tensor], Tensor], *, name: str, unit: float = 1.0
+        self, features: Callable[[Tensor], Tensor], *, name: str, normalizer: float = 1.0
     ) -> None:
         super().__init__()
         network = features.__self__ if inspect.ismethod(features) else features
@@ -164,15 +157,14 @@ class Content(nn.Module):
                 f"features: expected a network or a method of one, got {features!r}; put a "
                 "function into the forward of an nn.Module"
             )
-        if not 0 < unit < float("inf"):
-            raise ValueError(f"unit must be positive and finite, got {unit}")
-        self.name, self.unit = name, float(unit)
+        checks.positive("normalizer", normalizer)
+        self.name, self.normalizer = name, float(normalizer)
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         # Held apart from the network, since the method is to follow the copy.
         function: Any = features.__func__ if inspect.ismethod(features) else nn.Module.__call__
         self._function = function
 
-    def train(self, mode: bool = True) -> "Content":
+    def train(self, mode: bool = True) -> "PerceptualLoss":
         """Does not reach the network, which stays in evaluation mode."""
         super().train(mode)
         self.network.eval()
@@ -197,28 +189,28 @@ class Content(nn.Module):
         return F.interpolate(squares, size=sr.shape[-2:], mode="nearest-exact")[:, 0]
 
     @torch.no_grad()
-    def relative_to(self, sr: Tensor, hr: Tensor) -> "Content":
-        """The same with another unit: these images are at distance 1 on average.
+    def relative_to(self, sr: Tensor, hr: Tensor) -> "PerceptualLoss":
+        """The same with another normalizer: these images are at distance 1 on average.
 
-        With SR by bicubic interpolation, say, "1" means as far as bicubic. The unit is rounded to
-        three digits, so that the same images give the same unit in every session.
+        With SR by bicubic interpolation, say, "1" means as far as bicubic. The
+        normalizer is rounded to three digits, so that it is the same in every session.
 
         Raises:
             ValueError: images whose features do not differ.
         """
-        distance = self.distances(sr, hr).double().mean().item() * self.unit
+        distance = self.distances(sr, hr).double().mean().item() * self.normalizer
         if not distance > 0:
             raise ValueError(
                 f"the features of SR and HR are at distance {distance}; "
                 "give degraded images and their originals"
             )
-        return Content(self._bound(), name=self.name, unit=float(f"{distance:.3g}"))
+        return PerceptualLoss(self._bound(), name=self.name, normalizer=float(f"{distance:.3g}"))
 
     def __repr__(self) -> str:
         features = f"{type(self.network).__name__}.{self._function.__name__}"
         return (
-            f"Content({self.name!r}, {features}, weights {fingerprint(self.network)}, "
-            f"unit {self.unit!r})"
+            f"PerceptualLoss({self.name!r}, {features}, weights {fingerprint(self.network)}, "
+            f"normalizer {self.normalizer!r})"
         )
 
     def _bound(self) -> Callable[[Tensor], Tensor]:
@@ -229,18 +221,18 @@ class Content(nn.Module):
         return bound
 
     def _squares(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Squared differences of the features, (B, C, h, w), in units; no gradient to HR."""
+        """Squared differences of the features, (B, C, h, w), normalised; no gradient to HR."""
         image_rules.check_shape(sr, "sr")
         if sr.shape != hr.shape:
             raise ValueError(f"SR is {tuple(sr.shape)}, HR {tuple(hr.shape)}; they must be alike")
         with torch.no_grad():
             wanted = self._function(self.network, hr)
         difference: Tensor = self._function(self.network, sr) - wanted
-        return difference.float().square() / self.unit
+        return difference.float().square() / self.normalizer
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """What the discriminator D is to make small: half for HR taken as SR, half for the reverse.
+    """The loss of the discriminator D: half for HR taken as SR, half for the reverse.
 
     The negative of Goodfellow et al. 2014 (arXiv 1406.2661, equation 1), halved:
 
@@ -258,7 +250,7 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """What the generator is to make small: -mean log D(SR), D = sigmoid(logit).
+    """The adversarial loss of the generator: -mean log D(SR), D = sigmoid(logit).
 
     Ledig et al. 2017, equation 6, as a mean over the batch; Goodfellow et al. 2014 (section 3)
     prefer it to log(1 - D(SR)), whose gradient vanishes where D is right.

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medsr_lib.restore import networks, noise
-from medsr_lib.restore.networks.sr import DenoisingAutoencoder
+from medsr_lib.restore.networks import DenoisingAutoencoder
 from medsr_lib.restore.training import fit
 
 
@@ -12,7 +12,7 @@ def test_it_has_the_stated_parameters():
 
 def test_untrained_it_gives_back_what_it_gets(random_images):
     images = random_images(2, 21, 34)
-    noisy = noise.add(images, kind="gaussian", level=0.2, seed=0)
+    noisy = noise.by_name("gaussian", level=0.2, seed=0)(images)
     network = DenoisingAutoencoder()
     assert torch.allclose(network.train()(noisy), noisy)
     assert torch.allclose(network.eval()(noisy), noisy.clamp(0, 1))
@@ -31,7 +31,7 @@ def test_a_noise_free_image_is_no_division_by_zero():
 
 def test_images_of_a_batch_do_not_mix(random_images):
     network = trained(steps=2)
-    noisy = noise.add(random_images(3, 16, 16), kind="poisson", level=0.1, seed=0)
+    noisy = noise.by_name("poisson", level=0.1, seed=0)(random_images(3, 16, 16))
     assert torch.allclose(network(noisy)[1:2], network(noisy[1:2]), atol=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_it_learns_to_denoise_at_levels_it_is_not_told():
     network = trained(steps=150)
     x = torch.linspace(0.2, 0.8, 64).repeat(64, 1)[None, None]
     for level in (0.05, 0.2):
-        noisy = noise.add(x, kind="gaussian", level=level, seed=1)
+        noisy = noise.by_name("gaussian", level=level, seed=1)(x)
         before, after = ((y - x).square().mean() for y in (noisy, network(noisy)))
         assert after < 0.6 * before
 

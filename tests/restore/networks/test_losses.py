@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from medsr_lib.restore.networks import losses
-from medsr_lib.restore.networks.losses import VGG19, Content, vgg19
-from medsr_lib.restore.networks.sr import LesionClassifier
+from medsr_lib.restore.networks.losses import VGG19, PerceptualLoss, vgg19
+from medsr_lib.restore.networks.readers import LesionClassifier
 
 
 class Twice(nn.Module):
@@ -37,20 +37,24 @@ def small(monkeypatch):
 
 
 @pytest.fixture
-def weights(small, tmp_path):
-    """A file as torchvision's, and the SHA-256 of it."""
+def weights(small, tmp_path, monkeypatch):
+    """A file as torchvision's, whose SHA-256 is the right one."""
     torch.manual_seed(0)
     state = VGG19().state_dict() | {"classifier.0.weight": torch.zeros(4, 4)}
     torch.save(state, tmp_path / "weights.pth")
-    return tmp_path / "weights.pth", digest(tmp_path / "weights.pth")
+    monkeypatch.setattr(losses, "VGG19_SHA256", digest(tmp_path / "weights.pth")[:8])
+    return tmp_path / "weights.pth"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Torch.hub's folder of checkpoints, empty."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
 
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def no_download(*_):
-    raise AssertionError("nothing is to be fetched")
 
 
 def test_vgg19_is_laid_out_as_torchvisions():
@@ -77,92 +81,79 @@ def test_vgg19_repeats_and_normalises(small):
 
 
 def test_vgg19_reads_a_file(weights):
-    path, sha256 = weights
-    network, stored = vgg19(path, sha256=sha256[:8].upper()), torch.load(path)
+    network, stored = vgg19(weights), torch.load(weights)
     assert all(torch.equal(value, stored[name]) for name, value in network.state_dict().items())
     assert not network.training
     assert not any(p.requires_grad for p in network.parameters())
 
 
-def test_vgg19_is_fetched_once(weights, tmp_path, monkeypatch):
-    path, sha256 = weights
+def test_vgg19_is_fetched_once_into_torch_hubs_folder(weights, hub, monkeypatch):
     asked = []
 
-    def fetch(url, target, hash_prefix, progress):
+    def fetch(url, target, hash_prefix):
         asked.append((url, hash_prefix))
-        path.rename(target)
+        weights.rename(target)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):
-        vgg19(folder=tmp_path / "new", sha256=sha256, progress=False)
-    assert asked == [("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", sha256)]
+        vgg19()
+    url = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+    assert asked == [(url, losses.VGG19_SHA256)]
+    assert [path.name for path in hub.iterdir()] == ["vgg19-dcbb9e9d.pth"]
 
 
-def test_vgg19_is_kept_in_torch_hubs_folder(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_download)
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    weights[0].rename(tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth")
-    assert vgg19(sha256=weights[1]).features[0].weight.shape == (2, 3, 3, 3)
-
-
-def test_vgg19_refuses_another_hash(weights, monkeypatch):
-    path, sha256 = weights
-    with pytest.raises(ValueError, match=f"begins with dcbb9e9d, found {sha256}; remove the file"):
-        vgg19(path)
-
-
-def test_vgg19_refuses_a_missing_file(tmp_path):
+def test_vgg19_refuses_another_hash_and_a_missing_file(small, tmp_path):
+    torch.save(VGG19().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"begins with dcbb9e9d, found .*; remove the file"):
+        vgg19(tmp_path / "weights.pth")
     with pytest.raises(FileNotFoundError, match=r"none\.pth: no such file; fetch it from https"):
         vgg19(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [urllib.error.URLError("no route"), ConnectionResetError("no route"), TimeoutError("no route")],
-)
-def test_without_a_network_path_is_the_way_out(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize("kind", [urllib.error.URLError, ConnectionResetError, TimeoutError])
+def test_without_a_network_path_is_the_way_out(hub, monkeypatch, kind):
     def fail(*_):
-        raise error
+        raise kind("no route")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(ConnectionError, match=r"no route.*give its place as path="):
-        vgg19(folder=tmp_path)
+        vgg19()
 
 
-def test_a_fetched_file_of_another_hash_is_refused_and_not_kept(tmp_path, monkeypatch):
+def test_a_fetched_file_of_another_hash_is_refused_and_not_kept(tmp_path, hub, monkeypatch):
     (tmp_path / "source").write_bytes(b"something else")
     monkeypatch.setattr(losses, "VGG19_URL", (tmp_path / "source").as_uri())
     with pytest.raises(ValueError, match=r"invalid hash value .*try again, or give another file"):
-        vgg19(folder=tmp_path / "kept", progress=False)
-    assert list((tmp_path / "kept").iterdir()) == []
+        vgg19()
+    assert list(hub.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["missing", "size", "other"])
-def test_vgg19_refuses_other_weights(weights, kind):
-    path, _ = weights
-    state = torch.load(path)
+def test_vgg19_refuses_other_weights(weights, kind, monkeypatch):
+    state = torch.load(weights)
     if kind == "missing":
         del state["features.5.bias"]
     else:
         state["features.5.bias"] = torch.zeros(7)
-    torch.save([1, 2] if kind == "other" else state, path)
+    torch.save([1, 2] if kind == "other" else state, weights)
+    monkeypatch.setattr(losses, "VGG19_SHA256", digest(weights)[:8])
     first = r"features\.0\.weight" if kind == "other" else r"features\.5\.bias"
     with pytest.raises(ValueError, match=f"of the 32 weights .* the first of them {first}"):
-        vgg19(path, sha256=digest(path))
+        vgg19(weights)
 
 
-def test_vgg19_runs_no_code_from_a_file(tmp_path):
+def test_vgg19_runs_no_code_from_a_file(tmp_path, monkeypatch):
     path = tmp_path / "code.pth"
     torch.save({"features.0.weight": print}, path)
+    monkeypatch.setattr(losses, "VGG19_SHA256", digest(path)[:8])
     with pytest.raises(ValueError, match=r"code\.pth: not a file of weights"):
-        vgg19(path, sha256=digest(path))
+        vgg19(path)
 
 
 def test_content_by_hand():
     hr, sr = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
     sr[1, 0, :2, :2] = 0.4  # one of four features: (0.4^2 + 1.2^2) / 2 = 0.8
-    content = Content(Twice(), name="twice", unit=2.0)
+    content = PerceptualLoss(Twice(), name="twice", normalizer=2.0)
     torch.testing.assert_close(content.distances(sr, hr), torch.tensor([0.0, 0.1]))
     torch.testing.assert_close(content(sr, hr), torch.tensor(0.05))
     expected = torch.zeros(2, 4, 4)
@@ -172,7 +163,7 @@ def test_content_by_hand():
 
 def test_the_map_averages_to_the_distance(random_images):
     sr, hr = pair(random_images)
-    content = Content(classifier().features, name="lesions")
+    content = PerceptualLoss(classifier().features, name="lesions")
     found = content.map(sr, hr)
     assert found.shape == (3, 40, 48)
     torch.testing.assert_close(found.mean((1, 2)), content.distances(sr, hr))
@@ -180,28 +171,28 @@ def test_the_map_averages_to_the_distance(random_images):
 
 def test_the_map_has_the_images_size_where_the_stride_does_not_divide_it(random_images):
     sr, hr = random_images(1, 35, 46), random_images(1, 35, 46, seed=1)
-    assert Content(Twice(), name="twice").map(sr, hr).shape == (1, 35, 46)
+    assert PerceptualLoss(Twice(), name="twice").map(sr, hr).shape == (1, 35, 46)
 
 
 def test_relative_to_has_distance_1(random_images):
     sr, hr = pair(random_images)
-    absolute = Content(classifier().features, name="lesions", unit=3)
+    absolute = PerceptualLoss(classifier().features, name="lesions", normalizer=3)
     relative = absolute.relative_to(sr, hr)
     assert relative(sr, hr).item() == pytest.approx(1, abs=6e-3)
-    assert relative.relative_to(sr, hr).unit == relative.unit
-    assert float(f"{relative.unit:.3g}") == relative.unit
-    assert absolute.unit == 3
+    assert relative.relative_to(sr, hr).normalizer == relative.normalizer
+    assert float(f"{relative.normalizer:.3g}") == relative.normalizer
+    assert absolute.normalizer == 3
 
 
 def test_relative_to_refuses_images_that_do_not_differ(random_images):
     hr = random_images(1, 40, 48)
     with pytest.raises(ValueError, match=r"at distance 0\.0; give degraded images"):
-        Content(Twice(), name="twice").relative_to(hr, hr)
+        PerceptualLoss(Twice(), name="twice").relative_to(hr, hr)
 
 
 def test_the_gradient_reaches_sr_alone(random_images):
     sr, hr = (x.requires_grad_() for x in pair(random_images))
-    content = Content(classifier().features, name="lesions")
+    content = PerceptualLoss(classifier().features, name="lesions")
     content(sr, hr).backward()
     assert sr.grad.any()
     assert hr.grad is None
@@ -210,7 +201,7 @@ def test_the_gradient_reaches_sr_alone(random_images):
 
 def test_the_network_stays_in_evaluation(random_images):
     sr, hr = pair(random_images)
-    content = Content(classifier().features, name="lesions")
+    content = PerceptualLoss(classifier().features, name="lesions")
     before = content(sr, hr)
     content.train()
     assert content.training
@@ -221,7 +212,7 @@ def test_the_network_stays_in_evaluation(random_images):
 def test_the_network_is_a_copy(random_images):
     sr, hr = pair(random_images)
     network = classifier().train()
-    content = Content(network.features, name="lesions")
+    content = PerceptualLoss(network.features, name="lesions")
     before = content(sr, hr)
     assert network.training
     assert all(p.requires_grad for p in network.parameters())
@@ -231,50 +222,56 @@ def test_the_network_is_a_copy(random_images):
 
 @pytest.mark.parametrize("of", ["network", "method"])
 def test_to_moves_what_is_computed(of):
-    content = Content(Twice() if of == "network" else classifier().features, name="a").to("meta")
+    content = PerceptualLoss(Twice() if of == "network" else classifier().features, name="a").to(
+        "meta"
+    )
     assert content(*torch.rand(2, 1, 1, 40, 40, device="meta")).device.type == "meta"
 
 
 def test_repr_tells_name_features_weights_and_unit():
     network = classifier()
-    features, logits = (Content(f, name="lesions") for f in (network.features, network))
-    assert repr(features).startswith("Content('lesions', LesionClassifier.features, weights ")
-    assert repr(features).endswith(", unit 1.0)")
+    features, logits = (PerceptualLoss(f, name="lesions") for f in (network.features, network))
+    assert repr(features).startswith(
+        "PerceptualLoss('lesions', LesionClassifier.features, weights "
+    )
+    assert repr(features).endswith(", normalizer 1.0)")
     changed = classifier()
     changed.stem[0].weight.data[0] += 1e-6
-    others = {repr(logits), repr(Content(changed.features, name="lesions"))}
-    others |= {repr(Content(network.features, name="lesions", unit=2)), repr(features)}
+    others = {repr(logits), repr(PerceptualLoss(changed.features, name="lesions"))}
+    others |= {repr(PerceptualLoss(network.features, name="lesions", normalizer=2)), repr(features)}
     assert len(others) == 4
 
 
 def test_repr_is_the_same_in_another_process():
     code = """
 import torch
-from medsr_lib.restore.losses import Content
+from medsr_lib.restore.networks.losses import PerceptualLoss
 from medsr_lib.restore.networks import LesionClassifier
 torch.manual_seed(0)
 network = LesionClassifier(classes=["glioma", "pituitary"], width=4)
-print(Content(network.features, name="lesions", unit=0.1))
+print(PerceptualLoss(network.features, name="lesions", normalizer=0.1))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == repr(Content(classifier().features, name="lesions", unit=0.1))
+    assert done.stdout.strip() == repr(
+        PerceptualLoss(classifier().features, name="lesions", normalizer=0.1)
+    )
 
 
 @pytest.mark.parametrize("features", [lambda x: x, torch.rand(2).add, "vgg"])
 def test_content_refuses_features_of_no_network(features):
     with pytest.raises(TypeError, match="expected a network or a method of one, got"):
-        Content(features, name="mine")
+        PerceptualLoss(features, name="mine")
 
 
 @pytest.mark.parametrize("unit", [0, -1.0, math.nan, math.inf])
 def test_content_refuses_a_unit_that_is_none(unit):
-    with pytest.raises(ValueError, match="unit must be positive and finite, got"):
-        Content(Twice(), name="twice", unit=unit)
+    with pytest.raises(ValueError, match="normalizer must be a positive number, got"):
+        PerceptualLoss(Twice(), name="twice", normalizer=unit)
 
 
 def test_content_refuses_images_of_two_sizes():
     with pytest.raises(ValueError, match=r"SR is \(1, 1, 8, 8\), HR \(1, 1, 8, 6\)"):
-        Content(Twice(), name="twice")(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 6))
+        PerceptualLoss(Twice(), name="twice")(torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 6))
 
 
 def test_discriminator_loss_by_hand():

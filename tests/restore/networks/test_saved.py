@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+from medsr_lib.restore import networks
+from medsr_lib.restore.networks import (
+    ESPCN,
+    Discriminator,
+    LesionClassifier,
+    SRResNet,
+    UNet,
+    saved,
+)
+from medsr_lib.restore.training import checkpoint
+
+LESIONS = ("meningioma", "glioma", "pituitary")
+SMALL = {
+    "espcn": lambda: ESPCN(scale=3),
+    "srresnet": lambda: SRResNet(scale=2, blocks=2, width=4),
+    "srresnet without norm": lambda: SRResNet(scale=3, blocks=1, width=4, norm=None),
+    "discriminator": lambda: Discriminator(size=40, width=2),
+    "classifier": lambda: LesionClassifier(classes=LESIONS, width=4),
+    "unet": lambda: UNet(width=2, depth=2, block=2),
+}
+
+
+@pytest.fixture(params=SMALL)
+def network(request):
+    """One small network of each kind, with weights and running means of its own."""
+    torch.manual_seed(0)
+    made = SMALL[request.param]()
+    made.train()(torch.rand(2, 1, 40, 40))
+    return made
+
+
+def test_networks_come_back_from_their_file(tmp_path, network):
+    networks.save(network, tmp_path / "a.pt", fold=3, degradation="kspace", hours=None)
+    found, x = networks.load(tmp_path / "a.pt", fold=3), torch.rand(1, 1, 40, 40)
+    assert type(found) is type(network)
+    assert found.arguments == network.arguments
+    assert not found.training
+    assert torch.equal(found(x), network.eval()(x))
+    about = {"fold": 3, "degradation": "kspace", "hours": None}
+    assert found.about == about | {"fingerprint": networks.fingerprint(network)}
+
+
+def test_saving_changes_nothing(tmp_path, network):
+    before = networks.fingerprint(network)
+    networks.save(network, tmp_path / "a.pt")
+    assert networks.fingerprint(network) == before
+    assert network.training
+    assert not hasattr(network, "about")
+
+
+def test_gradients_reach_every_parameter(network):
+    network(torch.rand(2, 1, 40, 40)).square().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert all(p.grad.any() for p in network.parameters() if p.ndim > 1)  # BN cancels biases
+
+
+def test_networks_refuse_positional_arguments(network):
+    with pytest.raises(TypeError, match="positional argument"):
+        type(network)(2)
+
+
+def test_fingerprint_changes_with_one_bit_of_any_state(network):
+    before = networks.fingerprint(network)
+    assert len(before) == 16
+    for value in network.state_dict().values():
+        first = value.view(-1)[:1].view(torch.uint8)[:1]  # a view: the network's own bytes
+        first ^= 1
+        assert networks.fingerprint(network) != before
+        first ^= 1
+    assert networks.fingerprint(network) == before
+
+
+def test_fingerprint_knows_names_types_and_shapes():
+    weights = torch.zeros(4)
+    states = [
+        {"a": weights},
+        {"b": weights},
+        {"a": weights.view(2, 2)},
+        {"a": weights.view(torch.int32)},
+    ]
+    assert len({saved._digest(state) for state in states}) == 4
+
+
+def test_load_refuses_a_network_trained_for_something_else(tmp_path):
+    networks.save(ESPCN(scale=2), tmp_path / "a.pt", fold=3)
+    with pytest.raises(ValueError, match="trained for something else: fold is 3, not 4"):
+        networks.load(tmp_path / "a.pt", fold=4)
+
+
+def test_save_notes_the_fingerprint_of_the_weights_it_writes(tmp_path):
+    networks.save(ESPCN(scale=2), tmp_path / "a.pt", fingerprint="of another network")
+    found = networks.load(tmp_path / "a.pt")
+    assert found.about == {"fingerprint": networks.fingerprint(found)}
+
+
+def test_load_refuses_changed_weights(tmp_path):
+    networks.save(ESPCN(scale=2), tmp_path / "a.pt")
+    state = checkpoint.load(tmp_path / "a.pt")
+    state["weights"]["conv1.bias"][0] += 1
+    checkpoint.save(tmp_path / "a.pt", state)
+    with pytest.raises(ValueError, match=r"a\.pt: holds weights of fingerprint \w{16}, but \w{16}"):
+        networks.load(tmp_path / "a.pt")
+
+
+def test_save_refuses_a_class_it_does_not_know(tmp_path):
+    message = r"cannot save a network of class Linear, only ESPCN, SRResNet, Discriminator, Lesion"
+    with pytest.raises(ValueError, match=message):
+        networks.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_load_refuses_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.pt: no such file; train the network"):
+        networks.load(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"step": 3},
+        {"network": "EDSR", "arguments": {}, "weights": {}, "about": {}},
+        {"network": "ESPCN"},
+        {"network": {"conv1.bias": torch.zeros(2)}, "step": 3},  # a training's
+    ],
+)
+def test_load_refuses_what_is_no_network(tmp_path, state):
+    checkpoint.save(tmp_path / "a.pt", state)
+    with pytest.raises(ValueError, match=r"a\.pt: not a network written by networks\.save"):
+        networks.load(tmp_path / "a.pt")
+
+
+def test_load_refuses_a_foreign_file(tmp_path):
+    torch.save(ESPCN(scale=2).state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=rf"a\.pt: expected '{checkpoint.FORMAT}', found None"):
+        networks.load(tmp_path / "a.pt")
