@@ -1,6 +1,8 @@
-"""The plan of the house: who may import whom, who may print, what is described."""
+"""The plan of the house: who may import whom, who may print, what is described, how large it is."""
 
 import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,31 +11,33 @@ import medsr_lib
 
 LIBRARY = Path(medsr_lib.__file__).parent
 FILES = {p.relative_to(LIBRARY).as_posix(): p for p in sorted(LIBRARY.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 ROOMS = {"data", "restore", "assess", "show"}
 AT_HOME = {
     "matplotlib": "show",
     "seaborn": "show",
     "h5py": "data",
-    "pooch": "data",
     "papermill": "series",
     "kaggle": "series",
     "nbconvert": "series",
     "nbformat": "series",
     "nbclient": "series",
 }
-
-
-def tree(name):
-    return ast.parse(FILES[name].read_text(encoding="utf-8"))
+CORE = {
+    *("torch", "numpy", "scipy", "pandas", "h5py", "skimage", "sklearn", "statsmodels", "tqdm"),
+    *("PIL", "joblib"),
+}
+MOST_LINES = 22_000
+MOST_SIDE_BY_SIDE = 9
 
 
 def room(name):
     return name.split("/")[0]
 
 
-def imports(name):
-    """Full names of all that a file imports, inside functions too."""
-    for node in ast.walk(tree(name)):
+def imported(name, nodes):
+    """Full names of all that these nodes of a file import."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -43,10 +47,41 @@ def imports(name):
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
+def imports(name):
+    """Full names of all that a file imports, inside functions too."""
+    return list(imported(name, ast.walk(TREES[name])))
+
+
+def on_loading(name):
+    """Full names of what a file imports when it is loaded."""
+
+    def outside(node):
+        for child in ast.iter_child_nodes(node):
+            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not typing_only:
+                yield child
+                yield from outside(child)
+
+    return list(imported(name, outside(TREES[name])))
+
+
+def file_of(module):
+    """The file of the library that a full name is of, or is in."""
+    parts = module.split(".")[1:]
+    for end in range(len(parts), -1, -1):
+        stem = "/".join(parts[:end])
+        for file in (f"{stem}.py", f"{stem}/__init__.py".lstrip("/")):
+            if file in FILES:
+                return file
+    raise AssertionError(f"{module} is in no file")
+
+
 def test_the_walk_sees_the_files_and_their_imports():
     assert {room(name) for name in FILES} >= ROOMS | {"series"}
-    assert "medsr_lib.data.figshare" in set(imports("data/pack.py"))
-    assert "h5py" in set(imports("data/pack.py"))
+    assert "medsr_lib.data.source" in imports("data/store.py")
+    assert "h5py" in on_loading("data/store.py")
+    assert file_of("medsr_lib.data.figshare.read_slice") == "data/figshare.py"
+    assert file_of("medsr_lib.assess.score") == "assess/__init__.py"
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if room(n) in ROOMS])
@@ -61,15 +96,40 @@ def test_what_all_rooms_share_imports_no_room(name):
     assert not {i.split(".")[1] for i in imports(name) if "." in i} & (ROOMS | {"series"})
 
 
+def test_imports_go_round_in_no_circle():
+    graph = {
+        name: {file_of(i) for i in imports(name) if i.split(".")[0] == "medsr_lib"} - {name}
+        for name in FILES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
 @pytest.mark.parametrize("package", AT_HOME)
 def test_packages_stay_in_their_room(package):
     users = {room(name) for name in FILES for i in imports(name) if i.split(".")[0] == package}
     assert users <= {AT_HOME[package]}
 
 
+@pytest.mark.parametrize("name", [n for n in FILES if room(n) not in ("series", "show")])
+def test_the_core_loads_with_the_core_packages_alone(name):
+    packages = {i.split(".")[0] for i in on_loading(name)} - {"medsr_lib", "__future__"}
+    if name != "__main__.py":
+        assert packages - set(sys.stdlib_module_names) <= CORE
+
+
+def test_the_house_stays_small():
+    assert sum(path.read_text().count("\n") for path in FILES.values()) <= MOST_LINES
+    for folder in {path.parent for path in FILES.values()}:
+        beside = [path.name for path in folder.glob("*.py") if path.name[:2] != "__"]
+        assert len(beside) <= MOST_SIDE_BY_SIDE, f"{folder}: {beside}"
+
+
 @pytest.mark.parametrize("name", [n for n in FILES if n != "series/cli.py"])
 def test_the_library_does_not_print(name):
-    calls = [n.func for n in ast.walk(tree(name)) if isinstance(n, ast.Call)]
+    calls = [n.func for n in ast.walk(TREES[name]) if isinstance(n, ast.Call)]
     assert not [c.lineno for c in calls if isinstance(c, ast.Name) and c.id == "print"]
 
 
@@ -88,5 +148,5 @@ def undescribed(node, within=""):
 @pytest.mark.parametrize("name", FILES)
 def test_everything_public_is_described(name):
     if name != "__main__.py":
-        assert ast.get_docstring(tree(name))
-    assert not list(undescribed(tree(name)))
+        assert ast.get_docstring(TREES[name])
+    assert not list(undescribed(TREES[name]))
