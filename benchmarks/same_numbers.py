@@ -56,7 +56,8 @@ def main(arguments: list[str]) -> int:
     if not files:
         print(f"{before}: no folder with a results.json in it")
         return 2
-    return int(not all([compare(p, Path(after) / p.parent.name / p.name, renamed) for p in files]))
+    same = [compare(p, Path(after) / p.parent.name / p.name, renamed) for p in files]
+    return int(not all(same))
 
 
 if __name__ == "__main__":
