@@ -13,33 +13,21 @@ test, and intervals over patients are rather too wide than too narrow. Normal pa
 with pneumonia have no names in common; a file whose name belongs to the other class is refused.
 """
 
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from tqdm import tqdm
 
-from medsr_lib.data import jpeg, parallel, splits, unusable
-from medsr_lib.data.jpeg import recompress
-
-__all__ = [
-    "LABELS", "SPLITS", "SUBTYPES", "Radiograph", "index", "parts", "read_image", "read_mask",
-    "recompress",
-]  # fmt: skip
+from medsr_lib.case import Case
+from medsr_lib.data import jpeg, splits
 
 LABELS = ("NORMAL", "PNEUMONIA")
-SUBTYPES = ("none", "bacteria", "virus")
 SPLITS = ("train", "val", "test")
 MASKS = "masks"  # beside the splits; the phantom alone has it
 _NORMAL = re.compile(r"(?:NORMAL2-)?(?P<patient>IM-\d+)-\d+(?:-\d+)*")
@@ -48,78 +36,55 @@ _LEFT_BY_PROGRAMS = {"thumbs.db", "desktop.ini"}
 _DEPTH = 4  # how far below the root the tree is looked for
 
 
-@dataclass(frozen=True, repr=False)
-class Radiograph:
-    """One radiograph.
-
-    Attributes:
-        image: (H, W) float32 in [0, 1], the file's grey levels over 255.
-        image_id: the file's name without its ending.
-        patient: from the name, `IM-0115` or `person7`; see the module.
-        label: "NORMAL" or "PNEUMONIA".
-        subtype: "none", "bacteria" or "virus".
-        channels: 1, or 3 equal ones.
-        jpeg_quality: 1 to 100, estimated from the quantisation (`jpeg.quality_of`).
-        n_bytes: size of the file.
-    """
-
-    image: Tensor
-    image_id: str
-    patient: str
-    label: str
-    subtype: str
-    channels: int
-    jpeg_quality: int
-    n_bytes: int
-
-    def __repr__(self) -> str:
-        h, w = self.image.shape
-        kind = self.label if self.subtype == "none" else f"{self.label} ({self.subtype})"
-        return (
-            f"Radiograph({self.image_id}: {kind}, patient {self.patient}, {h} x {w}, "
-            f"JPEG quality {self.jpeg_quality}, {self.n_bytes / 1000:.0f} kB)"
-        )
-
-
-def read_image(path: str | Path) -> Radiograph:
+def read_image(path: str | Path) -> Case:
     """Read one JPEG file.
 
     Three equal channels are taken as the grey image they are.
 
+    Returns:
+        The case: `id` is the file's name without its ending, `patient` what the name tells
+        (`IM-0115` or `person7`; see the module), `label` "NORMAL" or "PNEUMONIA", `image` the grey
+        levels over 255. `mask` is where the opacities are, which only the phantom knows:
+        `masks/<id>.png` beside the folders of the splits. `about` holds
+
+        - subtype: "none", "bacteria" or "virus";
+        - channels: 1, or 3 equal ones;
+        - jpeg_quality: 1 to 100, estimated from the quantisation (`jpeg.quality_of`);
+        - bytes: size of the file.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated, damaged or no JPEG, not 8 bits, CMYK, coloured, or a name that tells
-            no patient or belongs to another class than the folder; names file and reason.
+        ValueError: truncated, damaged or no JPEG, not 8 bits, CMYK, coloured, a name that tells no
+            patient or belongs to another class than the folder, or a mask that cannot be read or
+            has another size; names file and reason.
     """
-    radiograph, pixels, _ = _read(Path(path))
-    return Radiograph(image=torch.from_numpy(pixels.astype(np.float32) / 255), **radiograph)
-
-
-def read_pixels(path: str | Path) -> NDArray[np.uint8]:
-    """The grey levels alone, (H, W) uint8; errors as `read_image`."""
-    return _read(Path(path))[1]
-
-
-def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], str]:
-    """What a `Radiograph` holds besides its image, the pixels, and a checksum of the file."""
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     data = path.read_bytes()
     try:
-        about = _about(path)
+        patient, label, subtype = _named(path)
         decoded = jpeg.read(data)
+        mask = _mask(path, decoded.pixels.shape)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    about |= {
-        "channels": decoded.channels,
-        "jpeg_quality": decoded.quality,
-        "n_bytes": len(data),
-    }
-    return about, decoded.pixels, hashlib.sha256(data).hexdigest()
+    return Case(
+        id=path.stem,
+        patient=patient,
+        label=label,
+        image=torch.from_numpy(decoded.pixels.astype(np.float32) / 255),
+        mask=None if mask is None else torch.from_numpy(mask),
+        about={
+            "subtype": subtype,
+            "channels": decoded.channels,
+            "jpeg_quality": decoded.quality,
+            "bytes": len(data),
+        },
+    )
 
 
-def _about(path: Path) -> dict[str, Any]:
-    """What the name and the folder say."""
+def _named(path: Path) -> tuple[str, str, str]:
+    """Patient, label and subtype, as the name and the folder say."""
     normal, pneumonia = _NORMAL.fullmatch(path.stem), _PNEUMONIA.fullmatch(path.stem)
     found = normal or pneumonia
     if found is None:
@@ -131,134 +96,65 @@ def _about(path: Path) -> dict[str, Any]:
     folder = path.parent.name
     if folder in LABELS and folder != label:
         raise ValueError(
-            f"a name of {label} in the folder {folder}; a patient belongs to one class, move the "
-            "file or take it away"
+            f"a name of {label} in the folder {folder}; a patient belongs to one class, move or "
+            "remove the file"
         )
-    subtype = "none" if normal else found["subtype"]
-    return {
-        "image_id": path.stem,
-        "patient": found["patient"],
-        "label": label,
-        "subtype": subtype,
-    }
+    return found["patient"], label, "none" if normal else found["subtype"]
 
 
-def read_mask(path: str | Path) -> NDArray[np.bool_]:
-    """Where the opacities of a phantom's radiograph are.
-
-    Args:
-        path: the radiograph; its mask is `masks/<name>.png` beside the folders of the splits. A
-            normal one has none.
-
-    Returns:
-        (H, W), true inside an opacity; all false for a normal radiograph.
-
-    Raises:
-        FileNotFoundError: no such radiograph, or no masks: real radiographs come without.
-        ValueError: a mask that is none or of another size.
-    """
-    path = Path(path)
-    image = read_image(path)
-    folder, shape = path.parents[2] / MASKS, tuple(image.image.shape)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder}: no such folder; only phantom.write_chest_xray writes masks"
-        )
-    if image.label == LABELS[0]:
-        return np.zeros(shape, bool)
-    name = folder / f"{path.stem}.png"
+def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """(H, W), true inside an opacity; None where none is outlined."""
+    name = path.absolute().parent.parent.parent / MASKS / f"{path.stem}.png"
     if not name.is_file():
-        raise FileNotFoundError(f"{name}: no such file; write the phantom again")
+        return None
     try:
         with Image.open(name) as stored:
             mask = np.asarray(stored.convert("L")) > 127
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{name}: cannot be read as a PNG ({error})") from None
+        raise ValueError(f"its mask {name} cannot be read as a PNG ({error})") from None
     if mask.shape != shape:
-        raise ValueError(f"{name}: the mask is {mask.shape}, the radiograph is {shape}")
+        raise ValueError(f"its mask {name} is {mask.shape}, the radiograph is {shape}")
     return mask
 
 
 # --- index ---------------------------------------------------------------------------------------
 
 
-def index(
-    root: str | Path, *, skip_bad: bool = False, progress: bool = True, workers: int | None = None
-) -> pd.DataFrame:
-    """List the radiographs in a folder: a row each, by split, class and name.
+def find(folder: Path) -> list[Path]:
+    """The files in the splits in or below a folder, by split, class and name.
 
-    Every file is decoded, by several threads.
-
-    Args:
-        root: the folder with `train`, `val`, `test` (one of them at least), or one above it. The
-            second copy that lies inside the first and all of `__MACOSX` are passed over.
-        skip_bad: leave out files that cannot be used, warn, and list them in `attrs["bad"]`
-            (path -> reason), instead of raising.
-        progress: show a progress bar.
-        workers: threads; as many as processor cores where it is None.
-
-    Returns:
-        Columns image_id (the file's name; where two splits share a name, the split comes before
-        it), path, patient, label, subtype, split (as found), height, width, channels, jpeg_quality,
-        bytes, duplicate_of (the image_id of an earlier file with the same bytes, or <NA>).
+    One of `train`, `val` and `test` must be there. The second copy that lies inside the first, all
+    of `__MACOSX` and hidden files are passed over; other files are to be read, and to be refused by
+    name, whatever they are.
 
     Raises:
-        FileNotFoundError: no such folder, no such tree in it, or none of the files is usable.
-        ValueError: several such trees, a class without images, or unusable files, all named.
+        ValueError: several such trees, or a class without images.
     """
-    root = Path(root)
-    paths = find(root)
-    rows: list[dict[str, Any]] = []
-    bad: dict[str, str] = {}
-    results = parallel.ordered(_row, paths, workers=workers)
-    bar = partial(tqdm, desc="reading radiographs", disable=not progress, leave=False)
-    for path, row in zip(paths, bar(results, total=len(paths))):
-        if isinstance(row, str):
-            bad[str(path)] = row
-        else:
-            rows.append(row)
-    if bad:
-        unusable.report(bad, len(paths), skip_bad)
-    if not rows:
-        raise FileNotFoundError(f"{root}: none of its {len(paths)} files is a usable radiograph")
-    table = pd.DataFrame(rows)
-    shared = table["image_id"].duplicated(keep=False)
-    table.loc[shared, "image_id"] = table["split"] + "/" + table["image_id"]
-    table["duplicate_of"] = _duplicates(table["image_id"], table.pop("checksum"))
-    table.attrs["bad"] = bad
-    return table
-
-
-def find(root: str | Path) -> list[Path]:
-    """The files of the tree in or below a folder, by split, class and name; errors as `index`."""
-    tree = _tree(Path(root))
+    tree = _tree(folder)
     paths: list[Path] = []
     for split in SPLITS:
-        if not (tree / split).is_dir():
+        if tree is None or not (tree / split).is_dir():
             continue
         for label in LABELS:
             found = sorted(_files(tree / split / label))
             if not found:
                 raise ValueError(
                     f"{tree / split / label}: the class has no images; both {LABELS[0]} and "
-                    f"{LABELS[1]} are needed in {split} (take {split} away if it is not wanted)"
+                    f"{LABELS[1]} are needed in {split} (remove {split} if it is not wanted)"
                 )
             paths += found
     return paths
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All but hidden files: what is no JPEG is to be named, not passed over."""
     for path in folder.glob("*"):
         hidden = path.name[0] == "." or path.name.lower() in _LEFT_BY_PROGRAMS
         if path.is_file() and not hidden:
             yield path
 
 
-def _tree(root: Path) -> Path:
+def _tree(root: Path) -> Path | None:
     """The folder that holds the splits."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder")
     level = [root]
     for _ in range(_DEPTH):
         trees = [folder for folder in level if _is_tree(folder)]
@@ -273,80 +169,61 @@ def _tree(root: Path) -> Path:
             for child in sorted(folder.iterdir())
             if child.is_dir() and child.name[0] != "." and child.name != "__MACOSX"
         ]
-    found = ", ".join(sorted(p.name for p in root.iterdir())[:5]) or "nothing"
-    above = ": name the folder above it" if (root / LABELS[0]).is_dir() else ""
-    raise FileNotFoundError(
-        f"{root}: expected train/, val/ or test/ in it, and in each {LABELS[0]}/ and {LABELS[1]}/; "
-        f"found {found}{above}"
-    )
+    return None
 
 
 def _is_tree(folder: Path) -> bool:
     return any((folder / split / label).is_dir() for split in SPLITS for label in LABELS)
 
 
-def _row(path: Path) -> dict[str, Any] | str:
-    """The row of the table, or why there is none."""
-    try:
-        about, pixels, checksum = _read(path)
-    except (ValueError, OSError) as error:
-        return str(error).removeprefix(f"{path}: ")
-    return {
-        "image_id": about["image_id"],
-        "path": str(path),
-        "patient": about["patient"],
-        "label": about["label"],
-        "subtype": about["subtype"],
-        "split": path.parents[1].name,
-        "height": pixels.shape[0],
-        "width": pixels.shape[1],
-        "channels": about["channels"],
-        "jpeg_quality": about["jpeg_quality"],
-        "bytes": about["n_bytes"],
-        "checksum": checksum,
-    }
+def with_splits(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """An index with the columns split (as found) and duplicate_of.
 
-
-def _duplicates(image_id: pd.Series, checksum: pd.Series) -> pd.Series:
-    """For each file the first one with the same bytes, <NA> for that one itself."""
-    first = image_id.groupby(checksum).transform("first")
-    return first.where(first != image_id, pd.NA).astype("string")
+    An id that two splits share gets the split before it; duplicate_of is the id of an earlier
+    image with the same pixels, or <NA>.
+    """
+    split = pd.Series([Path(path).parents[1].name for path in table["path"]], table.index)
+    shared = table["id"].duplicated(keep=False)
+    table = table.assign(id=table["id"].where(~shared, split + "/" + table["id"]))
+    table.insert(list(table).index("channels"), "split", split)
+    first = table["id"].groupby(table["checksum"]).transform("first")
+    return table.assign(duplicate_of=first.where(first != table["id"], pd.NA).astype("string"))
 
 
 # --- splits --------------------------------------------------------------------------------------
 
 
-def parts(table: pd.DataFrame, *, seed: int, validation: float = 0.15) -> pd.Series:
-    """Deal the radiographs into training, validation and test, no patient on two sides.
+def train_val_test(table: pd.DataFrame, *, seed: int, validation: float = 0.15) -> pd.Series:
+    """Assign the radiographs to training, validation and test, no patient on two sides.
 
     The official test set stays what it is. The official validation set is not used as such: 8
     normal and 8 other images cannot choose a model (of 16 images, one more that is right moves the
     accuracy by 6 points, and 14 right of 16 go with anything from 62 to 98 %: Clopper & Pearson
     1934, Biometrika 26:404, at 95 %). It is pooled with the training set, and validation patients
-    are dealt anew, stratified by none, bacteria and virus.
+    are assigned again, stratified by none, bacteria and virus.
 
     Training and validation go without the patients of the test set, and everything goes without
     repeats of an earlier file: those rows are <NA>.
 
     Args:
-        table: from `index`.
-        seed: of the dealing.
+        table: from `source.index`.
+        seed: of the assignment.
         validation: share of the pooled patients, at most a half; rounded to one in 2, 3, 4, ...
 
     Returns:
         "train", "validation", "test" or <NA> for each row, with the table's index.
 
     Raises:
-        ValueError: no test set (deal `splits.by_patient` then), nothing to train on, a class that
-            is missing in a part, or a share out of range.
+        ValueError: no test set (create folds with `splits.by_patient` then), nothing to train on, a
+            class that is missing in a part, or a share out of range.
     """
     if not 0 < validation <= 0.5:
         raise ValueError(f"validation must lie above 0 and at most at 0.5, got {validation}")
     is_test = table["split"] == "test"
     if not is_test.any():
         raise ValueError(
-            "there is no test set among the splits; deal all patients with "
-            'folds.by_patient(table.assign(tumour=table["subtype"]), n_folds=5, seed=seed)'
+            "there is no test set among the splits; assign all patients to folds with "
+            'splits.by_patient(table.assign(label=table["subtype"]), n_folds=5, seed=seed)'
         )
     fresh = table["duplicate_of"].isna()
     pooled = ~is_test & fresh & ~table["patient"].isin(table["patient"][is_test])
@@ -355,13 +232,13 @@ def parts(table: pd.DataFrame, *, seed: int, validation: float = 0.15) -> pd.Ser
     pool = table[pooled]
     with warnings.catch_warnings():  # few patients of a subtype: what matters is checked below
         warnings.filterwarnings("ignore", "The least populated class")
-        dealt = splits.by_patient(
-            pool.assign(tumour=pool["subtype"]), n_folds=round(1 / validation), seed=seed
+        fold = splits.by_patient(
+            pool.assign(label=pool["subtype"]), n_folds=round(1 / validation), seed=seed
         )
     part = pd.Series(pd.NA, index=table.index, dtype="string", name="part")
     part[is_test & fresh] = "test"
-    part[pool.index[dealt > 1]] = "train"
-    part[pool.index[dealt == 1]] = "validation"
+    part[pool.index[fold > 1]] = "train"
+    part[pool.index[fold == 1]] = "validation"
     for name, of in table["label"].groupby(part):
         if missing := set(LABELS) - set(of):
             raise ValueError(f"{name} has no {missing.pop()}; more patients are needed")

@@ -6,10 +6,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 
 def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
-    """Deal patients into folds of about equal size and mix of tumours.
+    """Assign patients at random to folds of about equal size and mix of labels.
 
     Args:
-        table: rows with `patient` and `tumour`, as `figshare.index` gives them.
+        table: rows with `patient` and `label`, as `source.index` gives them.
         n_folds: how many, at least 2 and at most the number of patients.
         seed: of the shuffling.
 
@@ -26,7 +26,7 @@ def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
         )
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(table), int)
-    parts = splitter.split(table, table["tumour"], groups=table["patient"])
+    parts = splitter.split(table, table["label"], groups=table["patient"])
     for number, (_, rows) in enumerate(parts, start=1):
         fold[rows] = number
     return pd.Series(fold, index=table.index, name="fold", dtype="Int64")
@@ -40,19 +40,19 @@ def from_cvind(cvind: np.ndarray, table: pd.DataFrame) -> pd.Series:
 
     Args:
         cvind: (n,) the fold of slice 1 to n.
-        table: rows with slice_id, patient_id and patient.
+        table: rows with id, pid and patient.
 
     Raises:
         ValueError: a slice number beyond the list, or one examination in several folds (the list
             belongs to other slices).
     """
-    numbers = pd.to_numeric(table["slice_id"], errors="coerce")
+    numbers = pd.to_numeric(table["id"], errors="coerce")
     outside = ~numbers.between(1, len(cvind))
     if outside.any():
-        names = ", ".join(table["slice_id"][outside].astype(str).head(5))
+        names = ", ".join(table["id"][outside].astype(str).head(5))
         raise ValueError(f"cvind.mat lists slices 1..{len(cvind)}; it has no fold for {names}")
     fold = pd.Series(cvind[numbers.astype(int) - 1], index=table.index)
-    check(table.assign(fold=fold), by="patient_id")
+    _check(table.assign(fold=fold), by="pid")
     united = fold.groupby(table["patient"]).transform(lambda f: f.mode().iloc[0])
     return united.rename("fold").astype("Int64")
 
@@ -63,21 +63,21 @@ def split(table: pd.DataFrame, *, fold: int) -> tuple[pd.DataFrame, pd.DataFrame
     Raises:
         ValueError: no such fold, nothing left to train on, or a patient on both sides.
     """
-    check(table)
+    _check(table, by="patient")
     existing = sorted(table["fold"].dropna().unique().tolist())
     if fold not in existing:
         raise ValueError(
             f"fold {fold} does not exist; there are {existing}"
-            + ("" if existing else ": no cvind.mat was found, deal folds with folds.by_patient")
+            + ("" if existing else ": no cvind.mat was found, create folds with splits.by_patient")
         )
     if len(existing) < 2:
-        raise ValueError(f"all slices are in fold {fold}; nothing is left to train on")
+        raise ValueError(f"all images are in fold {fold}; nothing is left to train on")
     test = (table["fold"] == fold).to_numpy(dtype=bool, na_value=False)
     return table[~test], table[test]
 
 
-def check(table: pd.DataFrame, *, by: str = "patient") -> None:
-    """Refuse a table in which a patient stands in more than one fold.
+def _check(table: pd.DataFrame, *, by: str) -> None:
+    """Refuse a table in which a patient is in more than one fold.
 
     Raises:
         ValueError: names the patients.
@@ -86,6 +86,6 @@ def check(table: pd.DataFrame, *, by: str = "patient") -> None:
     torn = per_patient[per_patient > 1].index.tolist()
     if torn:
         raise ValueError(
-            f"{len(torn)} of {len(per_patient)} patients stand in several folds: "
-            f"{', '.join(map(str, torn[:5]))}; deal the folds with folds.by_patient"
+            f"{len(torn)} of {len(per_patient)} patients are in several folds: "
+            f"{', '.join(map(str, torn[:5]))}; create folds with splits.by_patient"
         )

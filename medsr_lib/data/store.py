@@ -1,103 +1,180 @@
-"""A whole data set in one HDF5 file and in memory: int16 pixels, masks, borders and the table.
+"""A whole data set in one HDF5 file: pixels, masks and the table, mapped into memory.
 
-Training draws crops from it without touching the .mat files again. 3064 slices of 512 x 512 take
-1.7 GB: two bytes a pixel, and one bit a pixel for the masks.
+Training draws crops from it without touching the images' own files again. What is looked at is
+read, and the system may let it go again, so that opening a store is cheap however large it is. 3064
+slices of 512 x 512 take 1.7 GB: two bytes a pixel, and one bit a pixel for the masks; 5856
+radiographs as squares of 256 x 256 take 384 MB, a byte a pixel.
 """
 
 import hashlib
 import io
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
-from medsr_lib.data import figshare
-from medsr_lib.data.figshare import TumourSlice
+from medsr_lib.case import Case
+from medsr_lib.data import jpeg
+from medsr_lib.data import source as sources
 from medsr_lib.files import atomic
 
-FORMAT = "medsr pack 1"
-_COPIED = ["tumour", "patient_id", "raw_min", "raw_max", "slice_id"]
+FORMAT = "medsr store 1"
+_LAYOUT = ("offset", "height", "width", "low", "high", "mask_offset")
+_LEAST = 8  # pixels, the side of the smallest square
+_CODES = 32767  # an image that is not of whole numbers is stored in steps from -32767 to this
 
 
 @dataclass(frozen=True, repr=False)
-class Pack:
-    """Slices of any sizes, packed end to end.
+class Store:
+    """Images of one data set, packed end to end.
 
-    A sequence of `TumourSlice`: `len(pack)`, `pack[3]`, `for tumour_slice in pack`. Training takes
-    it as it is, through `pixels`, `offset`, `height`, `width`, `low` and `high`.
+    A sequence of `Case`: `len(store)`, `store[3]`, `for case in store`. What a case has in `about`
+    are the table's further columns. Training takes a store as it is, through `pixels`, `offset`,
+    `height`, `width`, `low` and `high`.
 
     Attributes:
-        table: what `figshare.index` gave, a row per slice.
-        pixels: (P,) int16, the images row by row, one after the other.
-        mask_bits: uint8, the masks, eight pixels a byte, each slice from a byte of its own.
-        borders: (n, 2) float32, the outlines one after the other.
-        layout: (N,) arrays by name: offset, height, width, mask_offset, border_offset,
-            border_points, low, high. A pixel p stands for the value (p - low) / (high - low).
+        table: what `source.index` gave, a row per image; its height, width and mask_pixels are
+            those of the file that was read.
+        classes: all labels of the file in alphabetical order.
+        pixels: (P,) int16 or uint8, the images row by row, one after the other.
+        mask_bits: (Q,) uint8, the masks, eight pixels a byte, each from a byte of its own.
+        offset: (N,) int64, where each image begins in `pixels`.
+        height, width: (N,) int64, its size in pixels.
+        low, high: (N,) float64, the stored pixels that mean 0 and 1.
+        mask_offset: (N,) int64, where its mask begins in `mask_bits`; -1 where it has none.
     """
 
     table: pd.DataFrame
+    classes: tuple[str, ...]
     pixels: Tensor
-    mask_bits: np.ndarray
-    borders: Tensor
-    layout: dict[str, np.ndarray]
+    mask_bits: NDArray[np.uint8]
+    offset: Tensor
+    height: Tensor
+    width: Tensor
+    low: Tensor
+    high: Tensor
+    mask_offset: Tensor
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __repr__(self) -> str:
         t = self.table
-        sizes = ", ".join(f"{n} {tumour}" for tumour, n in t["tumour"].value_counts().items())
-        return f"Pack({len(t)} slices of {t['patient'].nunique()} patients: {sizes})"
+        kinds = ", ".join(f"{n} {label or '?'}" for label, n in t["label"].value_counts().items())
+        return f"Store({len(t)} images of {t['patient'].nunique()} patients: {kinds})"
 
-    def __getitem__(self, i: int) -> TumourSlice:
+    def __getitem__(self, i: int) -> Case:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"slice {i} of a pack of {len(self)}")
-        place = {name: column[i].item() for name, column in self.layout.items()}
-        shape = height, width = place["height"], place["width"]
-        pixels = self.pixels[place["offset"] :][: height * width].view(shape)
-        bits = self.mask_bits[place["mask_offset"] :][: -(-height * width // 8)]
-        mask = np.unpackbits(bits, count=height * width).view(bool).reshape(shape)
-        return TumourSlice(
-            image=torch.sub(pixels, place["low"]).div_(place["high"] - place["low"]),
-            mask=torch.from_numpy(mask),
-            border=self.borders[place["border_offset"] :][: place["border_points"]],
-            **self._records[i],
-        )
+            raise IndexError(f"image {i} of a store of {len(self)}")
+        return Case(image=self._image(i), mask=self._mask(i), **self._records[i])
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[i] for i in range(len(self)))
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
-        """What a slice has from the table, as plain values: looking them up there is slow."""
-        fold = [None if pd.isna(fold) else int(fold) for fold in self.table["fold"]]
-        columns = [self.table[name].tolist() for name in _COPIED]
-        names = [*_COPIED, "fold"]
-        return [dict(zip(names, values)) for values in zip(*columns, fold)]
+        """What a case has from the table, as plain values: looking them up there is slow."""
+        plain = self.table.astype(object).where(self.table.notna(), None)
+        known = ["id", "patient", "label", "fold", "spacing"]
+        further = [name for name in plain if name not in sources.COLUMNS]
+        rows = zip(plain[known].to_numpy(), plain[further].to_numpy())
+        return [dict(zip(known, row), about=dict(zip(further, rest))) for row, rest in rows]
 
-    def select(self, rows: pd.DataFrame) -> "Pack":
-        """The slices of some rows of `table`, sharing the pixels in memory."""
-        at = self.table.index.get_indexer(rows.index)
-        if (at < 0).any() or not (self.table["slice_id"].iloc[at] == rows["slice_id"]).all():
-            raise ValueError("select takes rows of this pack's own table")
-        layout = {name: column[at] for name, column in self.layout.items()}
-        return Pack(rows, self.pixels, self.mask_bits, self.borders, layout)
+    def _image(self, i: int) -> Tensor:
+        """(H, W) float32 in [0, 1]."""
+        start, height, width = (int(of[i]) for of in (self.offset, self.height, self.width))
+        low, high = float(self.low[i]), float(self.high[i])
+        stored = self.pixels[start : start + height * width].view(height, width)
+        return torch.sub(stored, low).div_(high - low)
 
-    def patches(self, size: int) -> Tensor:
-        """A square around each tumour, (N, 1, size, size) float32 in [0, 1].
+    def _mask(self, i: int) -> Tensor | None:
+        """(H, W) bool, or None."""
+        start, height, width = (int(of[i]) for of in (self.mask_offset, self.height, self.width))
+        if start < 0:
+            return None
+        bits = self.mask_bits[start : start + -(-height * width // 8)]
+        mask = np.unpackbits(bits, count=height * width).view(bool)
+        return torch.from_numpy(mask.reshape(height, width))
 
-        Its middle is that of the mask's bounding box; where it would leave the slice it is moved
-        inwards. A tumour larger than `size` is cut.
+    def select(self, rows: pd.DataFrame) -> "Store":
+        """The images of some rows of `table`, sharing the pixels.
 
         Raises:
-            ValueError: an empty mask, or a slice smaller than `size`; names the slice.
+            ValueError: rows of another table.
         """
-        return self._patches("image", size)
+        at = self.table.index.get_indexer(rows.index)
+        if (at < 0).any() or not (self.table["id"].iloc[at] == rows["id"]).all():
+            raise ValueError("select takes rows of this store's own table")
+        layout = {name: getattr(self, name)[at] for name in _LAYOUT}
+        return Store(rows, self.classes, self.pixels, self.mask_bits, **layout)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, each image's label as its place in `classes`.
+
+        Raises:
+            ValueError: an image without a label.
+        """
+        if (self.table["label"] == "").any():
+            raise ValueError("not all images have a label; select those that have")
+        return torch.tensor([self.classes.index(label) for label in self.table["label"]])
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every image has a mask."""
+        return bool((self.mask_offset >= 0).all())
+
+    def images(self) -> Tensor:
+        """(N, 1, H, W) float32 in [0, 1], four bytes a pixel.
+
+        Raises:
+            ValueError: images of several sizes.
+        """
+        return self._stack(self._image)[:, None]
+
+    def masks(self) -> Tensor:
+        """(N, H, W) bool, true inside the lesion.
+
+        Raises:
+            ValueError: images of several sizes, or without masks.
+        """
+        return self._stack(self._known_mask)
+
+    def _stack(self, read: Callable[[int], Tensor]) -> Tensor:
+        sizes = sorted(set(zip(self.height.tolist(), self.width.tolist())))
+        if len(sizes) != 1:
+            raise ValueError(
+                f"expected images of one size, found {len(sizes)} sizes {sizes[:3]}; prepare the "
+                "store with size=..., or take patches(size)"
+            )
+        return torch.stack([read(i) for i in range(len(self))])
+
+    def _known_mask(self, i: int) -> Tensor:
+        mask = self._mask(i)
+        if mask is None:
+            raise ValueError(f"case {self.table['id'].iloc[i]} has no mask; select those that have")
+        return mask
+
+    def patches(self, size: int) -> Tensor:
+        """A square around each lesion, (N, 1, size, size) float32 in [0, 1].
+
+        Its middle is that of the mask's bounding box; where it would leave the image it is moved
+        inwards. A lesion larger than `size` is cut.
+
+        Raises:
+            ValueError: no mask or an empty one, or an image smaller than `size`; names the case.
+        """
+        return self._patches(self._image, size)
 
     def mask_patches(self, size: int) -> Tensor:
         """The masks of `patches`, (N, 1, size, size) bool.
@@ -105,54 +182,30 @@ class Pack:
         Raises:
             ValueError: as `patches`.
         """
-        return self._patches("mask", size)
+        return self._patches(self._known_mask, size)
 
-    def _patches(self, name: Literal["image", "mask"], size: int) -> Tensor:
+    def _patches(self, read: Callable[[int], Tensor], size: int) -> Tensor:
         cut = []
-        for s in (self[i] for i in range(len(self))):
+        for i in range(len(self)):
+            mask = self._known_mask(i)
             try:
-                cut.append(getattr(s, name)[around(s.mask, size=size)].clone())
+                cut.append(read(i)[around(mask, size=size)])
             except ValueError as error:
-                raise ValueError(f"slice {s.slice_id}: {error}") from None
+                raise ValueError(f"case {self.table['id'].iloc[i]}: {error}") from None
         return torch.stack(cut)[:, None]
-
-    @property
-    def offset(self) -> Tensor:
-        """(N,) int64, where each image begins in `pixels`."""
-        return torch.from_numpy(self.layout["offset"])
-
-    @property
-    def height(self) -> Tensor:
-        """(N,) int64, in pixels."""
-        return torch.from_numpy(self.layout["height"])
-
-    @property
-    def width(self) -> Tensor:
-        """(N,) int64, in pixels."""
-        return torch.from_numpy(self.layout["width"])
-
-    @property
-    def low(self) -> Tensor:
-        """(N,) float64, the stored pixel that becomes 0."""
-        return torch.from_numpy(self.layout["low"])
-
-    @property
-    def high(self) -> Tensor:
-        """(N,) float64, the stored pixel that becomes 1."""
-        return torch.from_numpy(self.layout["high"])
 
 
 def around(mask: Tensor, *, size: int) -> tuple[slice, slice]:
     """Rows and columns of a square around a mask (H, W) bool.
 
-    Its middle is that of the mask's bounding box; where it would leave the slice it is moved
+    Its middle is that of the mask's bounding box; where it would leave the image it is moved
     inwards.
 
     Raises:
         ValueError: an empty mask, or one smaller than `size`.
     """
     if not mask.any():
-        raise ValueError("the mask is empty; leave the slice out")
+        raise ValueError("the mask is empty; leave the image out")
     if not 1 <= size <= min(mask.shape):
         raise ValueError(
             f"{mask.shape[0]} x {mask.shape[1]} pixels; a patch of {size} does not fit"
@@ -168,119 +221,182 @@ def _beginning(occupied: Tensor, size: int) -> int:
     return max(0, min(middle, len(occupied) - size))
 
 
-def build(
-    table: pd.DataFrame, path: str | Path, *, source: str = "", progress: bool = True
-) -> Pack:
-    """Read every slice of an index once, write the pack, and open it.
+def prepare(
+    folder: str | Path,
+    path: str | Path,
+    *,
+    size: int | None = None,
+    jpeg_quality: int | None = None,
+    skip_bad: bool = False,
+) -> Store:
+    """Open the store at `path` if it was made so from the folder as it is now, else make it.
 
-    Integer images keep their pixels; a floating-point one is stored in 65 535 steps of its range.
-    The file is written under a temporary name and then renamed: whatever interrupts this, a former
-    pack at `path` stays as it was.
+    Names, sizes and times of the images' files tell whether the folder has changed. Every file is
+    read twice, by several threads. The store is written under a temporary name and then renamed:
+    whatever interrupts this, a former one at `path` stays as it was.
 
     Args:
-        table: from `figshare.index`; the paths in it are read.
-        path: the file to write.
-        source: a text kept in the file, by which `prepare` knows what it was built from.
-        progress: show a progress bar.
+        folder: of one kind of data; see `source.SOURCES`.
+        path: the file of the store.
+        size: bring every image to a square of so many pixels and 256 grey levels: the largest
+            square in its middle, resampled by Pillow's bicubic interpolation, whose kernel is
+            widened where the image becomes smaller, so that nothing aliases. None keeps sizes and
+            stored intensities as they are. (The classes of chest radiographs differ in shape: in
+            the development sample the median width over height is 1.21 for NORMAL and 1.47 for
+            PNEUMONIA. Black borders would write that number into every image; cropping costs the
+            sides of wide ones.)
+        jpeg_quality: compress every square with this IJG quality and decode it again
+            (`jpeg.recompress`), or None.
+        skip_bad: leave out files that cannot be used, as `source.index` does.
+
+    Raises:
+        FileNotFoundError: as `source.index`.
+        ValueError: as `source.index`, or an argument that is out of range.
     """
-    if table.empty:
-        raise ValueError("the table has no rows; there is nothing to pack")
-    sizes = (table["height"] * table["width"]).to_numpy()
-    mask_sizes = -(-sizes // 8)
-    layout = {
-        "offset": np.cumsum(sizes) - sizes,
-        "height": table["height"].to_numpy(),
-        "width": table["width"].to_numpy(),
-        "mask_offset": np.cumsum(mask_sizes) - mask_sizes,
-        "low": np.zeros(len(table)),
-        "high": np.zeros(len(table)),
-    }
-    borders: list[np.ndarray] = []
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        pixels = file.create_dataset("pixels", (int(sizes.sum()),), "int16")
-        bits = file.create_dataset("mask_bits", (int(mask_sizes.sum()),), "uint8")
-        paths = tqdm(table["path"], "packing slices", disable=not progress, leave=False)
-        for i, slice_path in enumerate(paths):
-            s = figshare.read_slice(slice_path)
-            stored, layout["low"][i], layout["high"][i] = _as_int16(s)
-            start, mask_start = layout["offset"][i], layout["mask_offset"][i]
-            pixels[start : start + sizes[i]] = stored.ravel()
-            bits[mask_start : mask_start + mask_sizes[i]] = np.packbits(s.mask.numpy())
-            borders.append(s.border.numpy())
-        points = np.array([len(border) for border in borders])
-        layout |= {"border_offset": np.cumsum(points) - points, "border_points": points}
-        file["borders"] = np.concatenate(borders)
-        for name, column in layout.items():
-            file[f"layout/{name}"] = column
-        file["table"] = table.to_json(orient="table", index=False, double_precision=15)
-        file.attrs.update(source=source, format=FORMAT)  # written last
+    if size is not None and size < _LEAST:
+        raise ValueError(f"size must be at least {_LEAST} pixels, got {size}")
+    if jpeg_quality is not None:
+        jpeg.check_quality(jpeg_quality)
+        if size is None:
+            raise ValueError("jpeg_quality compresses squares of 256 grey levels; give a size, too")
+    folder, path = Path(folder), Path(path)
+    source = sources.of(folder)
+    files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in source.find(folder)]
+    how = json.dumps([files, size, jpeg_quality, skip_bad])
+    made_from = hashlib.sha256(how.encode()).hexdigest()
+    if _made_from(path) != made_from:
+        table = sources.index(folder, skip_bad=skip_bad)
+        read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
+        _write(table, read, path, size, made_from)
     return open(path)
 
 
-def _as_int16(s: TumourSlice) -> tuple[np.ndarray, float, float]:
-    """The pixels to store, and which of their values mean 0 and 1."""
-    raw = s.raw
-    assert raw is not None  # read_slice keeps it
-    if raw.dtype.kind in "iu" and raw.min() >= -32768 and raw.max() <= 32767:
-        return raw.astype(np.int16), s.raw_min, s.raw_max
-    codes = np.rint(s.image.double().numpy() * 65534 - 32767)
-    return codes.astype(np.int16), -32767.0, 32767.0
+@dataclass(frozen=True)
+class _Stored:
+    """An image as it is stored, (H, W) int16 or uint8, and which of its values mean 0 and 1."""
+
+    pixels: NDArray[Any]
+    low: float
+    high: float
+    mask: NDArray[np.bool_] | None
 
 
-def open(path: str | Path) -> Pack:
-    """Read a pack into memory.
+def _read(
+    source: sources.Source, path: str, *, size: int | None, jpeg_quality: int | None
+) -> _Stored:
+    case = source.read(Path(path))
+    mask = None if case.mask is None else case.mask.numpy()
+    if size is None:
+        return _Stored(*_as_int16(case), mask)
+    square = to_square(case.image.mul(255).round_().byte().numpy(), size=size)
+    if jpeg_quality is not None:
+        square = jpeg.once_more(square, quality=jpeg_quality)
+    if mask is not None:
+        mask = to_square(mask.astype(np.uint8) * 255, size=size) > 127
+    return _Stored(square, 0.0, 255.0, mask)
+
+
+def _as_int16(case: Case) -> tuple[NDArray[np.int16], float, float]:
+    """The whole numbers that the file held where these give the very image; 65 535 steps else."""
+    low, high = (float(case.about.get(of, by)) for of, by in (("raw_min", 0), ("raw_max", 255)))
+    if -_CODES - 1 <= low < high <= _CODES:
+        stored = case.image.double().mul(high - low).add(low).round().to(torch.int16)
+        if stored.float().sub_(low).div_(high - low).equal(case.image):
+            return stored.numpy(), low, high
+    stored = case.image.double().mul(2 * _CODES).sub(_CODES).round().to(torch.int16)
+    return stored.numpy(), -float(_CODES), float(_CODES)
+
+
+def to_square(pixels: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
+    """The largest square in the middle of (H, W) pixels, brought to (size, size); see `prepare`."""
+    height, width = pixels.shape
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def _write(
+    table: pd.DataFrame,
+    read: Callable[[str], _Stored],
+    path: Path,
+    size: int | None,
+    made_from: str,
+) -> None:
+    """Read the files of an index, and write the store; its attributes last."""
+    height, width = (table[side].to_numpy(np.int64) for side in ("height", "width"))
+    if size is not None:
+        height, width = np.full_like(height, size), np.full_like(width, size)
+    sizes, has_mask = height * width, table["mask_pixels"].notna().to_numpy()
+    mask_sizes = np.where(has_mask, -(-sizes // 8), 0)
+    layout = {
+        "offset": np.cumsum(sizes) - sizes,
+        "height": height,
+        "width": width,
+        "low": np.zeros(len(table)),
+        "high": np.zeros(len(table)),
+        "mask_offset": np.where(has_mask, np.cumsum(mask_sizes) - mask_sizes, -1),
+    }
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        kind = "int16" if size is None else "uint8"
+        pixels = file.create_dataset("pixels", (int(sizes.sum()),), kind)
+        bits = file.create_dataset("mask_bits", (int(mask_sizes.sum()),), "uint8")
+        for i, stored in enumerate(sources.in_threads(read, table["path"], "packing images")):
+            start, mask_start = layout["offset"][i], layout["mask_offset"][i]
+            pixels[start : start + sizes[i]] = stored.pixels.ravel()
+            layout["low"][i], layout["high"][i] = stored.low, stored.high
+            if stored.mask is not None:
+                bits[mask_start : mask_start + mask_sizes[i]] = np.packbits(stored.mask)
+        for name, column in layout.items():
+            file[f"layout/{name}"] = column
+        file["table"] = table.to_json(orient="table", index=False, double_precision=15)
+        types = json.dumps({name: str(kind) for name, kind in table.dtypes.items()})
+        file.attrs.update(types=types, made_from=made_from, format=FORMAT)
+
+
+def open(path: str | Path) -> Store:
+    """Map a store into memory.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a pack, damaged, or of another version of the format.
+        ValueError: not a store, damaged, or of another version of the format.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; pack.build writes it")
+        raise FileNotFoundError(f"{path}: no such file; store.prepare writes it")
     try:
         with h5py.File(path) as file:
             found = file.attrs.get("format")
             if found != FORMAT:
-                raise ValueError(f"{path}: expected {FORMAT!r}, found {found!r}; build it again")
-            return Pack(
-                table=_table(file["table"].asstr()[()]),
-                pixels=torch.from_numpy(file["pixels"][()]),
-                mask_bits=file["mask_bits"][()],
-                borders=torch.from_numpy(file["borders"][()]),
-                layout={name: column[()] for name, column in file["layout"].items()},
+                raise ValueError(f"{path}: expected {FORMAT!r}, found {found!r}; prepare it again")
+            text = io.StringIO(file["table"].asstr()[()])
+            table = pd.read_json(text, orient="table").astype(json.loads(file.attrs["types"]))
+            return Store(
+                table=table,
+                classes=tuple(sorted(set(table["label"]) - {""})),
+                pixels=torch.from_numpy(_mapped(path, file["pixels"])),
+                mask_bits=_mapped(path, file["mask_bits"]),
+                **{name: torch.from_numpy(file[f"layout/{name}"][()]) for name in _LAYOUT},
             )
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: a damaged pack ({error}); build it again") from None
+    except (OSError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{path}: a damaged store ({error}); prepare it again") from None
 
 
-def _table(text: str) -> pd.DataFrame:
-    table = pd.read_json(io.StringIO(text), orient="table")
-    return table.astype({"fold": "Int64", "raw_min": float, "raw_max": float})
+def _mapped(path: Path, data: h5py.Dataset) -> NDArray[Any]:
+    """The values of a data set that lies in the file as one piece; changes are not written back."""
+    if not data.size:
+        return np.zeros(0, data.dtype)
+    offset = data.id.get_offset()
+    if offset is None:
+        raise KeyError(f"{data.name} is not in one piece")
+    return np.memmap(path, data.dtype, "c", offset, data.shape)
 
 
-def prepare(
-    root: str | Path, path: str | Path, *, skip_bad: bool = False, progress: bool = True
-) -> Pack:
-    """Open the pack at `path` if it was built from the folder `root` as it is now, else build it.
-
-    Names, sizes and times of the .mat files tell whether the folder has changed.
-
-    Raises:
-        FileNotFoundError, ValueError: as `figshare.index`.
-    """
-    files = sorted(Path(root).rglob("*.mat"))
-    state = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    source = hashlib.sha256(json.dumps([state, skip_bad]).encode()).hexdigest()
-    if Path(path).is_file() and _source(path) == source:
-        return open(path)
-    table = figshare.index(root, skip_bad=skip_bad, progress=progress)
-    return build(table, path, source=source, progress=progress)
-
-
-def _source(path: str | Path) -> str | None:
-    """What the pack was built from; None where the file cannot be read."""
+def _made_from(path: Path) -> str | None:
+    """What the store was made from; None where there is none that can be read."""
     try:
         with h5py.File(path) as file:
-            return str(file.attrs["source"]) if file.attrs.get("format") == FORMAT else None
+            return str(file.attrs["made_from"]) if file.attrs.get("format") == FORMAT else None
     except (OSError, KeyError, RuntimeError):
         return None

@@ -1,0 +1,217 @@
+"""What a source of cases is, which source a folder holds, and the table of what is in it.
+
+A data set is one file like `figshare.py`, with a function that finds its images in a folder and one
+that reads an image as a `Case`, and one entry in `SOURCES`.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from medsr_lib.case import Case
+from medsr_lib.data import chest_xray, figshare
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+COLUMNS = (
+    *("id", "path", "patient", "label", "fold"),
+    *("height", "width", "mask_pixels", "spacing"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """A kind of data.
+
+    Attributes:
+        name: as people say it, in the plural.
+        layout: how its folders look, for messages.
+        find: the files of its images in or below a folder, in the order of the index; none where
+            the folder holds no such data.
+        read: one file as a `Case`; raises ValueError for one that cannot be used.
+        columns: what of `Case.about` goes into the index.
+        complete: given the index and the folder, returns the index with what only all files
+            together tell, such as folds. It sees a column `checksum` of the pixels.
+        keeps_repeats: True where `complete` deals with an id or an image that occurs twice; these
+            are unusable files otherwise.
+    """
+
+    name: str
+    layout: str
+    find: Callable[[Path], list[Path]]
+    read: Callable[[Path], Case]
+    columns: tuple[str, ...] = ()
+    complete: Callable[[pd.DataFrame, Path], pd.DataFrame] = lambda table, folder: table
+    keeps_repeats: bool = False
+
+    def __repr__(self) -> str:
+        return f"Source({self.name}: {self.layout})"
+
+
+FIGSHARE = Source(
+    "brain slices",
+    "N.mat files in it or below",
+    find=figshare.find,
+    read=figshare.read_slice,
+    columns=("pid", "raw_min", "raw_max"),
+    complete=figshare.with_folds,
+)
+CHEST_XRAY = Source(
+    "chest radiographs",
+    "train/ and test/ with NORMAL/ and PNEUMONIA/ in each",
+    find=chest_xray.find,
+    read=chest_xray.read_image,
+    columns=("subtype", "channels", "jpeg_quality", "bytes"),
+    complete=chest_xray.with_splits,
+    keeps_repeats=True,
+)
+SOURCES = (FIGSHARE, CHEST_XRAY)
+
+
+def held(folder: str | Path) -> list[Source]:
+    """The kinds of data in a folder, or in folders below it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds several sets of one kind, or an incomplete one.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; give the folder of the data")
+    return [source for source in SOURCES if source.find(folder)]
+
+
+def of(folder: str | Path) -> Source:
+    """The one kind of data that a folder holds.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or it holds no data of a known kind.
+        ValueError: it holds several.
+    """
+    found = held(folder)
+    if len(found) > 1:
+        both = " and ".join(source.name for source in found)
+        raise ValueError(f"{folder}: holds {both}; give the folder of one of them")
+    if not found:
+        names = sorted(path.name for path in Path(folder).iterdir())
+        listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
+        kinds = "".join(f"\n  {source.name}: {source.layout}" for source in SOURCES)
+        raise FileNotFoundError(
+            f"{folder}: holds no images of a known kind, found {listed}; expected one of{kinds}\n"
+            "`medsr data phantom DIR` writes synthetic slices, `medsr data figshare DIR` fetches "
+            "real ones"
+        )
+    return found[0]
+
+
+def index(folder: str | Path, *, skip_bad: bool = False) -> pd.DataFrame:
+    """List the images in a folder: a row each. Every file is read, by several threads.
+
+    Args:
+        folder: of one kind of data.
+        skip_bad: leave out files that cannot be used, warn, and list them in `attrs["bad"]`
+            (path -> reason), instead of raising.
+
+    Returns:
+        Columns id, path, patient, label, fold (<NA> where the source assigns none), height and
+        width in pixels, mask_pixels (<NA> where no lesion is outlined), spacing (mm, NaN where it
+        is not known), then those of the source:
+
+        - brain slices: pid (the examination), raw_min, raw_max;
+        - chest radiographs: subtype, split (as found), channels, jpeg_quality, bytes, duplicate_of
+          (the id of an earlier image with the same pixels, or <NA>).
+
+    Raises:
+        FileNotFoundError: no such folder, no data in it, or none of its files is usable.
+        ValueError: several kinds of data, or unusable files, all of them named.
+    """
+    folder, source = Path(folder), of(folder)
+    paths = source.find(folder)
+    rows: list[dict[str, Any]] = []
+    bad: dict[str, str] = {}
+    doing = f"reading {source.name}"
+    for path, row in zip(paths, in_threads(lambda path: _row(source, path), paths, doing)):
+        if isinstance(row, str):
+            bad[str(path)] = row
+        else:
+            rows.append(row)
+    columns = [*COLUMNS, *source.columns, "checksum"]
+    table = pd.DataFrame(rows, columns=columns).astype({"fold": "Int64", "mask_pixels": "Int64"})
+    if not source.keeps_repeats:
+        repeats = _repeats(table)
+        bad |= repeats
+        table = table[~table["path"].isin(repeats)].reset_index(drop=True)
+    if bad:
+        _report(bad, len(paths), skip_bad)
+    if table.empty:
+        raise FileNotFoundError(f"{folder}: none of its {len(paths)} files of images is usable")
+    table = source.complete(table, folder).drop(columns="checksum")
+    table.attrs["bad"] = bad
+    return table
+
+
+def in_threads(function: Callable[[A], B], items: Iterable[A], doing: str) -> Iterator[B]:
+    """`map(function, items)` by a thread on every core, in order, with a bar that says `doing`."""
+    items = list(items)
+    results = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
+        delayed(function)(item) for item in items
+    )
+    yield from tqdm(results, doing, total=len(items), leave=False)
+
+
+def _row(source: Source, path: Path) -> dict[str, Any] | str:
+    """The row of the table, or why there is none."""
+    try:
+        case = source.read(path)
+    except (ValueError, OSError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    height, width = case.image.shape
+    scale = [height, width, case.about.get("raw_min"), case.about.get("raw_max")]
+    pixels = hashlib.sha256(case.image.numpy().tobytes() + repr(scale).encode())
+    return {
+        "id": case.id,
+        "path": str(path),
+        "patient": case.patient,
+        "label": case.label,
+        "fold": case.fold,
+        "height": height,
+        "width": width,
+        "mask_pixels": None if case.mask is None else int(case.mask.sum()),
+        "spacing": float("nan") if case.spacing is None else case.spacing,
+        **{name: case.about[name] for name in source.columns},
+        "checksum": pixels.hexdigest(),
+    }
+
+
+def _repeats(table: pd.DataFrame) -> dict[str, str]:
+    """The rows whose pixels or id were there before: path -> reason."""
+    repeats: dict[str, str] = {}
+    pixels: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    for path, name, checksum in zip(table["path"], table["id"], table["checksum"]):
+        if checksum in pixels:
+            repeats[path] = f"a duplicate, the same pixels as {pixels[checksum]}"
+        elif name in ids:
+            repeats[path] = f"a duplicate, {name} was there before: {ids[name]}"
+        else:
+            pixels[checksum] = ids[name] = path
+    return repeats
+
+
+def _report(bad: Mapping[str, str], n_files: int, skip_bad: bool) -> None:
+    """Name every file that cannot be used, with the reason."""
+    listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
+    if not skip_bad:
+        raise ValueError(
+            f"{len(bad)} of {n_files} files cannot be used; fix or remove them, "
+            f"or pass skip_bad=True to leave them out:\n{listed}"
+        )
+    warnings.warn(f"{len(bad)} of {n_files} files left out:\n{listed}", stacklevel=3)
