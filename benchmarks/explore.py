@@ -137,9 +137,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        phantom.write_figshare(folder, patients=6, slices_per_patient=2, seed=0, progress=False)
-        table = figshare.index(folder, progress=False)
-        slices = [figshare.read_slice(path) for path in table["path"]]
+        phantom.write_figshare(folder, patients=6, slices_per_patient=2, seed=0)
+        slices = [figshare.read_slice(path) for path in figshare.find(Path(folder))]
     assert {s.image.shape for s in slices} == {torch.Size((512, 512))}
     methods = find(["nearest", "bicubic", "lanczos", *args.network], scale=SCALE)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")

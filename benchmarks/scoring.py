@@ -68,8 +68,8 @@ def plain(slices: Sequence, *, once: bool, dtype: type = np.float32) -> pd.DataF
                 mse = np.square(sr[mask] - hr[mask], dtype=np.float64).mean()
                 values = (-10 * np.log10(mse), mse, found[inner][mask[inner]].mean())
                 few = mask.sum() < 50
-                rows.append((s.slice_id, method, region, *(np.nan if few else v for v in values)))
-    return pd.DataFrame(rows, columns=["slice_id", "method", "region", *METRICS])
+                rows.append((s.id, method, region, *(np.nan if few else v for v in values)))
+    return pd.DataFrame(rows, columns=["id", "method", "region", *METRICS])
 
 
 def compare(slices: Sequence, device: str, rounds: int) -> None:
@@ -86,7 +86,7 @@ def compare(slices: Sequence, device: str, rounds: int) -> None:
     )
     title = f"Per slice: {len(METHODS)} methods, {len(NAMES)} regions; medians of {rounds} rounds"
     show(title, {name: total / n for name, total in taken.items()})
-    keys = ["slice_id", "method", "region"]
+    keys = ["id", "method", "region"]
     first, second = ours(slices, device), plain(slices, once=True, dtype=np.float64)
     both = first.merge(second, on=keys, suffixes=("", "_second"), validate="one_to_one")
     for metric in METRICS:
@@ -104,9 +104,7 @@ parser.add_argument("--device", default="cpu", help="of score: cpu, cuda or auto
 args = parser.parse_args()
 with tempfile.TemporaryDirectory() as folder:
     drawn = min(args.slices, 100)  # more are these again
-    root = phantom.write_figshare(
-        folder, patients=drawn, slices_per_patient=1, seed=0, progress=False
-    )
+    root = phantom.write_figshare(folder, patients=drawn, slices_per_patient=1, seed=0)
     read = [figshare.read_slice(root / "data" / f"{n}.mat") for n in range(1, drawn + 1)]
 slices = [read[n % drawn] for n in range(args.slices)]
 print(f"{devices.choose(args.device)}, {torch.get_num_threads()} CPU threads, 512 x 512")

@@ -184,7 +184,7 @@ def main():
     options = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = store.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5", progress=False)
+    images = store.prepare(options.data, Path(tempfile.mkdtemp()) / "slices.h5")
     large = images.table["height"] >= CROP
     images = images.select(images.table[large])
     to_lr = degrade.by_name("bicubic", scale=4)

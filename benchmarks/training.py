@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsr_lib.data import radiographs, store
+from medsr_lib.data import store
 from medsr_lib.restore import degrade, networks, noise
 from medsr_lib.restore.training import fit
 
@@ -92,7 +92,7 @@ TASKS = [
     ),
     Task(
         "autoencoder",
-        radiographs.prepare(radiographs_in, folder / "radiographs.h5", size=256),
+        store.prepare(radiographs_in, folder / "radiographs.h5", size=256),
         networks.DenoisingAutoencoder,
         noise.by_name("mixed", level=(0.02, 0.2), seed=0),
         F.l1_loss,

@@ -141,8 +141,6 @@ class Whole:
     def __init__(self, root: Path):
         self.data, self.out = root / "data", root / "out"
         self.folder = self.out / NOTEBOOK
-        phantom.write_figshare(
-            self.data, patients=15, slices_per_patient=2, seed=1, size=128, progress=False
-        )
+        phantom.write_figshare(self.data, patients=15, slices_per_patient=2, seed=1, size=128)
         (result,) = run.run(["03"], data=self.data, out=self.out, parameters=SMALL, progress=False)
         assert result.error is None

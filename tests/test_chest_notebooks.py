@@ -11,7 +11,7 @@ from medsr_lib.series import run
 def radiographs(tmp_path_factory):
     """A folder of synthetic radiographs of 30 patients."""
     folder = tmp_path_factory.mktemp("chest") / "data"
-    phantom.write_chest_xray(folder, patients=30, seed=1, size=120, progress=False)
+    phantom.write_chest_xray(folder, patients=30, seed=1, size=120)
     return folder
 
 

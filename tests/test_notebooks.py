@@ -27,9 +27,7 @@ def small(number):
 def series(tmp_path_factory):
     """A folder whose `data` holds 15 small synthetic patients."""
     folder = tmp_path_factory.mktemp("series")
-    phantom.write_figshare(
-        folder / "data", patients=15, slices_per_patient=2, seed=1, size=128, progress=False
-    )
+    phantom.write_figshare(folder / "data", patients=15, slices_per_patient=2, seed=1, size=128)
     return folder
 
 

@@ -117,19 +117,13 @@ def _embedded(notebooks: Sequence[Path]) -> list[Path]:
 def _write_chest(folder: Path, *, patients: int, seed: int) -> None:
     from medsr_lib.data import phantom
 
-    phantom.write_chest_xray(folder, patients=patients, seed=seed, progress=sys.stderr.isatty())
+    phantom.write_chest_xray(folder, patients=patients, seed=seed)
 
 
 def _write_phantom(folder: Path, *, patients: int, slices: int, seed: int) -> None:
     from medsr_lib.data import phantom
 
-    phantom.write_figshare(
-        folder,
-        patients=patients,
-        slices_per_patient=slices,
-        seed=seed,
-        progress=sys.stderr.isatty(),
-    )
+    phantom.write_figshare(folder, patients=patients, slices_per_patient=slices, seed=seed)
 
 
 def _phantom(arguments: argparse.Namespace) -> int:

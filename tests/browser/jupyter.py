@@ -67,9 +67,7 @@ def free_port() -> int:
 def prepare(root: Path) -> None:
     """A folder like this project's, with small data and notebooks of small parameters."""
     write_slices(root / "data" / "phantom")
-    phantom.write_chest_xray(
-        root / "data" / "phantom-chest", patients=30, seed=1, size=120, progress=False
-    )
+    phantom.write_chest_xray(root / "data" / "phantom-chest", patients=30, seed=1, size=120)
     shutil.copytree(ROOT / ".lab", root / ".lab")
     folder = root / "notebooks"
     folder.mkdir()
@@ -83,9 +81,7 @@ def prepare(root: Path) -> None:
 
 def write_slices(folder: Path) -> None:
     """15 small synthetic patients."""
-    phantom.write_figshare(
-        folder, patients=15, slices_per_patient=2, seed=1, size=128, progress=False
-    )
+    phantom.write_figshare(folder, patients=15, slices_per_patient=2, seed=1, size=128)
 
 
 def small_parameters(path: Path) -> dict[str, object]:

@@ -3,18 +3,17 @@
 The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3
 file a slice (transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as
 character codes) and a five-fold index by patient. `write_figshare` writes the same layout, drawn by
-`anatomy`, so that everything that reads the original runs without it. `write_chest_xray` does the
-same for the chest radiographs; it lives in `chest_phantom`.
+`brain`, so that everything that reads the original runs without it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
-from tqdm import tqdm
 
-from medsr_lib.data.phantom import brain
+from medsr_lib.data.figshare import TUMOURS
+from medsr_lib.data.phantom import brain, files
+from medsr_lib.files import atomic
 
 VERSION = 1
 """Of the drawing: a folder drawn by another version is not taken for the same phantom."""
@@ -32,7 +32,6 @@ VERSION = 1
 SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}
 """Of the 3064 original slices: 708, 1426 and 930."""
 
-LABELS = {"meningioma": 1, "glioma": 2, "pituitary": 3}
 FOLDS = 5
 RAW_MAX = (300.0, 12_000.0)
 """The range of an examination's brightest raw value; the original's are 238 to 12 740."""
@@ -45,7 +44,7 @@ _TWICE = 8  # one patient in so many is examined twice
 _EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
 _USERBLOCK = 512  # bytes before the HDF5 signature in a MATLAB v7.3 file
 _TITLE = 116  # bytes of it that hold text
-_PART = ".part"
+_LEAST = {"patients": 1, "slices_per_patient": 1, "seed": 0, "size": 64}
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ def write_figshare(
     slices_per_patient: int,
     seed: int,
     size: int = 512,
-    progress: bool = True,
 ) -> Path:
     """Write synthetic slices as `root/data/N.mat`, and their folds as `root/cvind.mat`.
 
@@ -84,12 +82,17 @@ def write_figshare(
         slices_per_patient: neighbouring slices of each.
         seed: the same seed gives the same arrays.
         size: height and width in pixels, 64 or more.
-        progress: show a bar.
 
     Returns:
         `root` as a path.
+
+    Raises:
+        ValueError: an argument that is out of range.
+        FileExistsError: the folder holds other files of that kind.
     """
-    _check_counts(patients=patients, slices_per_patient=slices_per_patient, seed=seed, size=size)
+    files.check_counts(
+        _LEAST, patients=patients, slices_per_patient=slices_per_patient, seed=seed, size=size
+    )
     root = Path(root)
     recipe = {
         "phantom": VERSION,
@@ -98,23 +101,23 @@ def write_figshare(
         "seed": seed,
         "size": size,
     }
-    total = patients * slices_per_patient
-    if _is_written(root, recipe, total):
-        return root
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
-    _refuse_foreign(root, title)
-    (root / "data").mkdir(parents=True, exist_ok=True)
     visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
-    jobs = [(visit, k) for visit in visits for k in visit.slices]
-    for number, (visit, k) in enumerate(
-        tqdm(jobs, "phantom", leave=False, disable=not progress), 1
-    ):
-        path = root / "data" / f"{number}.mat"
-        if not path.exists():
-            place = (k, slices_per_patient)
-            _write_slice(path, visit, place, seed=seed, size=size, title=title)
-    _write_folds(root / "cvind.mat", [visit.fold for visit, _ in jobs], title)
-    _write_note(root / "phantom.json", recipe)
+    slices = [(visit, k) for visit in visits for k in visit.slices]
+    jobs = []
+    for number, (visit, k) in enumerate(slices, 1):
+        path, place = root / "data" / f"{number}.mat", (k, slices_per_patient)
+        write = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
+        jobs.append(files.Job([path], write))
+    cvind = root / "cvind.mat"
+    write = partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
+    files.write(
+        root,
+        recipe,
+        [*jobs, files.Job([cvind], write)],
+        present=[*root.glob("cvind.mat"), *root.glob("data/*")],
+        is_own=lambda path: path.suffix == ".mat" and _first_bytes(path) == _title(title),
+    )
     return root
 
 
@@ -168,7 +171,8 @@ def _write_slice(
         group.attrs["MATLAB_class"] = np.bytes_("struct")
         _put(group, "PID", codes[:, None], "char", decode=2)
         _put(group, "image", image.T, "int16")
-        _put(group, "label", np.array([[float(LABELS[visit.tumour])]]), "double")
+        label = next(number for number, name in TUMOURS.items() if name == visit.tumour)
+        _put(group, "label", np.array([[float(label)]]), "double")
         _put(group, "tumorBorder", border.reshape(1, -1) + 1, "double")  # MATLAB counts from 1
         _put(group, "tumorMask", mask.T.astype(np.uint8), "logical", decode=1)
 
@@ -210,43 +214,6 @@ def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _check_counts(**counts: int) -> None:
-    least = {"patients": 1, "slices_per_patient": 1, "seed": 0, "size": 64}
-    for name, value in counts.items():
-        if (
-            not isinstance(value, (int, np.integer))
-            or isinstance(value, bool)
-            or value < least[name]
-        ):
-            raise ValueError(
-                f"{name} must be a whole number of at least {least[name]}, got {value!r}: "
-                f"give for example {name}={max(least[name], 4)}"
-            )
-
-
-def _is_written(root: Path, recipe: dict[str, int], total: int) -> bool:
-    """Whether the folder holds this very phantom, complete: phantom.json is written last."""
-    note = root / "phantom.json"
-    files = [root / "cvind.mat", *(root / "data" / f"{n}.mat" for n in range(1, total + 1))]
-    return note.is_file() and note.read_text() == _as_text(recipe) and all(map(Path.exists, files))
-
-
-def _as_text(recipe: dict[str, int]) -> str:
-    return json.dumps(recipe, indent=1) + "\n"
-
-
-def _refuse_foreign(root: Path, title: str) -> None:
-    """Only files of this same phantom, from a run that was interrupted, may be there already."""
-    for path in sorted([*root.glob("cvind.mat"), *root.glob("data/*")]):
-        if path.name.endswith(_PART):
-            continue
-        if path.suffix != ".mat" or _first_bytes(path) != _title(title):
-            raise FileExistsError(
-                f"{path} is not of this phantom and is left alone: write to another folder, or "
-                f"remove {path.parent} if nothing in it is needed"
-            )
-
-
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_TITLE)
@@ -259,16 +226,12 @@ def _title(text: str) -> bytes:
 @contextmanager
 def _new_mat(path: Path, title: str) -> Iterator[h5py.File]:
     """A MATLAB v7.3 file that appears under its name only when it is complete."""
-    part = path.with_name(path.name + _PART)
-    try:
-        with h5py.File(part, "w", userblock_size=_USERBLOCK) as file:
+    with atomic(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=_USERBLOCK) as file:
             yield file
-        with part.open("r+b") as raw:
+        with temporary.open("r+b") as raw:
             # 116 bytes of text, 8 of an offset that is unused, version 2.0, byte order.
             raw.write(_title(title) + bytes(8) + b"\x00\x02IM")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _put(
@@ -284,9 +247,3 @@ def _put(
 def _write_folds(path: Path, folds: list[int], title: str) -> None:
     with _new_mat(path, title) as file:
         _put(file, "cvind", np.array([folds], np.float64), "double")
-
-
-def _write_note(path: Path, recipe: dict[str, int]) -> None:
-    part = path.with_name(path.name + _PART)
-    part.write_text(_as_text(recipe))
-    part.replace(path)

@@ -1,24 +1,24 @@
 """Synthetic chest radiographs in the folders, names and files of *Chest X-Ray Images (Pneumonia)*.
 
-What `thorax` draws is written with the flaw of the original: files of PNEUMONIA are smaller, wider
-and more compressed than those of NORMAL, so that their class can be told without a look at them.
+What `chest` draws is written with the flaw of the original: files of PNEUMONIA are smaller, wider
+and more compressed than those of NORMAL, so that the files reveal the class.
 Beside the radiographs lies what the original lacks, the masks of the opacities.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from medsr_lib.data.chest_xray import LABELS, MASKS, SPLITS
+from medsr_lib.data.phantom import files
 from medsr_lib.data.phantom.chest import draw, make_chest, make_opacity
 from medsr_lib.files import atomic
 
@@ -36,7 +36,7 @@ QUALITY = {"NORMAL": 96, "PNEUMONIA": 75}
 _HEIGHT = {"NORMAL": (0.78, 1.0), "PNEUMONIA": (0.54, 0.74)}
 _ASPECT = {"NORMAL": (1.06, 1.38), "PNEUMONIA": (1.26, 1.7)}
 _COLOURED = 12  # one file of PNEUMONIA in so many has three equal channels
-_LEAST = 5  # patients, for both classes in both splits
+_LEAST = {"patients": 5, "seed": 0, "size": 96}  # 5 patients: both classes in both splits
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,13 @@ def write_chest_xray(
     patients: int,
     seed: int,
     size: int = 460,
-    progress: bool = True,
 ) -> Path:
     """Write synthetic radiographs as `root/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`.
 
     Two patients in five are normal, two have bacterial and one viral pneumonia; one in three of
     each is in `test`. Some have several images. A patient's images do not depend on how many other
     patients there are. `root/masks/<name>.png` shows the opacity of each PNEUMONIA image in white;
-    `chest_xray.read_mask` reads it. A folder that holds this phantom already is left as it is; one
+    `chest_xray.read_image` reads it. A folder that holds this phantom already is left as it is; one
     that was interrupted is completed.
 
     Args:
@@ -72,7 +71,6 @@ def write_chest_xray(
         patients: number of patients, 5 or more.
         seed: the same seed gives the same images.
         size: height of the largest images in pixels, 96 or more; those of PNEUMONIA are smaller.
-        progress: show a bar.
 
     Returns:
         `root` as a path.
@@ -81,25 +79,22 @@ def write_chest_xray(
         ValueError: an argument that is out of range.
         FileExistsError: the folder holds other files of that kind.
     """
-    for name, value, least in (
-        ("patients", patients, _LEAST),
-        ("seed", seed, 0),
-        ("size", size, 96),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    files.check_counts(_LEAST, patients=patients, seed=seed, size=size)
     root = Path(root)
     recipe = {"chest phantom": VERSION, "patients": patients, "seed": seed, "size": size}
-    shots = exposures(patients)
-    if _is_written(root, recipe, shots):
-        return root
     title = "medsr chest phantom " + " ".join(str(value) for value in recipe.values())
-    _refuse_foreign(root, title)
-    for shot in tqdm(shots, "phantom", leave=False, disable=not progress):
-        if not all(path.is_file() for path in _paths(root, shot)):
-            _write(root, shot, seed=seed, size=size, title=title)
-    with atomic(root / "phantom.json") as note:
-        note.write_text(_as_text(recipe))
+    jobs = []
+    for shot in exposures(patients):
+        paths = _paths(root, shot)
+        write = partial(_write, shot, *paths, seed=seed, size=size, title=title)
+        jobs.append(files.Job(paths, write))
+    files.write(
+        root,
+        recipe,
+        jobs,
+        present=[path for split in SPLITS for path in root.glob(f"{split}/*/*")],
+        is_own=lambda path: title.encode() + b"\xff" in path.read_bytes()[:400],
+    )
     return root
 
 
@@ -155,37 +150,15 @@ def _paths(root: Path, shot: Exposure) -> list[Path]:
     return [image] if shot.kind == "normal" else [image, root / MASKS / f"{shot.name}.png"]
 
 
-def _write(root: Path, shot: Exposure, *, seed: int, size: int, title: str) -> None:
+def _write(
+    shot: Exposure, path: Path, mask_path: Path | None = None, *, seed: int, size: int, title: str
+) -> None:
     pixels, mask = _draw(shot, seed=seed, size=size)
-    (root / MASKS).mkdir(parents=True, exist_ok=True)
-    path, *masks = _paths(root, shot)
-    for mask_path in masks:  # first, so that no radiograph is without
+    picture = Image.fromarray(pixels)
+    if mask_path is not None:  # first, so that no radiograph is without
         with atomic(mask_path) as temporary:
             Image.fromarray(mask).save(temporary, "PNG")
-    picture = Image.fromarray(pixels)
-    if masks and shot.person % _COLOURED == 1:
-        picture = Image.merge("RGB", [picture] * 3)
+        if shot.person % _COLOURED == 1:
+            picture = Image.merge("RGB", [picture] * 3)
     with atomic(path) as temporary:
         picture.save(temporary, "JPEG", quality=QUALITY[shot.label], comment=title.encode())
-
-
-def _is_written(root: Path, recipe: dict[str, int], shots: list[Exposure]) -> bool:
-    """Whether the folder holds this very phantom, complete: phantom.json is written last."""
-    note = root / "phantom.json"
-    if not note.is_file() or note.read_text() != _as_text(recipe):
-        return False
-    return all(path.is_file() for shot in shots for path in _paths(root, shot))
-
-
-def _as_text(recipe: dict[str, int]) -> str:
-    return json.dumps(recipe, indent=1) + "\n"
-
-
-def _refuse_foreign(root: Path, title: str) -> None:
-    """Only files of this same phantom, from a run that was interrupted, may be there already."""
-    for path in sorted(path for split in SPLITS for path in root.glob(f"{split}/*/*")):
-        if path.name[0] != "." and title.encode() + b"\xff" not in path.read_bytes()[:400]:
-            raise FileExistsError(
-                f"{path} is not of this phantom and is left alone: write to another folder, or "
-                f"remove {path.parents[1]} if nothing in it is needed"
-            )

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from states import identical, state_in
 
-from medsr_lib.data import figshare, phantom, store
+from medsr_lib.data import phantom, store
 from medsr_lib.restore import degrade
 from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
 from medsr_lib.restore.training import checkpoint, clock, fit, processes
@@ -321,7 +321,7 @@ def test_refuses_an_argument_that_the_function_does_not_take():
 
 def test_packs_and_partials_can_be_given(tmp_path):
     phantom.write_figshare(tmp_path / "mat", patients=3, slices_per_patient=1, seed=0)
-    images = store.build(figshare.index(tmp_path / "mat"), tmp_path / "pack.h5")
+    images = store.prepare(tmp_path / "mat", tmp_path / "store.h5")
     given = {"degrade": partial(degrade.bicubic, scale=2), "steps": 1, "seed": 0}
     processes._refuse_what_cannot_be_given(fit.fit, (ESPCN(scale=2), images), given)
 
