@@ -16,7 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-WANTED = [Requirement(r) for r in PROJECT["dependencies"] + EXTRAS["test"] + EXTRAS["browser"]]
+LISTS = [PROJECT["dependencies"], *EXTRAS.values()]
+WANTED = [Requirement(r) for wanted in LISTS for r in wanted if not r.startswith("medsr-lib[")]
 PINS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
 )
