@@ -1,37 +1,58 @@
 """Estimates over patients, with their intervals and tests."""
 
+from medsr_lib.assess.statistics.agreement import (
+    LimitsOfAgreement,
+    agreement_by_method,
+    ccc,
+    icc,
+    limits_of_agreement,
+)
+from medsr_lib.assess.statistics.bootstrap import bootstrap_interval
 from medsr_lib.assess.statistics.contrasts import (
     Contrast,
-    Estimate,
-    NonInferiority,
-    adjust,
-    as_table,
-    bootstrap_interval,
     contrasts,
     detectable,
     effect_size,
-    non_inferiority,
+    means,
     paired_difference,
     patient_differences,
-    power,
-    sign_flip_test,
-    slice_differences,
+)
+from medsr_lib.assess.statistics.estimate import Estimate, adjust, as_table
+from medsr_lib.assess.statistics.noninferiority import Verdict, non_inferiority, verdicts
+from medsr_lib.assess.statistics.regression import MixedModel, mixed_model
+from medsr_lib.assess.statistics.roc import (
+    auc,
+    auc_difference,
+    auc_interval,
+    delong,
+    roc_curve,
 )
 
 __all__ = [
     "Contrast",
     "Estimate",
-    "NonInferiority",
+    "LimitsOfAgreement",
+    "MixedModel",
+    "Verdict",
     "adjust",
+    "agreement_by_method",
     "as_table",
+    "auc",
+    "auc_difference",
+    "auc_interval",
     "bootstrap_interval",
+    "ccc",
     "contrasts",
+    "delong",
     "detectable",
     "effect_size",
+    "icc",
+    "limits_of_agreement",
+    "means",
+    "mixed_model",
     "non_inferiority",
     "paired_difference",
     "patient_differences",
-    "power",
-    "sign_flip_test",
-    "slice_differences",
+    "roc_curve",
+    "verdicts",
 ]

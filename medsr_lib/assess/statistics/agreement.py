@@ -1,7 +1,7 @@
 """Do two ways of measuring agree? Limits of agreement, intraclass and concordance correlation.
 
 For a tumour's brightness, texture or size, measured in HR and in SR. All three take the pairs as
-independent: give one pair for each patient (the mean over slices), not one for each slice.
+independent: give one pair for each patient (the mean over its cases), not one for each case.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from medsr_lib.assess.quality.score import REFERENCE
+from medsr_lib.assess.restored import REFERENCE
+from medsr_lib.assess.statistics.estimate import Estimate
 
 LEAST = 3  # pairs; with fewer, no interval is defined
 LEVEL = 0.95  # of every interval
@@ -21,51 +22,22 @@ WIDTH = 1.96  # standard deviations that hold 95 % of differences; Bland & Altma
 
 @dataclass(frozen=True)
 class LimitsOfAgreement:
-    """Between which differences 95 % of pairs lie, with 95 % intervals; in the measure's unit.
+    """Between which differences 95 % of pairs lie, in the measure's unit, with 95 % intervals.
 
     Attributes:
-        bias, bias_low, bias_high: the mean difference.
+        bias: the mean difference.
+        lower, upper: the limits.
         sd: standard deviation of the differences (n - 1).
-        lower, lower_low, lower_high: the lower limit.
-        upper, upper_low, upper_high: the upper limit.
-        n: pairs.
     """
 
-    bias: float
-    bias_low: float
-    bias_high: float
+    bias: Estimate
+    lower: Estimate
+    upper: Estimate
     sd: float
-    lower: float
-    lower_low: float
-    lower_high: float
-    upper: float
-    upper_low: float
-    upper_high: float
-    n: int
 
     def __str__(self) -> str:
-        return (
-            f"bias {self.bias:+.4g} [{self.bias_low:+.4g}, {self.bias_high:+.4g}], "
-            f"limits {self.lower:+.4g} to {self.upper:+.4g} (n = {self.n})"
-        )
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """A coefficient of agreement, 1 if perfect, with its 95 % interval.
-
-    Attributes:
-        value, low, high: without unit; NaN where the data do not define them.
-        n: pairs, or rows of ratings.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
+        ends = f"{self.lower.value:+.4g} to {self.upper.value:+.4g}"
+        return f"bias {self.bias}, limits {ends}"
 
 
 def limits_of_agreement(sr: ArrayLike, hr: ArrayLike) -> LimitsOfAgreement:
@@ -84,27 +56,22 @@ def limits_of_agreement(sr: ArrayLike, hr: ArrayLike) -> LimitsOfAgreement:
     first, second = _pairs(sr, hr)
     difference = first - second
     n = len(difference)
-    bias, sd = float(difference.mean()), float(difference.std(ddof=1))
+    mean, sd = float(difference.mean()), float(difference.std(ddof=1))
     t = float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
     of_bias = t * sd / n**0.5
     of_limit = t * sd * (1 / n + WIDTH**2 / (2 * (n - 1))) ** 0.5
-    lower, upper = bias - WIDTH * sd, bias + WIDTH * sd
-    return LimitsOfAgreement(
-        bias=bias,
-        bias_low=bias - of_bias,
-        bias_high=bias + of_bias,
-        sd=sd,
-        lower=lower,
-        lower_low=lower - of_limit,
-        lower_high=lower + of_limit,
-        upper=upper,
-        upper_low=upper - of_limit,
-        upper_high=upper + of_limit,
-        n=n,
+    bias, lower, upper = (
+        Estimate(middle, middle - reach, middle + reach, patients=n)
+        for middle, reach in (
+            (mean, of_bias),
+            (mean - WIDTH * sd, of_limit),
+            (mean + WIDTH * sd, of_limit),
+        )
     )
+    return LimitsOfAgreement(bias, lower, upper, sd)
 
 
-def icc(ratings: ArrayLike) -> Coefficient:
+def icc(ratings: ArrayLike) -> Estimate:
     """ICC(3,1) of Shrout & Fleiss 1979 (10.1037/0033-2909.86.2.420): consistency of one rating.
 
     (BMS - EMS) / (BMS + (k - 1) EMS) with the mean squares of n targets (BMS) and of the residual
@@ -128,7 +95,7 @@ def icc(ratings: ArrayLike) -> Coefficient:
     _check(x, "ratings")
     n, k = x.shape
     if np.ptp(x) == 0:
-        return Coefficient(np.nan, np.nan, np.nan, n)
+        return Estimate(np.nan, patients=n)
     of_targets, of_raters = x.mean(1, keepdims=True), x.mean(0, keepdims=True)
     between, within = n - 1, (n - 1) * (k - 1)
     bms = k * np.square(of_targets - x.mean()).sum() / between
@@ -142,10 +109,10 @@ def icc(ratings: ArrayLike) -> Coefficient:
             1 / stats.f.ppf(quantile, within, between),
         )
     )
-    return Coefficient(float(value), float(low), float(high), n)
+    return Estimate(float(value), float(low), float(high), patients=n)
 
 
-def ccc(sr: ArrayLike, hr: ArrayLike) -> Coefficient:
+def ccc(sr: ArrayLike, hr: ArrayLike) -> Estimate:
     """Concordance correlation coefficient of Lin 1989 (10.2307/2532051): closeness to y = x.
 
     2 sxy / (sx^2 + sy^2 + (mx - my)^2) with moments that divide by n. The interval goes through
@@ -169,83 +136,69 @@ def ccc(sr: ArrayLike, hr: ArrayLike) -> Coefficient:
     sxx, syy, sxy = (dx * dx).mean(), (dy * dy).mean(), (dx * dy).mean()
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         same = np.ptp(np.concatenate((x, y))) == 0
-        return Coefficient(np.nan if same else 0.0, np.nan, np.nan, n)
+        return Estimate(np.nan if same else 0.0, patients=n)
     total, product = sxx + syy + shift**2, (sxx * syy) ** 0.5
     value, r = 2 * sxy / total, sxy / product
     if 1 - abs(value) < np.finfo(float).eps * n:
-        return Coefficient(float(value), float(value), float(value), n)
+        return Estimate(float(value), float(value), float(value), patients=n)
     C, u2, rest = 2 * product / total, shift**2 / product, 1 - value**2
     variance = C**2 * (1 - r**2) / rest
     variance += value**2 * (2 * C * (1 - value) * u2 - C**2 * u2**2 / 2) / rest**2
     half = stats.norm.ppf((1 + LEVEL) / 2) * (max(variance, 0.0) / (n - 2)) ** 0.5
     z = np.arctanh(value)
-    return Coefficient(float(value), float(np.tanh(z - half)), float(np.tanh(z + half)), n)
+    low, high = np.tanh([z - half, z + half]).tolist()
+    return Estimate(float(value), low, high, patients=n)
 
 
-def by_method(
-    table: pd.DataFrame, *, measures: Sequence[str], region: str = "tumour"
-) -> pd.DataFrame:
-    """Agreement with HR of what `appearance.measure` measured on both, method by method.
+def agreement_by_method(table: pd.DataFrame, *, measures: Sequence[str]) -> pd.DataFrame:
+    """Agreement of SR with HR in the tumour, measure by measure and method by method.
 
-    A pair is one patient: the means over those slices in which both were measured.
+    A pair is one patient: the means over those cases in which both were measured.
 
     Args:
-        table: of `review.review`.
+        table: a row per case, method and region with the measure in both images, named
+            `<measure>_sr` and `<measure>_hr`, as `appearance` gives.
         measures: such as "cnr", for the columns cnr_sr and cnr_hr.
-        region: whose rows are taken.
 
     Returns:
-        A row per measure and method: bias, lower and upper (`limits_of_agreement`), icc with
-        icc_low and icc_high, ccc with ccc_low and ccc_high, patients. NaN with fewer than 3
-        patients.
+        A row per measure and method but HR itself: bias, lower and upper (`limits_of_agreement`),
+        icc with icc_low and icc_high, ccc with ccc_low and ccc_high, patients. NaN with fewer than
+        3 patients.
 
     Raises:
-        ValueError: a measure or region that the table does not have.
+        ValueError: a measure that the table does not have, or no rows of the region "tumour".
     """
     rows = []
     for measure in measures:
-        for method, pairs in pairs_by_method(table, measure=measure, region=region).items():
+        for method, pairs in _pairs_by_method(table, measure).items():
             row: dict[str, object] = {"measure": measure, "method": method}
             if len(pairs) >= LEAST:
-                sr, hr = pairs["sr"].to_numpy(), pairs["hr"].to_numpy()
-                limits, same = limits_of_agreement(sr, hr), ccc(sr, hr)
-                consistent = icc(np.column_stack((sr, hr)))
-                row |= {"bias": limits.bias, "lower": limits.lower, "upper": limits.upper}
-                row |= {"icc": consistent.value, "icc_low": consistent.low}
-                row |= {"icc_high": consistent.high, "ccc": same.value}
-                row |= {"ccc_low": same.low, "ccc_high": same.high}
+                sr, hr = pairs.T
+                limits, same, like = limits_of_agreement(sr, hr), ccc(sr, hr), icc(pairs)
+                row |= {name: getattr(limits, name).value for name in ("bias", "lower", "upper")}
+                row |= {"icc": like.value, "icc_low": like.low, "icc_high": like.high}
+                row |= {"ccc": same.value, "ccc_low": same.low, "ccc_high": same.high}
             rows.append(row | {"patients": len(pairs)})
     columns = ["measure", "method", "bias", "lower", "upper"]
     columns += ["icc", "icc_low", "icc_high", "ccc", "ccc_low", "ccc_high", "patients"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def pairs_by_method(
-    table: pd.DataFrame, *, measure: str, region: str = "tumour"
-) -> dict[str, pd.DataFrame]:
-    """A measure in SR and in HR, patient by patient: method -> columns sr, hr, index patient.
-
-    As `by_method` takes them; HR itself is left out, since it agrees with itself.
-
-    Raises:
-        ValueError: a measure or region that the table does not have.
-    """
+def _pairs_by_method(table: pd.DataFrame, measure: str) -> dict[str, NDArray[np.float64]]:
+    """A measure of the tumour in SR and in HR: method -> (patients, 2)."""
     columns = [f"{measure}_sr", f"{measure}_hr"]
     if missing := [name for name in columns if name not in table]:
         stems = [name[:-3] for name in map(str, table.columns) if name.endswith("_sr")]
         both = [stem for stem in stems if f"{stem}_hr" in table]
         raise ValueError(f"no column {missing[0]!r} in the table; of SR and HR it has {both}")
-    rows = table[table["region"] == region]
+    rows = table[(table["region"] == "tumour") & (table["method"] != REFERENCE)]
     if rows.empty:
-        raise ValueError(f"no region {region!r} in the table; it has {[*table['region'].unique()]}")
-    rows = rows[rows["method"] != REFERENCE].replace([np.inf, -np.inf], np.nan)
-    means = rows.dropna(subset=columns).groupby(["method", "patient"], sort=False)[columns].mean()
-    return {
-        str(method): means.loc[[method]].droplevel("method").set_axis(["sr", "hr"], axis=1)
-        if method in means.index
-        else pd.DataFrame(columns=["sr", "hr"], dtype=float)
-        for method in rows["method"].unique()
-    }
+        raise ValueError(f"no region 'tumour' in the table; it has {[*table['region'].unique()]}")
+    found = {}
+    for method, of_method in rows.groupby("method", sort=False, observed=True):
+        measured = of_method.replace([np.inf, -np.inf], np.nan).dropna(subset=columns)
+        found[str(method)] = measured.groupby("patient")[columns].mean().to_numpy(float)
+    return found
 
 
 def _pairs(sr: ArrayLike, hr: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,57 +1,20 @@
-"""From slices to patients: differences with intervals. The unit is the patient, not the slice.
+"""From cases to patients: means and paired differences with intervals. The unit is the patient.
 
-Slices of one patient resemble each other; counting them as independent makes intervals too narrow.
-Every patient weighs the same, however many slices there are of it: what is estimated is the mean
-over patients of a patient's mean over slices.
+Cases of one patient resemble each other; counting them as independent makes intervals too narrow.
+Every patient weighs the same, however many cases there are of it: what is estimated is the mean
+over patients of a patient's mean over cases.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import optimize, special, stats
 
-from medsr_lib.assess.statistics.bootstrap import RESAMPLES, infer
-from medsr_lib.assess.statistics.bootstrap import bootstrap_interval as bootstrap_interval
-from medsr_lib.assess.statistics.bootstrap import sign_flip_test as sign_flip_test
-
-# what else is done with differences of patients, under this module's name too
-from medsr_lib.assess.statistics.inference import adjust as adjust
-from medsr_lib.assess.statistics.inference import detectable as detectable
-from medsr_lib.assess.statistics.inference import effect_size as effect_size
-from medsr_lib.assess.statistics.inference import power as power
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over patients with its 95 % interval.
-
-    Attributes:
-        value: in the metric's unit.
-        low, high: of the interval; NaN with fewer than two patients.
-        p: of the two-sided test that the mean is 0; NaN with fewer than two patients.
-        patients, slices: that went in.
-        skipped: slices of the table left out, because a region was too small to measure, a row is
-            missing (a table that was resumed or put together), or PSNR is infinite in both methods.
-        low90, high90: of the 90 % interval, whose ends are the one-sided 95 % bounds.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-    patients: int
-    slices: int
-    skipped: int = 0
-    low90: float = float("nan")
-    high90: float = float("nan")
-
-    def __str__(self) -> str:
-        return (
-            f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p = {self.p:.2g} "
-            f"(n = {self.patients} patients, {self.slices} slices, {self.skipped} skipped)"
-        )
+from medsr_lib.assess.statistics.bootstrap import estimates
+from medsr_lib.assess.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -78,206 +41,208 @@ def paired_difference(
     region: str,
     reference: str | None,
     seed: int,
-    resamples: int = RESAMPLES,
 ) -> Estimate:
     """How much better a method is than a baseline in a region, beyond what it is elsewhere.
 
-    Within each slice [metric(method) - metric(baseline)] in `region`, less the same in `reference`
-    (difference in differences); the mean over a patient's slices, then over patients. The interval
-    is `bootstrap_interval`, the p value `sign_flip_test`, both over patients.
+    Within each case [metric(method) - metric(baseline)] in `region`, less the same in `reference`
+    (difference in differences); the mean over a patient's cases, then over patients. Interval and p
+    are those of `bootstrap.estimates`, over patients.
 
     Args:
-        table: of `score.score`: one scale and degradation, a row per slice, method and region. A
-            slice that lacks a row is skipped, and counted.
-        metric: "psnr", "ssim" or "mse".
+        table: of `score.score`: one scale and degradation, a row per case, method and region. A
+            case that lacks a row is skipped, and counted.
+        metric: "psnr", "ssim" or "mse", or another column of numbers.
         method, baseline: two of the table's methods.
-        region: "tumour", for one.
-        reference: "matched", for one; None for the plain difference in `region`.
-        seed: of bootstrap and permutation.
-        resamples: of each.
+        region: such as "tumour".
+        reference: such as "matched"; None for the plain difference in `region`.
+        seed: of bootstrap and sign flips.
 
     Raises:
-        ValueError: a metric, method or region that the table does not have, rows that stand in it
-            twice, slices or patients that are missing or named by numbers here and text there (as
-            where a table read from CSV meets a new one), or no slice in which all that is needed
-            was measured.
+        ValueError: a metric, method or region that the table does not have, rows that occur twice,
+            cases or patients that are missing or named by numbers here and text there (as where a
+            table read from CSV meets a new one), or no case in which all that is needed was
+            measured.
     """
-    spec = Contrast(metric, method, baseline, region, reference)
-    estimate = contrasts(table, [spec], seed=seed, resamples=resamples)[spec]
-    if not estimate.slices:
+    contrast = Contrast(metric, method, baseline, region, reference)
+    estimate = contrasts(table, [contrast], seed=seed)[contrast]
+    if not estimate.cases:
         raise ValueError(
-            f"no slice has {metric} of {method} and {baseline} in {region} and {reference}: "
+            f"no case has {metric} of {method} and {baseline} in {region} and {reference}: "
             "the regions are too small or missing in all of them"
         )
     return estimate
 
 
 def contrasts(
-    table: pd.DataFrame, specs: Sequence[Contrast], *, seed: int, resamples: int = RESAMPLES
+    table: pd.DataFrame, specs: Sequence[Contrast], *, seed: int
 ) -> dict[Contrast, Estimate]:
     """`paired_difference` of many contrasts in one go; each as it would be alone.
 
-    All contrasts with the same number of patients share resamples and sign flips, which are matrix
-    products. A contrast that no slice was measured for has 0 patients and the value NaN; one with
-    infinite differences (PSNR without any error) has no interval.
+    All contrasts with the same number of patients share resamples and sign flips. A contrast that
+    no case was measured for has 0 patients and the value NaN; one with infinite differences (PSNR
+    without any error) has no interval.
     """
-    differences: dict[Contrast, pd.Series] = {}
-    for metric in dict.fromkeys(spec.metric for spec in specs):
-        same = [spec for spec in specs if spec.metric == metric]
-        differences |= _differences(table, metric, same)
-    ordered = [differences[spec] for spec in specs]
-    samples = [_by_patient(difference).to_numpy() for difference in ordered]
-    inferred = infer(samples, seed=seed, resamples=resamples)
+    differences = _differences(table, specs)
+    found = estimates([_by_patient(d).to_numpy() for d in differences], seed=seed)
     return {
-        spec: Estimate(
-            value=float(sample.mean()) if len(sample) else float("nan"),
-            patients=len(sample),
-            slices=int(difference.count()),
-            skipped=int(difference.isna().sum()),
-            **numbers,
-        )
-        for spec, sample, difference, numbers in zip(specs, samples, ordered, inferred)
+        spec: replace(estimate, cases=int(d.count()), skipped=int(d.isna().sum()))
+        for spec, estimate, d in zip(specs, found, differences)
     }
 
 
-def as_table(
-    estimates: Mapping[Contrast, Estimate], *, method: Literal["holm", "bh"] = "holm"
+def patient_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:
+    """The difference of `paired_difference` for each patient: the mean over measured cases."""
+    return _by_patient(_differences(table, [contrast])[0])
+
+
+def means(
+    table: pd.DataFrame, *, metrics: Sequence[str], by: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """A row per contrast: what it is, its estimate, and `p_adjusted` over all as one family."""
-    if not estimates:
-        raise ValueError("there is no estimate to put into a table")
-    table = pd.DataFrame([{**asdict(spec), **asdict(e)} for spec, e in estimates.items()])
-    return table.assign(p_adjusted=adjust(table["p"], method=method))
+    """Mean of each metric over patients, with its 95 % interval, for each group of rows.
 
+    A patient's value is the mean over the patient's cases; the interval is that of
+    `bootstrap_interval`, over patients. It shows how far patients differ: to compare two methods,
+    take `contrasts`, where each case is its own control.
 
-def slice_differences(
-    table: pd.DataFrame,
-    *,
-    metric: str,
-    method: str,
-    baseline: str,
-    region: str,
-    reference: str | None = None,
-) -> pd.Series:
-    """The difference of `paired_difference` for each slice, indexed by patient and slice_id."""
-    spec = Contrast(metric, method, baseline, region, reference)
-    return _differences(table, metric, [spec])[spec]
+    Args:
+        table: of `score.score`, or several of them with further columns.
+        metrics: columns to average. Missing and infinite values are left out, and counted.
+        by: columns that make the groups, such as "method".
+        seed: of the bootstrap.
 
-
-def patient_differences(
-    table: pd.DataFrame,
-    *,
-    metric: str,
-    method: str,
-    baseline: str,
-    region: str,
-    reference: str | None = None,
-) -> pd.Series:
-    """The mean of `slice_differences` over the measured slices of each patient."""
-    return _by_patient(
-        slice_differences(
-            table,
-            metric=metric,
-            method=method,
-            baseline=baseline,
-            region=region,
-            reference=reference,
-        )
-    )
-
-
-@dataclass(frozen=True)
-class NonInferiority:
-    """An estimate against a margin; `bound` and `best` are the ends of the 90 % interval.
-
-    Both are turned so that more is better: `bound` is the largest loss (as a negative number) that
-    the data allow, `best` the largest gain.
-    """
-
-    margin: float
-    bound: float
-    best: float
-    not_inferior: bool
-    equivalent: bool
-
-
-def non_inferiority(
-    estimate: Estimate, *, margin: float, higher_is_better: bool = True
-) -> NonInferiority:
-    """Whether a loss of `margin` or more is ruled out, at one-sided 5 %.
-
-    Not inferior: the one-sided 95 % bound, which is the lower end of the 90 % interval, lies above
-    -margin (Piaggio et al. 2012, JAMA 308:2594). Equivalent: the whole 90 % interval lies within
-    ±margin, which is two one-sided tests (TOST; Schuirmann 1987). An estimate without an interval
-    shows neither. A margin is only one if it was fixed before the data were seen.
+    Returns:
+        The columns of `by`, metric, value, low, high, patients, cases, skipped.
 
     Raises:
-        ValueError: a margin that is not a positive number, or an estimate that has a 95 % but no
-            90 % interval (one not made by this module).
+        ValueError: a column that the table does not have.
     """
-    if not (np.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin must be a positive number in the metric's unit, got {margin}")
-    if np.isfinite(estimate.low) and not np.isfinite(estimate.low90):
-        raise ValueError("the estimate has no 90 % interval; give low90 and high90")
-    ends = (estimate.low90, estimate.high90)
-    bound, best = ends if higher_is_better else (-ends[1], -ends[0])
-    safe = bool(bound > -margin)
-    return NonInferiority(margin, bound, best, safe, safe and bool(best < margin))
+    _need(table, *by, *metrics, "patient")
+    names, values, samples = [], [], []
+    for keys, group in table.groupby(list(by), sort=False, observed=True):
+        for metric in metrics:
+            finite = group[metric].where(np.isfinite(group[metric]))
+            names.append([*keys, metric])
+            values.append(finite)
+            samples.append(finite.groupby(group["patient"]).mean().dropna().to_numpy())
+    rows = [
+        [*name, e.value, e.low, e.high, e.patients, int(v.count()), int(v.isna().sum())]
+        for name, v, e in zip(names, values, estimates(samples, seed=seed))
+    ]
+    columns = ["metric", "value", "low", "high", "patients", "cases", "skipped"]
+    return pd.DataFrame(rows, columns=[*by, *columns])
+
+
+def effect_size(per_patient: ArrayLike) -> Estimate:
+    """Paired standardised mean difference d_z of (n,) patients, with Hedges' correction.
+
+    d_z = mean / standard deviation over patients (Cohen 1988), times J = Γ(f/2) / (√(f/2)
+    Γ((f-1)/2)), f = n - 1 (Hedges 1981, equation 6e). The interval inverts the noncentral t
+    distribution (Cumming & Finch 2001), which supposes normal patients; it needs no correction.
+    NaN for fewer than three patients, or if all are equal.
+    """
+    values = np.asarray(per_patient, float)
+    n = len(values)
+    if n < 3 or np.ptp(values) == 0:
+        return Estimate(float("nan"), patients=n)
+    f = n - 1
+    correction = np.exp(special.gammaln(f / 2) - special.gammaln((f - 1) / 2)) / np.sqrt(f / 2)
+    d = values.mean() / values.std(ddof=1)
+    low, high = (_noncentrality(d * np.sqrt(n), f, share) / np.sqrt(n) for share in (0.975, 0.025))
+    return Estimate(float(correction * d), float(low), float(high), patients=n)
+
+
+def detectable(*, patients: int, power: float, alpha: float) -> float:
+    """The smallest d_z that the paired t test of so many patients finds with a chance of `power`.
+
+    T² is noncentral F with 1 and n - 1 degrees of freedom and noncentrality n d_z² (Cohen 1988).
+    (`TTestPower` of statsmodels gives the same from 15 patients on, but fails below: it returns 10
+    for two patients, power 0.8 and alpha 0.01, where 57.7 is right.)
+
+    Args:
+        patients: at least 2.
+        power: above alpha and below 1.
+        alpha: of the two-sided test.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+    if patients < 2 or not 0 < alpha < power < 1:
+        raise ValueError(
+            "needs 2 patients or more and 0 < alpha < power < 1, got "
+            f"{patients} patients, alpha {alpha} and power {power}"
+        )
+    critical = stats.f.isf(alpha, 1, patients - 1)
+
+    def excess(d: float) -> float:
+        return float(stats.ncf.sf(critical, 1, patients - 1, patients * d**2)) - power
+
+    high = patients**-0.5
+    while excess(high) < 0:
+        high *= 2
+    return float(optimize.brentq(excess, 1e-9, high))
+
+
+def _noncentrality(t: float, f: int, share: float) -> float:
+    """The noncentrality at which noncentral t with f degrees of freedom lies below t so often.
+
+    T = (Z + noncentrality) / √(χ²/f), averaged over χ²: `scipy.stats.nct` gives NaN here and there.
+    """
+    scale = np.sqrt(stats.chi2.ppf((np.arange(2000) + 0.5) / 2000, f) / f)
+    reach = 10 * np.sqrt(1 + t**2 / (2 * f))
+    return float(
+        optimize.brentq(
+            lambda nc: stats.norm.cdf(t * scale - nc).mean() - share, t - reach, t + reach
+        )
+    )
 
 
 def _by_patient(difference: pd.Series) -> pd.Series:
     return difference.dropna().groupby(level="patient").mean()
 
 
-def _differences(
-    table: pd.DataFrame, metric: str, specs: Sequence[Contrast]
-) -> dict[Contrast, pd.Series]:
-    """Of each slice of the table; NaN where one of a contrast's values is missing."""
+def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Series]:
+    """Of each contrast and case, by patient and id; NaN where one of the values is missing."""
+    _need(table, "method", "region", "patient", "id")
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
-    places = [name for s in specs for name in (s.region, s.reference) if name]
-    wanted = {"method": methods, "region": list(dict.fromkeys(places))}
-    _check(table, metric, wanted)
-    keys = pd.MultiIndex.from_frame(table[[_patient(table), "slice_id"]].drop_duplicates())
-    wide = _cells(table, metric, wanted).unstack(["method", "region"])
-    wide = wide.reindex(columns=pd.MultiIndex.from_product(list(wanted.values())))
-    wide = wide.reindex(keys.set_names(["patient", "slice_id"]).sort_values())
-    out = {}
-    for s in specs:
-        gain = wide[s.method, s.region] - wide[s.baseline, s.region]
-        if s.reference:
-            gain = gain - (wide[s.method, s.reference] - wide[s.baseline, s.reference])
-        out[s] = gain.rename("difference")
-    return out
-
-
-def _cells(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> pd.Series:
-    """The metric by patient, slice_id, method and region."""
-    rows = table[table["method"].isin(wanted["method"]) & table["region"].isin(wanted["region"])]
-    patient = rows[_patient(table)].rename("patient")
-    keys = [patient, rows["slice_id"], rows["method"], rows["region"]]
-    cells = rows.set_index(keys)[metric]
-    if cells.index.has_duplicates:
+    places = list(dict.fromkeys(name for s in specs for name in (s.region, s.reference) if name))
+    _check(table, {"method": methods, "region": places})
+    keys = ["patient", "id", "method", "region"]
+    rows = table[table["method"].isin(methods) & table["region"].isin(places)].set_index(keys)
+    if (twice := rows.index.duplicated()).any():
         raise ValueError(
-            f"slice {cells.index[cells.index.duplicated()][0][1]} stands in the table twice; "
+            f"case {rows.index[twice][0][1]} occurs twice in the table; "
             "choose one scale and one degradation"
         )
-    return cells
+    cases = pd.MultiIndex.from_frame(table[["patient", "id"]].drop_duplicates()).sort_values()
+    wide = {}
+    for metric in dict.fromkeys(s.metric for s in specs):
+        if metric not in rows or not pd.api.types.is_numeric_dtype(rows[metric]):
+            numbers = table.select_dtypes("number").columns.tolist()
+            raise ValueError(f"no metric {metric!r} in the table; its numbers are {numbers}")
+        cells = rows[metric].unstack(["method", "region"])
+        columns = pd.MultiIndex.from_product([methods, places])
+        wide[metric] = cells.reindex(columns=columns).reindex(cases)
+    return [_difference(wide[s.metric], s) for s in specs]
 
 
-def _patient(table: pd.DataFrame) -> str:
-    return "patient" if "patient" in table else "patient_id"
+def _difference(values: pd.DataFrame, s: Contrast) -> pd.Series:
+    gain = values[s.method, s.region] - values[s.baseline, s.region]
+    if s.reference:
+        gain = gain - (values[s.method, s.reference] - values[s.baseline, s.reference])
+    return gain.rename("difference")
 
 
-def _check(table: pd.DataFrame, metric: str, wanted: dict[str, list[str]]) -> None:
-    if metric not in table or not pd.api.types.is_numeric_dtype(table[metric]):
-        numbers = table.select_dtypes("number").columns.tolist()
-        raise ValueError(f"no metric {metric!r} in the table; its numbers are {numbers}")
+def _need(table: pd.DataFrame, *columns: str) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")
+
+
+def _check(table: pd.DataFrame, wanted: dict[str, list[str]]) -> None:
     for column, names in wanted.items():
         existing = table[column].unique().tolist()
-        missing = [name for name in names if name not in existing]
-        if missing:
+        if missing := [name for name in names if name not in existing]:
             raise ValueError(f"no {column} {missing[0]!r} in the table; it has {existing}")
-    for column in (_patient(table), "slice_id"):
+    for column in ("patient", "id"):
         ids = pd.Series(table[column].unique())
         if ids.isna().any() or pd.api.types.infer_dtype(ids).startswith("mixed"):
             raise ValueError(

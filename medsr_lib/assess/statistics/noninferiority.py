@@ -1,13 +1,14 @@
 """From an interval and a margin to words: does a method harm what it restores?"""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from medsr_lib.assess.statistics.contrasts import Estimate, non_inferiority
+from medsr_lib.assess.statistics.contrasts import Contrast
+from medsr_lib.assess.statistics.estimate import Estimate
 
 MINIMUM = 15  # patients; fewer, and 95 % intervals cover less than they say
 LOWER_IS_BETTER = ("mse", "lpips")
@@ -20,60 +21,42 @@ class Verdict:
     """What the data say, in words and in numbers.
 
     Attributes:
-        method, metric: what was judged, and by what.
-        words: of the rule of `verdict`.
-        value, low, high: the estimate and its 95 % interval, as they were given.
-        margin: the loss that would matter, in the metric's unit.
-        patients, slices: that went in.
-        bound: the largest loss that the data allow (one-sided 95 %); negative, or a gain.
+        words: of the rule of `non_inferiority`.
         reason: the same in a sentence.
+        estimate: as it was given.
+        margin: the loss that would matter, in the metric's unit.
+        bound: the largest loss that the data allow (one-sided 95 %), as a negative number; or,
+            positive, the smallest gain. NaN without an interval.
     """
 
-    method: str
-    metric: str
     words: Words
-    value: float
-    low: float
-    high: float
-    margin: float
-    patients: int
-    slices: int
-    bound: float
     reason: str
+    estimate: Estimate
+    margin: float
+    bound: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.method}, {self.metric}: {self.words}. {self.reason} Difference "
-            f"{self.value:+.3g} [{self.low:+.3g}, {self.high:+.3g}], margin {self.margin:g} "
-            f"(n = {self.patients} patients, {self.slices} slices)."
-        )
+        return f"{self.words}. {self.reason} Difference {self.estimate}, margin {self.margin:g}."
 
 
-def verdict(
-    estimate: Estimate,
-    *,
-    margin: float,
-    method: str,
-    metric: str,
-    minimum: int = MINIMUM,
-    higher_is_better: bool = True,
-) -> Verdict:
-    """Judge an estimate by its interval and a margin that was fixed beforehand.
+def non_inferiority(estimate: Estimate, *, margin: float, higher_is_better: bool = True) -> Verdict:
+    """Judge an estimate by its interval and a margin that was fixed before the data were seen.
 
-    The first line that fits decides. "Worse" and "better" are the 95 % interval's, whether a loss
-    of the margin is ruled out is `statistics.non_inferiority`'s (one-sided 95 % bound); where lower
-    is better, the signs are turned first. After Piaggio et al. 2012 (JAMA 308:2594, figure 1).
+    A loss of the margin is ruled out, at one-sided 5 %, where the one-sided 95 % bound, which is
+    the lower end of the 90 % interval, lies above -margin. The first line that fits decides; where
+    lower is better, the signs are turned first. After Piaggio et al. 2012 (JAMA 308:2594, figure
+    1).
 
-    | patients  | 95 % interval   | bound        | words                                         |
-    |-----------|-----------------|--------------|-----------------------------------------------|
-    | < minimum | any             | any          | not enough data                               |
-    | any       | none            | any          | not enough data                               |
-    | enough    | below -margin   | below        | harms (by more than the margin)               |
-    | enough    | below 0         | <= -margin   | harms (by more than the margin, or by less)   |
-    | enough    | below 0         | > -margin    | not inferior within margin (worse, by less)   |
-    | enough    | above 0         | > -margin    | not inferior within margin (and better)       |
-    | enough    | holds 0         | > -margin    | not inferior within margin                    |
-    | enough    | holds 0         | <= -margin   | no harm shown (but none ruled out)            |
+    | patients | 95 % interval   | bound        | words                                         |
+    |----------|-----------------|--------------|-----------------------------------------------|
+    | below 15 | any             | any          | not enough data                               |
+    | any      | none            | any          | not enough data                               |
+    | enough   | below -margin   | below        | harms (by more than the margin)               |
+    | enough   | below 0         | <= -margin   | harms (by more than the margin, or by less)   |
+    | enough   | below 0         | > -margin    | not inferior within margin (worse, by less)   |
+    | enough   | above 0         | > -margin    | not inferior within margin (and better)       |
+    | enough   | holds 0         | > -margin    | not inferior within margin                    |
+    | enough   | holds 0         | <= -margin   | no harm shown (but none ruled out)            |
 
     "No harm shown" is no proof that there is none. The words are of the metric and the region that
     were measured, not of what a reader of the image would conclude.
@@ -81,53 +64,77 @@ def verdict(
     Args:
         estimate: of `statistics.paired_difference`: the method less what it is compared to.
         margin: the smallest loss that would matter, positive, in the metric's unit.
-        method, metric: names, for the sentence.
-        minimum: patients below which nothing is said.
         higher_is_better: False for errors such as "mse".
 
     Raises:
-        ValueError: as `non_inferiority`; a metric known as an error taken as better when higher.
+        ValueError: a margin that is not a positive number, or an estimate that has a 95 % but no
+            90 % interval.
     """
-    if higher_is_better and metric.lower() in LOWER_IS_BETTER:
-        raise ValueError(f"lower {metric} is better; give higher_is_better=False")
-    against = non_inferiority(estimate, margin=margin, higher_is_better=higher_is_better)
-    ends = (estimate.low, estimate.high)
-    low, high = ends if higher_is_better else (-ends[1], -ends[0])
-    if estimate.patients < minimum:
-        words, reason = _little(f"{estimate.patients} patients are fewer than {minimum}.")
-    elif not np.isfinite([low, high, against.bound]).all():
-        words, reason = _little("There is no interval.")
+    if not (np.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a positive number in the metric's unit, got {margin}")
+    if np.isfinite(estimate.low) and not np.isfinite(estimate.low90):
+        raise ValueError("the estimate has no 90 % interval; give low90 and high90")
+    if higher_is_better:
+        low, high, bound = estimate.low, estimate.high, estimate.low90
     else:
-        words, reason = _judge(low, high, margin, against.not_inferior)
-    return Verdict(
-        method=method,
-        metric=metric,
-        words=words,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        margin=margin,
-        patients=estimate.patients,
-        slices=estimate.slices,
-        bound=against.bound,
-        reason=reason,
-    )
+        low, high, bound = -estimate.high, -estimate.low, -estimate.high90
+    if estimate.patients < MINIMUM:
+        reason = f"{estimate.patients} patients are fewer than {MINIMUM}. Nothing can be said."
+        return Verdict("not enough data", reason, estimate, margin, bound)
+    if not np.isfinite([low, high, bound]).all():
+        reason = "There is no interval. Nothing can be said."
+        return Verdict("not enough data", reason, estimate, margin, bound)
+    return Verdict(*_judge(low, high, margin, bound), estimate, margin, bound)
 
 
-def table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """A row per verdict, a column per attribute."""
-    if not verdicts:
-        raise ValueError("there is no verdict to put into a table")
-    return pd.DataFrame([asdict(one) for one in verdicts])
+def verdicts(
+    estimates: Mapping[Contrast, Estimate], *, margins: Mapping[str, float]
+) -> pd.DataFrame:
+    """`non_inferiority` of each contrast against the margin of its metric, a row each.
+
+    Args:
+        estimates: of `statistics.contrasts`.
+        margins: of each metric, in its unit. Lower "mse" and "lpips" are better, of all other
+            metrics higher values.
+
+    Returns:
+        Columns method, metric, words, value, low, high, margin, patients, cases, bound, reason.
+
+    Raises:
+        ValueError: no estimates, a metric without a margin, or as `non_inferiority`.
+    """
+    if not estimates:
+        raise ValueError("there is no estimate to judge")
+    rows = []
+    for contrast, e in estimates.items():
+        if contrast.metric not in margins:
+            raise ValueError(f"no margin for {contrast.metric!r}; there are {list(margins)}")
+        v = non_inferiority(
+            e,
+            margin=margins[contrast.metric],
+            higher_is_better=contrast.metric not in LOWER_IS_BETTER,
+        )
+        rows.append(
+            {
+                "method": contrast.method,
+                "metric": contrast.metric,
+                "words": v.words,
+                "value": e.value,
+                "low": e.low,
+                "high": e.high,
+                "margin": v.margin,
+                "patients": e.patients,
+                "cases": e.cases,
+                "bound": v.bound,
+                "reason": v.reason,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def _little(why: str) -> tuple[Words, str]:
-    return "not enough data", f"{why} Nothing can be said."
-
-
-def _judge(low: float, high: float, margin: float, not_inferior: bool) -> tuple[Words, str]:
-    """The lower half of the table of `verdict`; more is better."""
-    if not_inferior:
+def _judge(low: float, high: float, margin: float, bound: float) -> tuple[Words, str]:
+    """The lower half of the table of `non_inferiority`; more is better."""
+    if bound > -margin:
         safe: Words = "not inferior within margin"
         if high < 0:
             return safe, "It is worse, but by less than the margin."

@@ -21,13 +21,13 @@ COLUMNS = ["value", "low", "high", "p", "se", "se_model"]
 
 @dataclass(frozen=True)
 class MixedModel:
-    """What `mixed` found.
+    """What `mixed_model` found.
 
     Attributes:
         coefficients: a row per term: value, low and high of its 95 % interval, p, se, and se_model,
-            the standard error if the random intercept were all that slices of a patient share.
+            the standard error if the random intercept were all that cases of a patient share.
         patient_sd, residual_sd: of the random intercept (NaN where none was found) and the rest.
-        rows, slices, patients: that went in.
+        rows, cases, patients: that went in.
         skipped: rows left out, without a value of the metric or of the tumour's area.
         converged: whether the variances are those of the largest likelihood. Where they are not,
             the notes say what the coefficients are, if there are any.
@@ -38,7 +38,7 @@ class MixedModel:
     patient_sd: float
     residual_sd: float
     rows: int
-    slices: int
+    cases: int
     patients: int
     skipped: int
     converged: bool
@@ -47,27 +47,28 @@ class MixedModel:
     def __str__(self) -> str:
         state = "converged" if self.converged else "DID NOT CONVERGE (see the notes)"
         numbers = (
-            f"mixed model, {state}; n = {self.patients} patients, {self.slices} slices, "
+            f"mixed model, {state}; n = {self.patients} patients, {self.cases} cases, "
             f"{self.rows} rows, {self.skipped} skipped"
         )
         lines = [numbers, self.coefficients.round(5).to_string()]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def mixed(table: pd.DataFrame, *, metric: str, baseline: str, reference: str) -> MixedModel:
+def mixed_model(table: pd.DataFrame, *, metric: str, baseline: str, reference: str) -> MixedModel:
     """Fit metric ~ method * region + tumour type + log area + (1 | patient), by REML.
 
     With `baseline` and `reference` as first levels, the term "method ESPCN × region tumour" is the
-    difference in differences of `statistics.paired_difference`; but here every slice weighs about
-    the same, there every patient. The area is that of the slice's tumour, less its mean logarithm.
+    difference in differences of `statistics.paired_difference`; but here every case weighs about
+    the same, there every patient. The area is that of the case's tumour, less its mean logarithm.
 
     The random intercept takes up that patients differ in level (Laird & Ware 1982, Biometrics
     38:963), not that a method may gain more in one patient than in another: with that alone the
     standard errors of the gains are too small. Intervals and p therefore use the cluster-robust
     sandwich over patients (Liang & Zeger 1986, Biometrika 73:13) with the small-sample factor and t
     with patients - 1 degrees of freedom (Cameron & Miller 2015, J Hum Resour 50:317, section VI);
-    they want 40 patients or so. In a simulation (`tests/assess/test_models.py`: 40 patients, gains
-    that differ by four times the noise) they covered 93.5 %, those of `se_model` 34 %.
+    they need about 40 patients. In a simulation (`tests/assess/statistics/test_regression.py`: 40
+    patients, gains that differ by four times the noise) they covered 93.5 %, those of `se_model`
+    34 %.
 
     Args:
         table: of `score.score`: one scale and degradation, with rows of the region "tumour", whose
@@ -78,7 +79,7 @@ def mixed(table: pd.DataFrame, *, metric: str, baseline: str, reference: str) ->
 
     Raises:
         ValueError: a column, method or region that is not there, fewer than two methods, regions or
-            patients, or rows that stand in the table twice. A fit that fails raises nothing: see
+            patients, or rows that occur twice. A fit that fails raises nothing: see
             `converged` and `notes`.
     """
     data = _prepare(table, metric, baseline, reference)
@@ -99,7 +100,7 @@ def mixed(table: pd.DataFrame, *, metric: str, baseline: str, reference: str) ->
         coefficients,
         *sds,
         rows=len(kept),
-        slices=len(kept[["patient", "slice_id"]].drop_duplicates()),
+        cases=len(kept[["patient", "id"]].drop_duplicates()),
         patients=kept["patient"].nunique(),
         skipped=len(data) - len(kept),
         converged=fit is not None and bool(fit.converged and ratio),
@@ -108,32 +109,30 @@ def mixed(table: pd.DataFrame, *, metric: str, baseline: str, reference: str) ->
 
 
 def _prepare(table: pd.DataFrame, metric: str, baseline: str, reference: str) -> pd.DataFrame:
-    """Columns value, method, region, type, log_area, patient and slice_id."""
-    patient = "patient" if "patient" in table else "patient_id"
-    needed = [metric, "method", "region", "tumour", "pixels", patient, "slice_id"]
+    """Columns value, method, region, type, log_area, patient and id."""
+    needed = [metric, "method", "region", "label", "pixels", "patient", "id"]
     if missing := [name for name in needed if name not in table]:
         raise ValueError(f"no column {missing[0]!r} in the table; it has {list(table.columns)}")
-    keys = [patient, "slice_id", "method", "region"]
-    if (twice := table.duplicated(keys)).any():
-        slice_id = table.loc[twice, "slice_id"].iloc[0]
+    case = ["patient", "id"]
+    if (twice := table.duplicated([*case, "method", "region"])).any():
         raise ValueError(
-            f"slice {slice_id} stands in the table twice; choose one scale and one degradation"
+            f"case {table.loc[twice, 'id'].iloc[0]} occurs twice in the table; "
+            "choose one scale and one degradation"
         )
-    tumours = table[table["region"] == "tumour"].drop_duplicates([patient, "slice_id"])
+    tumours = table[table["region"] == "tumour"].drop_duplicates(case)
     if tumours.empty:
         raise ValueError('the table has no rows of the region "tumour", whose area the model takes')
-    area = tumours.set_index([patient, "slice_id"])["pixels"].rename("area")
-    joined = table[[*keys, "tumour", metric]].join(area, on=[patient, "slice_id"])
+    joined = table.join(tumours.set_index(case)["pixels"].rename("area"), on=case)
     area = joined["area"].astype(float)
     return pd.DataFrame(
         {
             "value": joined[metric].where(np.isfinite(joined[metric])),
             "method": _levels(joined["method"], baseline, "method"),
             "region": _levels(joined["region"], reference, "region"),
-            "type": joined["tumour"].astype(str),
+            "type": joined["label"].astype(str),
             "log_area": np.log(area.where(area > 0)),
-            "patient": joined[patient],
-            "slice_id": joined["slice_id"],
+            "patient": joined["patient"],
+            "id": joined["id"],
         }
     ).reset_index(drop=True)
 
@@ -172,7 +171,9 @@ def _check_rank(design: NDArray[Any], names: list[str]) -> None:
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
     if values[0] < 1e-10:
         guilty = [_plain(names[i]) for i in np.flatnonzero(abs(vectors[:, 0]) > 0.1)]
-        raise ValueError(f"no telling apart (never measured together?): {', '.join(guilty)}")
+        raise ValueError(
+            f"these terms cannot be separated (never measured together?): {', '.join(guilty)}"
+        )
 
 
 def _coefficients(fit: Any, ratio: float) -> pd.DataFrame:
