@@ -2,135 +2,166 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from medsr_lib.series import options
+from medsr_lib import __version__
+
+EXAMPLES = """\
+examples:
+  medsr run                                      all notebooks on the embedded data
+  medsr run 02 -p scale=2 -p steps=500           one notebook, other values
+  medsr run --data data/figshare --out runs/real the tumour slices
+  medsr run --list                               the parameters of each notebook
+  medsr compare runs/a runs/b                    two runs side by side
+  medsr sweep 02 -p scale=2,3,4 -p fold=1,2      a grid of parameters, tabulated
+  medsr chain 03 --sessions 3 --hours 2          one notebook in sessions, each resumes the last
+  medsr kaggle chain 03 --sessions 9 -p epochs=20000 --out runs/kaggle   the same on Kaggle's GPUs
+"""
+RUN = """\
+Values of -p are YAML: numbers, text, true, false, null, [1, 2]. Unknown names and wrong types
+are refused before anything runs. --refresh puts the outputs into the notebooks themselves.
+
+"""
+COMPARE = """\
+Writes one page that holds its pictures, and prints a short table. Where both runs have scored the
+same cases, differences are taken within each case, with an interval over patients.
+
+example:
+  medsr compare runs/x4 runs/x4-kspace
+"""
+SWEEP = """\
+Each combination is a run in a folder of its own. The same command goes on where it stopped: what
+was done with the same code, parameters, data and library is skipped. A combination that fails is
+noted, and the next one begins; the exit code is 1 then. Values are YAML; a list is one in brackets.
+
+examples:
+  medsr sweep 02 -p scale=2,3,4 -p degradation=bicubic,kspace
+  medsr sweep 02 04 -p fold=1,2,3 --data data/figshare --out runs/folds
+  medsr sweep 04 -p 'diameters=[4, 8],[6, 12]'
+"""
+CHAIN = """\
+Each session resumes bit for bit where the one before ended. Whatever ends it: the same command
+goes on.
+"""
+
+Command = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; 0 for success, 1 a notebook failed, 2 the user's mistake."""
-    arguments = options.parser(__doc__).parse_args(argv)
+    arguments = _parser().parse_args(argv)
     try:
-        return DO[arguments.do](arguments)
+        return int(arguments.function(arguments))
     except KeyboardInterrupt:
         print("medsr: stopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(f"medsr: needs {error.name}: pip install 'medsr-lib[notebooks]'", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"medsr: {error}", file=sys.stderr)
         return 2
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import run
+def _parser() -> argparse.ArgumentParser:
+    """Of the whole command; nothing heavy is loaded to show its help."""
+    whole = argparse.ArgumentParser(
+        prog="medsr",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=f"medsr {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_run, _add_data, _add_compare, _add_sweep, _add_chain, _add_kaggle):
+        add(commands)
+    return whole
 
-    folder = arguments.notebooks or run.notebooks_folder()
+
+def _command(
+    commands: Any, name: str, function: Command, help: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    """A parser whose command is done by `function`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = _command(commands, "run", _run, "run the notebooks", RUN + EXAMPLES)
+    run.add_argument("names", nargs="*", metavar="NB", help="number or name; all if none is given")
+    _add_folders(run, "default: runs/demo, or runs/ and the data's name")
+    _add_parameters(run)
+    run.add_argument("--list", action="store_true", help="show the parameters and stop")
+    run.add_argument("--refresh", action="store_true", help="keep the outputs in the notebooks")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series import notebook, outputs, run
+    from medsr_lib.series.parameters import parse
+    from medsr_lib.series.report import Status
+
     if arguments.list:
-        return _list(run.find(arguments.names, folder))
-    parameters = run.parse(arguments.parameters)
+        for found in notebook.find(arguments.names, arguments.notebooks):
+            print(found.name, *found.parameters.values(), sep="\n  ")
+        return 0
+    parameters = parse(arguments.parameters)
     if arguments.refresh and parameters:
         raise ValueError("--refresh keeps the run of the defaults; leave out -p")
-    notebooks = run.find(arguments.names, folder)
-    run.accepted(notebooks, parameters)  # before the embedded data are written
-    data, out = arguments.data, arguments.out
-    if data is None:
-        data, out = _embedded(notebooks), out or Path("runs/demo")
-    out = out or Path("runs") / "-".join(folder.resolve().name for folder in data)
+    data = arguments.data
+    name = "-".join(folder.resolve().name for folder in data) if data else "demo"
+    out = arguments.out or Path("runs") / name
     index = out / "index.html"
     try:
-        results = run.run(arguments.names, data=data, out=out, parameters=parameters, folder=folder)
+        results = run.run(
+            arguments.names, data=data, out=out, parameters=parameters, folder=arguments.notebooks
+        )
     except KeyboardInterrupt:
         if index.is_file():
             print(index)
         raise
-    failed = [result for result in results if result.status == "failed"]
+    failed = [result for result in results if result.status is Status.FAILED]
     for result in failed:
         print(f"\n{result.notebook}, cell {result.cell}: {result.source}", file=sys.stderr)
         print(f"  {result.error}", file=sys.stderr)
     if arguments.refresh and not failed:
-        run.refresh(results, folder)
+        outputs.refresh(results, arguments.notebooks)
     print(index)
     return 1 if failed else 0
 
 
-def _compare(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import compare
-
-    found = compare.compare(arguments.a, arguments.b)
-    name = "-".join(n.replace("/", "_") for n in found.names)
-    path = arguments.out or arguments.b.resolve().parent / f"{name}.html"
-    compare.write(found, path)
-    print(*compare.lines(found), "", path, sep="\n")
-    return 0
-
-
-def _sweep(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import run, sweep
-
-    folder = arguments.notebooks or run.notebooks_folder()
-    combinations = sweep.grid(arguments.parameters)
-    notebooks = run.find(arguments.names, folder)
-    for values in combinations:
-        run.accepted(notebooks, values)  # before the embedded data are written
-    out = arguments.out or Path("runs/sweep")
-    try:
-        points = sweep.sweep(
-            arguments.names,
-            combinations,
-            data=arguments.data or _embedded(notebooks),
-            out=out,
-            folder=folder,
-            say=_say,
-        )
-    finally:
-        if (out / sweep.TABLE).is_file():
-            print(out / sweep.TABLE, out / "index.html", sep="\n")
-    failed = [point for point in points if point.status == "failed"]
-    for point in failed:
-        print(f"{point.name}: {point.error}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def _list(notebooks: Sequence[Path]) -> int:
-    from medsr_lib.series.parameters import parameters_of
-
-    for path in notebooks:
-        print(path.stem)
-        for parameter in parameters_of(path).values():
-            print(f"  {parameter}")
-    return 0
-
-
-def _embedded(notebooks: Sequence[Path]) -> list[Path]:
-    """The folders of the embedded data that the notebooks read; written unless they are there."""
-    from medsr_lib.series import sources
-
-    folders = sources.embedded(notebooks)
-    for folder in folders:
-        if folder == sources.RADIOGRAPHS.embedded:
-            _write_chest(folder, patients=40, seed=0)
-        else:
-            _write_phantom(folder, patients=24, slices=4, seed=0)
-    return folders
-
-
-def _write_chest(folder: Path, *, patients: int, seed: int) -> None:
-    from medsr_lib.data import phantom
-
-    phantom.write_chest_xray(folder, patients=patients, seed=seed)
-
-
-def _write_phantom(folder: Path, *, patients: int, slices: int, seed: int) -> None:
-    from medsr_lib.data import phantom
-
-    phantom.write_figshare(folder, patients=patients, slices_per_patient=slices, seed=seed)
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="make or fetch data")
+    commands = data.add_subparsers(required=True, metavar="WHICH")
+    phantom = _command(
+        commands, "phantom", _phantom, "write synthetic slices in the original layout"
+    )
+    phantom.add_argument("--patients", type=int, default=24)
+    phantom.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
+    chest = _command(
+        commands, "chest", _chest, "write synthetic chest radiographs in the original tree"
+    )
+    chest.add_argument("--patients", type=int, default=40)
+    for made in (phantom, chest):
+        made.add_argument("--seed", type=int, default=0)
+    figshare = _command(
+        commands, "figshare", _figshare, "download the brain tumour slices (about 0.9 GB)"
+    )
+    for parser in (phantom, chest, figshare):
+        parser.add_argument("folder", type=Path, metavar="DIR")
 
 
 def _phantom(arguments: argparse.Namespace) -> int:
-    _write_phantom(
+    from medsr_lib.data import phantom
+
+    phantom.write_figshare(
         arguments.folder,
         patients=arguments.patients,
-        slices=arguments.slices,
+        slices_per_patient=arguments.slices,
         seed=arguments.seed,
     )
     print(arguments.folder)
@@ -138,7 +169,9 @@ def _phantom(arguments: argparse.Namespace) -> int:
 
 
 def _chest(arguments: argparse.Namespace) -> int:
-    _write_chest(arguments.folder, patients=arguments.patients, seed=arguments.seed)
+    from medsr_lib.data import phantom
+
+    phantom.write_chest_xray(arguments.folder, patients=arguments.patients, seed=arguments.seed)
     print(arguments.folder)
     return 0
 
@@ -151,114 +184,257 @@ def _figshare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _chain(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import chain, run, sources
+def _add_compare(commands: Any) -> None:
+    compare = _command(commands, "compare", _compare, "two runs side by side", COMPARE)
+    compare.add_argument("a", type=Path, metavar="RUN_A", help="folder of a run")
+    compare.add_argument("b", type=Path, metavar="RUN_B")
+    compare.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (default: A-B.html beside RUN_B)"
+    )
 
-    notebooks = run.find([arguments.name], arguments.notebooks or run.notebooks_folder())
-    data = arguments.data or _embedded(notebooks)[0]
-    sources.assign(notebooks, [data], named=True)
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series import compare
+
+    found = compare.compare(arguments.a, arguments.b, seed=0)
+    name = "-".join(n.replace("/", "_") for n in found.names)
+    path = arguments.out or arguments.b.resolve().parent / f"{name}.html"
+    compare.write(found, path)
+    print(*compare.lines(found), "", path, sep="\n")
+    return 0
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = _command(commands, "sweep", _sweep, "run a grid of parameters", SWEEP)
+    sweep.add_argument("names", nargs="+", metavar="NB", help="number or name")
+    sweep.add_argument(
+        "-p", dest="parameters", action="append", required=True, metavar="NAME=VALUE,VALUE"
+    )
+    _add_folders(sweep, "default: runs/sweep")
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series import sweep
+    from medsr_lib.series.report import Status
+
+    out = arguments.out or Path("runs/sweep")
+    try:
+        points = sweep.sweep(
+            arguments.names,
+            sweep.grid(arguments.parameters),
+            data=arguments.data,
+            out=out,
+            folder=arguments.notebooks,
+            log=_log,
+        )
+    finally:
+        if (out / sweep.TABLE).is_file():
+            print(out / sweep.TABLE, out / "index.html", sep="\n")
+    failed = [point for point in points if point.status is Status.FAILED]
+    for point in failed:
+        print(f"{point.name}: {point.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _add_chain(commands: Any) -> None:
+    chain = _command(commands, "chain", _chain, "run a notebook in sessions, here", CHAIN)
+    _add_notebook(chain)
+    chain.add_argument("--sessions", type=int, required=True, help="at most, over all calls")
+    chain.add_argument("--hours", type=float, required=True, help="of each session")
+    _add_folders(chain, "default: runs/chain")
+
+
+def _chain(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series.parameters import parse
+    from medsr_lib.series.running import folders
+    from medsr_lib.series.sessions import chain, plan
+
+    notebook = plan.one(arguments.name, arguments.notebooks)
+    data = arguments.data or folders.write_embedded([notebook])
+    assigned, _ = folders.assign([notebook], data, named=True)
     state = chain.run_chain(
-        arguments.name,
+        notebook,
         sessions=arguments.sessions,
         hours=arguments.hours,
-        data=data,
+        data=assigned[notebook.name],
         out=arguments.out or Path("runs/chain"),
-        parameters=run.parse(arguments.parameters),
-        folder=arguments.notebooks,
-        say=_say,
+        parameters=parse(arguments.parameters),
+        log=_log,
     )
     return _ended(state.done)
 
 
-def _build(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kernel, run
+def _add_kaggle(commands: Any) -> None:
+    kaggle = commands.add_parser("kaggle", help="publish and run the notebooks on Kaggle")
+    commands = kaggle.add_subparsers(required=True, metavar="WHAT")
 
-    (notebook,) = run.find([arguments.name], arguments.notebooks or run.notebooks_folder())
+    build = _command(commands, "build", _build, "write a kernel folder, and the library beside it")
+    _add_notebook(build)
+    build.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+    build.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/kaggle"))
+    build.add_argument("--owner", help="Kaggle user; by default filled in when it is pushed")
+    _add_kernel(build)
+    build.add_argument(
+        "--kernel", action="append", default=[], metavar="OWNER/SLUG", help="further input"
+    )
+
+    metadata = _command(commands, "metadata", _metadata, "write the metadata of the folder kaggle/")
+    metadata.add_argument("folder", type=Path, metavar="DIR")
+
+    push = _command(commands, "push", _push, "push folders: a library or a kernel")
+    push.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+
+    status = _command(
+        commands, "status", _status, "the GPU hours that are left, and how kernels do"
+    )
+    status.add_argument("kernels", nargs="*", metavar="[OWNER/]SLUG")
+
+    pull = _command(commands, "pull", _pull, "fetch what a kernel left")
+    pull.add_argument("kernel", metavar="[OWNER/]SLUG")
+    pull.add_argument("--out", type=Path, metavar="DIR", required=True)
+
+    chain = _command(commands, "chain", _kaggle_chain, "run a notebook in sessions", CHAIN)
+    _add_notebook(chain)
+    chain.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+    chain.add_argument("--sessions", type=int, required=True, help="at most, over all calls")
+    chain.add_argument("--hours", type=float, default=8.5, help="of each session (default: 8.5)")
+    chain.add_argument("--out", type=Path, metavar="DIR", required=True)
+    _add_kernel(chain)
+    chain.add_argument(
+        "--from-checkpoint",
+        nargs="?",
+        const="furthest",
+        metavar="DIR",
+        help="after a failed session: go on from the furthest state known, or from a folder",
+    )
+    chain.add_argument("--take-over", action="store_true", help="its --out folder is lost")
+    chain.add_argument("--limit", type=float, default=12.0, help="Kaggle's, in hours (default: 12)")
+    chain.add_argument("--poll", type=float, default=60.0, help="seconds between two checks")
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series.kaggle import kernel, metadata
+    from medsr_lib.series.parameters import parse
+    from medsr_lib.series.sessions import plan
+
+    notebook = plan.one(arguments.name, arguments.notebooks)
     folder = kernel.build(
         notebook,
         arguments.out,
-        parameters=run.parse(arguments.parameters),
-        owner=arguments.owner or kernel.OWNER,
-        slug=arguments.name_of_kernel,
-        gpu=arguments.gpu,
-        data=arguments.slices,
-        kernels=arguments.kernel,
+        kind=metadata.kind_of(
+            notebook.name, gpu=arguments.gpu, data=arguments.slices, kernels=arguments.kernel
+        ),
+        parameters=parse(arguments.parameters),
+        owner=arguments.owner or metadata.OWNER,
+        slug=arguments.slug or metadata.slug_of(notebook.name),
     )
-    print(arguments.out / kernel.LIBRARY, folder, sep="\n")
+    print(arguments.out / metadata.LIBRARY, folder, sep="\n")
     return 0
 
 
 def _metadata(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kernel
+    from medsr_lib.series.kaggle import metadata
 
-    print(*kernel.write_templates(arguments.folder), sep="\n")
+    print(*metadata.write_templates(arguments.folder), sep="\n")
     return 0
 
 
 def _push(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kaggle, kernel
+    from medsr_lib.series.kaggle import client, metadata
 
-    missing = [
-        folder
-        for folder in arguments.folders
-        if not (folder / kernel.KERNEL).is_file() and not (folder / kernel.DATASET).is_file()
-    ]
-    if missing:
-        raise FileNotFoundError(f"{missing[0]} is no folder that medsr kaggle build has made")
-    account = kaggle.Account()
-    _say(f"Kaggle: {account.quota()}")
-    for folder in sorted(arguments.folders, key=lambda f: (f / kernel.KERNEL).is_file()):
-        kernels = (folder / kernel.KERNEL).is_file()
+    def holds(folder: Path, name: str) -> bool:
+        return (folder / name).is_file()
+
+    for folder in arguments.folders:
+        if not holds(folder, metadata.KERNEL) and not holds(folder, metadata.DATASET):
+            raise FileNotFoundError(f"{folder} is no folder that medsr kaggle build has made")
+    account = client.Account()
+    _log(f"Kaggle: {account.quota()}")
+    for folder in sorted(arguments.folders, key=lambda f: holds(f, metadata.KERNEL)):
+        kernels = holds(folder, metadata.KERNEL)
         print(account.push(folder) if kernels else account.push_dataset(folder))
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kaggle
+    from medsr_lib.series.kaggle import client
 
-    account = kaggle.Account()
+    account = client.Account()
     print(account.quota())
     for ref in arguments.kernels:
-        print(f"{ref}: {account.status(account.full(ref))}")
+        print(f"{ref}: {account.progress(account.full(ref))}")
     return 0
 
 
 def _pull(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kaggle
+    from medsr_lib.series.kaggle import client
 
-    account = kaggle.Account()
+    account = client.Account()
     for path in account.fetch_all(account.full(arguments.kernel), arguments.out):
         print(path)
     return 0
 
 
 def _kaggle_chain(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import kaggle, kaggle_chain, kernel, run
+    from medsr_lib.series.kaggle import chain, client, metadata
+    from medsr_lib.series.parameters import parse
+    from medsr_lib.series.sessions import plan
 
-    kernel.check_hours(arguments.hours, arguments.limit)
-    parameters = run.parse(arguments.parameters)
-    run.find([arguments.name], arguments.notebooks or run.notebooks_folder())
-    state = kaggle_chain.run_chain(
+    metadata.check_hours(arguments.hours, arguments.limit)
+    parameters = parse(arguments.parameters)
+    plan.one(arguments.name, arguments.notebooks)  # before the service is asked
+    state = chain.run_chain(
         arguments.name,
-        account=kaggle.Account(),
+        account=client.Account(),
         sessions=arguments.sessions,
         hours=arguments.hours,
         out=arguments.out,
         parameters=parameters,
         folder=arguments.notebooks,
-        base=arguments.name_of_kernel,
+        base=arguments.slug,
         gpu=arguments.gpu,
         data=arguments.slices,
         from_checkpoint=arguments.from_checkpoint,
         take_over=arguments.take_over,
+        log=_log,
         limit=arguments.limit,
-        say=_say,
         poll=arguments.poll,
     )
     return _ended(state.done)
 
 
-def _say(line: str) -> None:
+def _add_notebook(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NB", help="number or name")
+    _add_parameters(parser)
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+
+
+def _add_folders(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="slices or radiographs; may be given twice (default: the embedded ones)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
+    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name", dest="slug", metavar="SLUG", help="of the kernel (default: the notebook's)"
+    )
+    parser.add_argument("--slices", metavar="OWNER/SLUG", help="the data set it reads")
+    parser.add_argument(
+        "--gpu", action=argparse.BooleanOptionalAction, help="default: where it is needed"
+    )
+
+
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -267,20 +443,3 @@ def _ended(done: bool) -> int:
     if not done:
         print("medsr: not done yet; the same command with more --sessions goes on", file=sys.stderr)
     return 0 if done else 1
-
-
-DO = {
-    "build": _build,
-    "chain": _chain,
-    "chest": _chest,
-    "compare": _compare,
-    "figshare": _figshare,
-    "kaggle_chain": _kaggle_chain,
-    "metadata": _metadata,
-    "phantom": _phantom,
-    "pull": _pull,
-    "push": _push,
-    "run": _run,
-    "status": _status,
-    "sweep": _sweep,
-}

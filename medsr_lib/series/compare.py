@@ -1,13 +1,17 @@
-"""Two runs side by side: what they were told, what they found, and the slices they share."""
+"""Two runs side by side: their parameters, what they found, and the cases they share."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medsr_lib.series import manifest, page, readable, report, summary
-from medsr_lib.series.manifest import Run
-from medsr_lib.series.report import Result
+from PIL import Image
+
+from medsr_lib.series import report
+from medsr_lib.series.notebook import FOLDERS
+from medsr_lib.series.outputs import packed
+from medsr_lib.series.pages import formatting, index, page
+from medsr_lib.series.report import Result, Run, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +19,11 @@ if TYPE_CHECKING:
 METRICS = ("psnr", "ssim", "perceptual")
 REGIONS = ("whole", "tumour", "rim", "normal", "matched")
 CONDITIONS = ("noise", "level", "scale", "degradation")  # of a row, where a run has several
+KEYS = (*CONDITIONS, "diameter", "contrast")  # numbers that say which row of a table it is
+WORDS = ("words", "reason")  # texts that do not
 SCORES = "scores.csv"
-SAME = ("slice_id", "patient", "region", "pixels")  # of a slice that two runs share
+SAME = ("id", "patient", "region", "pixels")  # of a case that two runs share
+WIDEST = 1400  # pixels of a picture in a page
 
 
 @dataclass(frozen=True)
@@ -24,17 +31,15 @@ class Pair:
     """One notebook in both runs.
 
     Attributes:
-        name: of the notebook.
         a, b: what became of it.
         parameters: those that differ, with both values; None for one that only the other has.
         headlines: estimates and gains, with both values and their difference.
         tables: of each recorded table the rows whose numbers differ.
-        paired: differences B - A over the slices of both, with intervals over patients.
-        figures: caption and file of each figure, `None` where a run lacks it.
+        paired: differences B - A over the cases of both, with intervals over patients.
+        figures: caption and file of each figure, None where a run lacks it.
         notes: what could not be compared, and why.
     """
 
-    name: str
     a: Result
     b: Result
     parameters: dict[str, tuple[object, object]]
@@ -42,7 +47,12 @@ class Pair:
     tables: dict[str, list[dict[str, Any]]]
     paired: list[dict[str, Any]]
     figures: list[tuple[str, Path | None, Path | None]]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+
+    @property
+    def name(self) -> str:
+        """Of the notebook."""
+        return self.a.notebook
 
 
 @dataclass(frozen=True)
@@ -56,10 +66,10 @@ class Comparison:
     notes: list[str]
 
 
-def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
+def compare(a: Path, b: Path, *, seed: int) -> Comparison:
     """Compare what two runs have recorded, notebook by notebook.
 
-    Where both have scores of the same slices, the difference B - A is taken within each slice, and
+    Where both have scores of the same cases, the difference B - A is taken within each case, and
     its interval over patients; other differences are those of two numbers and have none.
 
     Args:
@@ -67,21 +77,23 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
         seed: of bootstrap and permutation.
 
     Raises:
-        FileNotFoundError: a folder is not there, or is not that of a run.
+        FileNotFoundError: a folder does not exist, or is not that of a run.
         ValueError: a run of another version, or no notebook that both have finished.
     """
-    first, second = (manifest.read(Path(folder)) for folder in (a, b))
-    names = _names(first.folder, second.folder)
+    first, second = report.read_run(a), report.read_run(b)
+    names = _names(a, b)
     by_name = [{r.notebook: r for r in run.results} for run in (first, second)]
-    every = sorted(by_name[0].keys() | by_name[1].keys())
-    notes = [note for name in every if (note := _missing(name, by_name, names))]
-    both = [name for name in every if not _missing(name, by_name, names)]
-    if not both:
+    pairs, notes = [], []
+    for name in sorted(by_name[0].keys() | by_name[1].keys()):
+        if note := _missing(name, by_name, names):
+            notes.append(note)
+        else:
+            pairs.append(_pair(first, second, by_name[0][name], by_name[1][name], seed=seed))
+    if not pairs:
         raise ValueError(
             "there is no notebook that both runs have finished:\n  " + "\n  ".join(notes)
         )
-    pairs = [_pair(first, second, by_name[0][n], by_name[1][n], seed=seed) for n in both]
-    return Comparison(first, second, names, pairs, notes + _versions(first, second, names))
+    return Comparison(first, second, names, pairs, notes + _versions(first, second))
 
 
 def write(comparison: Comparison, path: Path) -> Path:
@@ -93,7 +105,6 @@ def write(comparison: Comparison, path: Path) -> Path:
         runs=list(zip("AB", comparison.names, (comparison.a, comparison.b))),
         embedded=_embedded,
         versions=report.versions(),
-        command="",
     )
     return report.write(path, text)
 
@@ -107,19 +118,19 @@ def lines(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs:
         yield f"\n{pair.name}"
         for name, (a, b) in pair.parameters.items():
-            yield f"  {name}: {readable.value(a)} | {readable.value(b)}"
+            yield f"  {name}: {formatting.value(a)} | {formatting.value(b)}"
         for row in pair.headlines:
-            yield f"  {row['name']}: {readable.value(row['A'])} | {readable.value(row['B'])}"
+            yield f"  {row['name']}: {formatting.value(row['A'])} | {formatting.value(row['B'])}"
         for row in pair.paired:
             if row["region"] in ("whole", "tumour") and row["metric"] != "perceptual":
-                shown = readable.value({**row, "value": float(f"{row['value']:.4g}")})
+                shown = formatting.value(row)
                 yield f"  {row['metric']}, {row['region']}, {row['method']}: B - A {shown}"
         for note in pair.notes:
             yield f"  ! {note}"
 
 
 def _names(a: Path, b: Path) -> tuple[str, str]:
-    """What to call two folders: as much of their paths as tells them apart."""
+    """What to call two folders: as much of their paths as differs."""
     one, two = a.resolve(), b.resolve()
     for depth in range(1, 1 + min(len(one.parts), len(two.parts))):
         names = ("/".join(one.parts[-depth:]), "/".join(two.parts[-depth:]))
@@ -135,49 +146,34 @@ def _missing(name: str, by_name: list[dict[str, Result]], names: tuple[str, str]
         if result is None:
             return f"{name}: not in {run}"
         if not result.record:
-            reason = {"failed": "failed", "done": "has no results.json"}
-            return f"{name}: {reason.get(result.status, 'not finished')} in {run}"
-        if not isinstance(result.record.get("values"), dict):
-            return f"{name}: results.json in {run} is of an older version; run it again"
+            done = result.status is Status.DONE
+            return f"{name}: {'has no results.json' if done else result.status} in {run}"
     return ""
 
 
-def _versions(a: Run, b: Run, names: tuple[str, str]) -> list[str]:
+def _versions(a: Run, b: Run) -> list[str]:
     """A note where the two runs were made by different versions."""
-    found = [_made_by(run) for run in (a, b)]
-    different = [
-        f"{name} {found[0][name]} | {found[1][name]}"
-        for name in found[0].keys() & found[1].keys()
-        if found[0][name] != found[1][name]
-    ]
-    return [f"made by different versions: {', '.join(sorted(different))}"] if different else []
-
-
-def _made_by(run: Run) -> Mapping[str, str]:
-    records = [r.record for r in run.results if r.record]
-    return records[-1].get("versions", {}) if records else run.versions
+    one, two = (
+        [r.record for r in run.results if r.record][-1].get("versions", {}) for run in (a, b)
+    )
+    different = [f"{n} {one[n]} | {two[n]}" for n in sorted(one) if one[n] != two.get(n, one[n])]
+    return [f"made by different versions: {', '.join(different)}"] if different else []
 
 
 def _pair(first: Run, second: Run, a: Result, b: Result, *, seed: int) -> Pair:
-    values = [(result.record or {})["values"] for result in (a, b)]
-    settings = [_settings(result) for result in (a, b)]
-    names = dict.fromkeys([*settings[0], *settings[1]])
+    one, two = _settings(a), _settings(b)
+    differ = [name for name in one | two if one.get(name) != two.get(name)]
     paired, notes = _paired(first.folder / a.notebook, second.folder / b.notebook, seed=seed)
-    if not all(settings):
+    if not (one and two):
         notes = ["its parameters are not known in both runs", *notes]
-    elif a.digest and b.digest and a.digest != b.digest:
+    elif a.digest != b.digest:
         notes = ["the code of the notebook differs between the two runs", *notes]
     return Pair(
-        name=a.notebook,
         a=a,
         b=b,
-        parameters={
-            n: (settings[0].get(n), settings[1].get(n))
-            for n in names
-            if settings[0].get(n) != settings[1].get(n)
-        },
-        headlines=_headlines(*values),
-        tables=_tables(*values),
+        parameters={name: (one.get(name), two.get(name)) for name in differ},
+        headlines=_headlines(a, b),
+        tables=_tables(a.values, b.values),
         paired=paired,
         figures=_figures(first.folder, second.folder, a, b),
         notes=notes,
@@ -186,55 +182,49 @@ def _pair(first: Run, second: Run, a: Result, b: Result, *, seed: int) -> Pair:
 
 def _settings(result: Result) -> dict[str, object]:
     """The parameters, and the data by their name."""
-    found = manifest.settings(result)
+    found = {name: v for name, v in result.parameters.items() if name not in FOLDERS}
     folder = result.parameters.get("data_dir")
     return found | {"data": Path(str(folder)).name} if folder else found
 
 
-def _headlines(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names: dict[str, str] = {}
-    found: list[dict[str, Any]] = []
-    for values in (a, b):
-        headline = summary.headline(values)
-        found.append({name.partition(":")[0]: v for name, v in headline.items()})
-        names = {name.partition(":")[0]: name for name in headline} | names
-    rows = []
-    for key, name in names.items():
-        one, two = found[0].get(key), found[1].get(key)
-        numbers = [_number(v) for v in (one, two)]
-        rows.append({"name": name, "A": one, "B": two, "B − A": _difference(*numbers)})
-    return rows
+def _headlines(a: Result, b: Result) -> list[dict[str, Any]]:
+    one, two = index.headline(a.values), index.headline(b.values)
+    return [
+        {"name": name, "A": one.get(name), "B": two.get(name)}
+        | {"B − A": _difference(_number(one.get(name)), _number(two.get(name)))}
+        for name in one | two
+    ]
 
 
 def _number(found: Any) -> object:
-    return readable.centre(found) if readable.is_estimate(found) else found
+    return formatting.centre(found) if formatting.is_estimate(found) else found
 
 
 def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The rows of recorded tables that both have, one for each number that differs."""
-    found = {}
+    tables = {}
     for name in a:
-        one, two = ({_key(row): row for row in readable.as_rows(v.get(name))} for v in (a, b))
-        rows = [
-            dict(key)
-            | {"of": column.replace("_", " "), "A": row[column], "B": other[column]}
-            | {"B − A": _difference(row[column], other[column])}
-            for key, row in one.items()
-            if (other := two.get(key)) is not None
-            for column in row.keys() & other.keys()
-            if column not in (*dict(key), *readable.UNSHOWN, *readable.ENDS)
-            and _difference(row[column], other[column])
-        ]
+        one, two = ({_key(row): row for row in formatting.as_rows(v.get(name))} for v in (a, b))
+        rows = []
+        for key in (key for key in one if key in two):
+            row, other = one[key], two[key]
+            left_out = {*dict(key), *formatting.UNSHOWN, *formatting.ENDS}
+            for column in (c for c in row if c in other and c not in left_out):
+                if difference := _difference(row[column], other[column]):
+                    numbers = {"A": row[column], "B": other[column], "B − A": difference}
+                    rows.append(dict(key) | {"of": column.replace("_", " ")} | numbers)
         if rows:
-            found[name] = rows
-    return found
+            tables[name] = rows
+    return tables
 
 
 def _key(row: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """What tells a row of a recorded table from others: its texts, and what it was measured at."""
-    conditions = (*CONDITIONS, "diameter", "contrast")
-    texts = {k: v for k, v in row.items() if isinstance(v, str) or k in conditions}
-    return tuple((k, v) for k, v in texts.items() if k not in ("words", "reason"))
+    """What distinguishes a row of a recorded table: its texts, and what it was measured at."""
+    return tuple(
+        (name, value)
+        for name, value in row.items()
+        if (isinstance(value, str) or name in KEYS) and name not in WORDS
+    )
 
 
 def _difference(a: object, b: object) -> float | None:
@@ -243,86 +233,80 @@ def _difference(a: object, b: object) -> float | None:
 
 
 def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Differences B - A within the slices that both have scored, and notes on what is left out."""
-    from medsr_lib.assess import statistics
-
+    """Differences B - A within the cases that both have scored, and notes on what is left out."""
     if not ((a / SCORES).is_file() and (b / SCORES).is_file()):
         return [], []
+    import pandas as pd
+
+    from medsr_lib.assess import statistics
+
     try:
         one, two = _scores(a / SCORES), _scores(b / SCORES)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         return [], [f"{SCORES} cannot be read: {error}"]
     shared = one[list(SAME)].drop_duplicates().merge(two[list(SAME)].drop_duplicates())
     if shared.empty:
-        return [], ["the two runs have no slice in common; nothing can be paired"]
-    table = _joined(one.merge(shared), two.merge(shared))
+        return [], ["the two runs have no case in common; nothing can be paired"]
+    runs = [t.merge(shared).assign(run=x) for x, t in zip("AB", (one, two))]
+    both = runs[0][["method", "region"]].drop_duplicates().merge(runs[1][["method", "region"]])
+    measured = set(both.itertuples(index=False, name=None))
     specs = [
         statistics.Contrast(metric, f"{method}, B", f"{method}, A", region)
         for metric in METRICS
         if metric in one and metric in two
         for region in REGIONS
         for method in dict.fromkeys(one["method"])
-        if all(f"{method}, {x}" in _methods(table, region) for x in "AB")
+        if (method, region) in measured
     ]
     if not specs:
         return [], ["the two runs have no method in common; nothing can be paired"]
+    table = pd.concat([t.assign(method=t["method"] + ", " + t["run"]) for t in runs])
     found = statistics.as_table(statistics.contrasts(table, specs, seed=seed))
     found["method"] = found["method"].str.removesuffix(", B")
-    found = found[(found["slices"] > 0) & ((found["value"] != 0) | (found["low"] != 0))]
+    found = found[(found["cases"] > 0) & ((found["value"] != 0) | (found["low"] != 0))]
     columns = ["metric", "region", "method", "value", "low", "high", "p", "p_adjusted"]
-    rows = found[[*columns, "patients", "slices"]].to_dict("records")
-    alone = (len(set(t["slice_id"])) for t in (one, two))
-    n, (in_a, in_b) = shared["slice_id"].nunique(), alone
-    note = [] if n == in_a == in_b else [f"{n} slices are in both, of {in_a} in A and {in_b} in B"]
+    rows = found[[*columns, "patients", "cases"]].to_dict("records")
+    n, in_a, in_b = (t["id"].nunique() for t in (shared, one, two))
+    note = [] if n == in_a == in_b else [f"{n} cases are in both, of {in_a} in A and {in_b} in B"]
     return [{str(k): v for k, v in row.items()} for row in rows], note
 
 
 def _scores(path: Path) -> "pd.DataFrame":
+    """A table of scores, in which the conditions of a run that has several are in `method`."""
     import pandas as pd
 
-    table = pd.read_csv(path, dtype={"slice_id": str, "patient": str, "patient_id": str})
-    missing = {*SAME, "method"} - set(table.columns)
-    if missing:
-        raise ValueError(f"no column {', '.join(sorted(missing))}; it is of an older version")
-    several = [c for c in CONDITIONS if c in table and table[c].nunique() > 1]
-    for column in several:
+    table = pd.read_csv(path, dtype={"id": str, "patient": str})
+    if missing := {*SAME, "method"} - set(table.columns):
+        raise ValueError(f"no column {', '.join(sorted(missing))}; run it again with this version")
+    for column in [c for c in CONDITIONS if c in table and table[c].nunique() > 1]:
         table["method"] = table["method"] + ", " + table[column].astype(str)
     return table
-
-
-def _joined(a: "pd.DataFrame", b: "pd.DataFrame") -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.concat(
-        [a.assign(method=a["method"] + ", A"), b.assign(method=b["method"] + ", B")],
-        ignore_index=True,
-    )
-
-
-def _methods(table: "pd.DataFrame", region: str) -> set[str]:
-    return set(table.loc[table["region"] == region, "method"])
 
 
 def _figures(
     one: Path, two: Path, a: Result, b: Result
 ) -> list[tuple[str, Path | None, Path | None]]:
     """The figures of both, by file."""
-    found: list[dict[str, str]] = [
+    captions: list[dict[str, str]] = [
         {f["file"]: f["caption"] for f in (result.record or {}).get("figures", [])}
         for result in (a, b)
     ]
     rows = []
-    for name in dict.fromkeys([*found[0], *found[1]]):
+    for name in captions[0] | captions[1]:
         paths = [folder / a.notebook / name for folder in (one, two)]
-        there = [p if name in known and p.is_file() else None for p, known in zip(paths, found)]
-        captions = [known[name] for known in found if name in known]
-        rows.append((" | ".join(dict.fromkeys(captions)), there[0], there[1]))
+        there = [p if name in known and p.is_file() else None for p, known in zip(paths, captions)]
+        texts = dict.fromkeys(known[name] for known in captions if name in known)
+        rows.append((" | ".join(texts), there[0], there[1]))
     return rows
 
 
 def _embedded(path: Path) -> str:
-    """The picture, or nothing where it cannot be read."""
+    """A picture as a `data:` address; "" where it cannot be read."""
     try:
-        return page.embedded(path)
+        image = Image.open(path).convert("RGB")
     except OSError:
         return ""
+    if image.width > WIDEST:
+        size = (WIDEST, round(image.height * WIDEST / image.width))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return f"data:image/png;base64,{packed(image)}"

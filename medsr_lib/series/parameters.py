@@ -1,18 +1,24 @@
-"""What a notebook can be told: its `parameters` cell read, and values for it checked."""
+"""The parameters of a notebook: its `parameters` cell read, values for it parsed and checked."""
 
 import ast
-import difflib
 import io
-import json
 import re
 import tokenize
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
-SCALARS = {"bool": bool, "int": int, "str": str}
+TYPES: dict[str, tuple[type, ...]] = {  # what is accepted for an annotation; YAML has no tuples
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "list": (list,),
+    "tuple": (list,),
+    "dict": (dict,),
+    "Any": (object,),
+}
 
 
 @dataclass(frozen=True)
@@ -28,27 +34,46 @@ class Parameter:
         """Whether `value` is of the annotated type."""
         return _fits(value, ast.parse(self.annotation, mode="eval").body)
 
+    def mismatch(self, value: object) -> str:
+        """What is wrong about a value that is not accepted."""
+        comment = f" ({self.comment})" if self.comment else ""
+        got = f"{value!r} ({type(value).__name__})"
+        return f"{self.name} is {self.annotation}{comment}, not {got}"
+
     def __str__(self) -> str:
         line = f"{self.name}: {self.annotation} = {self.default!r}"
         return f"{line}  # {self.comment}" if self.comment else line
 
 
-def parameters_of(path: Path) -> dict[str, Parameter]:
-    """Read the one code cell tagged `parameters` of the notebook at `path`.
+def read(source: str, *, where: str) -> dict[str, Parameter]:
+    """Read a `parameters` cell: assignments of literals, nothing else.
 
-    The cell holds plain assignments of literals. What is not annotated has the type of its default.
+    What is not annotated has the type of its default.
+
+    Args:
+        source: of the cell.
+        where: name of the notebook's file, for errors.
 
     Raises:
-        ValueError: the file is no notebook, has no such cell or several, or the cell holds more.
+        ValueError: it is not Python, or holds more than assignments of literals.
     """
-    source = _source(path)
     try:
         body = ast.parse(source).body
     except SyntaxError as error:
-        raise ValueError(f"{path.name}: the parameters cell is not Python: {error}") from error
-    comments = _comments(source)
-    found = [_parameter(path, source, statement, comments) for statement in body]
-    return {parameter.name: parameter for parameter in found}
+        raise ValueError(f"{where}: the parameters cell is not Python: {error}") from error
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    found = {}
+    for statement in body:
+        parameter = _parameter(statement, comments)
+        if parameter is None:
+            line = (ast.get_source_segment(source, statement) or "").splitlines()[0]
+            raise ValueError(
+                f"{where}, parameters cell, line {statement.lineno}: {line!r} is not "
+                "`name = literal`"
+            )
+        found[parameter.name] = parameter
+    return found
 
 
 def parse(assignments: Iterable[str]) -> dict[str, object]:
@@ -56,6 +81,9 @@ def parse(assignments: Iterable[str]) -> dict[str, object]:
 
     >>> parse(["scale=4", "rate=1e-3", "limit=null", "pretrained=false", "device=cpu"])
     {'scale': 4, 'rate': 0.001, 'limit': None, 'pretrained': False, 'device': 'cpu'}
+
+    Raises:
+        ValueError: not name=value, a name given twice, no value, or one that YAML cannot read.
     """
     values: dict[str, object] = {}
     for assignment in assignments:
@@ -74,93 +102,23 @@ def parse(assignments: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def check(
-    parameters: Mapping[str, object], notebooks: Sequence[Path]
-) -> dict[Path, dict[str, object]]:
-    """Sort `parameters` to the notebooks that have them.
-
-    Raises:
-        ValueError: a name that none of the notebooks has, or a value of the wrong type;
-            every problem is named.
-    """
-    known = {path: parameters_of(path) for path in notebooks}
-    names = sorted({name for have in known.values() for name in have})
-    problems = [_unknown(name, names) for name in parameters if name not in names]
-    sorted_out: dict[Path, dict[str, object]] = {path: {} for path in notebooks}
-    for path, have in known.items():
-        for name in parameters.keys() & have.keys():
-            if have[name].accepts(parameters[name]):
-                value = parameters[name]
-                sorted_out[path][name] = list(value) if isinstance(value, tuple) else value
-            else:
-                problems.append(_mismatch(path, have[name], parameters[name]))
-    if problems:
-        raise ValueError("\n".join(problems))
-    return sorted_out
-
-
-def _unknown(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"no parameter {name!r}{hint} The notebooks have: {', '.join(names) or 'none'}"
-
-
-def _mismatch(path: Path, parameter: Parameter, value: object) -> str:
-    comment = f" ({parameter.comment})" if parameter.comment else ""
-    got = f"{value!r} ({type(value).__name__})"
-    return f"{path.stem}: {parameter.name} is {parameter.annotation}{comment}, not {got}"
-
-
-def _source(path: Path) -> str:
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a Jupyter notebook (nbformat 4)") from error
-    tagged = [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", [])
-    ]
-    if len(tagged) != 1:
-        raise ValueError(
-            f"{path.name} has {len(tagged) or 'no'} code cells tagged 'parameters'; one is needed"
-        )
-    return tagged[0]
-
-
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-
-
-def _parameter(
-    path: Path, source: str, statement: ast.stmt, comments: Mapping[int, str]
-) -> Parameter:
+def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | None:
+    """The parameter that a statement defines; None where it is no assignment of a literal."""
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            annotation = None
+            annotation = ""
         case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=ast.expr() as value):
             annotation = ast.unparse(kind)
         case _:
-            raise ValueError(_not_literal(path, source, statement))
+            return None
     try:
         default = ast.literal_eval(value)
-    except ValueError as error:
-        raise ValueError(_not_literal(path, source, statement)) from error
-    last = statement.end_lineno or statement.lineno
-    comment = " ".join(comments[n] for n in range(statement.lineno, last + 1) if n in comments)
-    return Parameter(name, default, annotation or _kind(default), comment)
-
-
-def _not_literal(path: Path, source: str, statement: ast.stmt) -> str:
-    line = (ast.get_source_segment(source, statement) or "").splitlines()[0]
-    return (
-        f"{path.name}, parameters cell, line {statement.lineno}: {line!r} is not `name = literal`"
-    )
-
-
-def _kind(default: object) -> str:
-    return "Any" if default is None else type(default).__name__
+    except ValueError:
+        return None
+    inferred = "Any" if default is None else type(default).__name__
+    lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+    comment = " ".join(comments[n] for n in lines if n in comments)
+    return Parameter(name, default, annotation or inferred, comment)
 
 
 def _fits(value: object, kind: ast.expr) -> bool:
@@ -169,25 +127,11 @@ def _fits(value: object, kind: ast.expr) -> bool:
             return _fits(value, left) or _fits(value, right)
         case ast.Constant(value=None):
             return value is None
-        case ast.Name(id="float"):
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case ast.Name(id="int"):
-            return isinstance(value, int) and not isinstance(value, bool)
-        case ast.Name(id="bool" | "str" as name):
-            return isinstance(value, SCALARS[name])
-        case ast.Name(id="list" | "tuple"):
-            return isinstance(value, list | tuple)
-        case ast.Name(id="dict"):
-            return isinstance(value, dict)
-        case ast.Name(id="Any"):
-            return True
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            allowed = ast.literal_eval(choices)
-            return value in (allowed if isinstance(allowed, tuple) else (allowed,))
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            return isinstance(value, list | tuple) and all(_fits(v, item) for v in value)
-        case ast.Subscript(value=ast.Name() as outer):
-            return _fits(value, outer)
+            return isinstance(value, list) and all(_fits(v, item) for v in value)
+        case ast.Name(id=name) if name in TYPES:
+            wanted = name in ("bool", "Any") or not isinstance(value, bool)
+            return wanted and isinstance(value, TYPES[name])
     raise ValueError(f"the annotation {ast.unparse(kind)!r} is not one that a run can check")
 
 

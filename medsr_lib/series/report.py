@@ -1,41 +1,103 @@
-"""What a notebook leaves for people and programs: `results.json`, written all or nothing."""
+"""What a run leaves for people and programs: `results.json` of each notebook, `run.json` of all."""
 
 import dataclasses
 import json
 import math
 import platform
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import medsr_lib
 from medsr_lib.files import atomic
 
 PACKAGES = ("torch", "numpy", "scikit-image")
-Status = Literal["done", "failed", "not run", "earlier run"]
+RECORD = "results.json"
+RUN = "run.json"
+FORMAT = "medsr run 1"
+FOUND_ANEW = ("executed", "page", "record")  # of a result: not in run.json
 
 
-@dataclasses.dataclass(frozen=True)
+class Status(StrEnum):
+    """How far a notebook, or a combination of a sweep, has come."""
+
+    WAITING = "not run"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"  # by Ctrl-C
+    EARLIER = "earlier run"  # finished by an earlier run
+    SKIPPED = "skipped"  # a sweep found it done
+
+    @property
+    def sign(self) -> str:
+        """What pages show before the word."""
+        return {"done": "✓", "failed": "✕", "stopped": "■", "not run": "–"}.get(self.value, "○")
+
+
+@dataclass(frozen=True)
 class Result:
-    """What became of one notebook in a run."""
+    """What became of one notebook in a run.
+
+    Attributes:
+        notebook: its name.
+        status: how it ended.
+        title, question, digest: see `Notebook`.
+        seconds: that it took; None where it has not run.
+        parameters: all of them, with the values of the run.
+        changed: names of those that are not at the notebook's default.
+        error: what stopped it.
+        cell, source: the code cell that failed, counted from 1, and its first line.
+        executed, page: the copy with its outputs, and the same as HTML.
+        record: the content of its `results.json`.
+    """
 
     notebook: str
-    status: Status = "not run"
+    status: Status = Status.WAITING
     title: str = ""
     question: str = ""
-    digest: str = ""  # of its code; see `manifest.digest`
+    digest: str = ""
     seconds: float | None = None
-    parameters: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    changed: tuple[str, ...] = ()  # the parameters that are not at the notebook's default
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    changed: Sequence[str] = ()
     error: str | None = None
-    cell: int | None = None  # the code cell that failed, counted from 1
-    source: str | None = None  # its first line
+    cell: int | None = None
+    source: str | None = None
     executed: Path | None = None
     page: Path | None = None
     record: Mapping[str, Any] | None = None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What the notebook recorded; {} where it recorded nothing."""
+        values = (self.record or {}).get("values")
+        return values if isinstance(values, Mapping) else {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, as its folder tells.
+
+    Attributes:
+        folder: of the run.
+        results: of all notebooks, in their order.
+        command: the command line that makes the same run; "" where it is not known.
+        data: the folders of data.
+        without: a line on each notebook that was left out.
+        versions: of what the numbers depend on.
+        created: when it was written, ISO 8601.
+    """
+
+    folder: Path
+    results: Sequence[Result]
+    command: str = ""
+    data: Sequence[str] = ()
+    without: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
 
 
 def record(
@@ -65,7 +127,7 @@ def record(
         "values": {str(name): _plain(value, str(name)) for name, value in values.items()},
         "figures": [{"file": name, "caption": text} for name, text in figures.items()],
     }
-    return save(folder / "results.json", content)
+    return save(folder / RECORD, content)
 
 
 def save(path: Path | str, values: Mapping[str, object]) -> Path:
@@ -81,8 +143,24 @@ def save(path: Path | str, values: Mapping[str, object]) -> Path:
     return write(Path(path), text + "\n")
 
 
+def write(path: Path, text: str) -> Path:
+    """Write a text file so that there is always the old one or the new one, never a part."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def load_record(folder: Path) -> dict[str, Any] | None:
+    """The `results.json` of a notebook's folder, None where there is none to be read."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def versions() -> dict[str, str]:
-    """The versions a number depends on."""
+    """The versions that a number depends on."""
     found = {"python": platform.python_version(), "medsr_lib": medsr_lib.__version__}
     for package in PACKAGES:
         try:
@@ -92,59 +170,80 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a text file so that there is always the old one or the new one, never a part."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return path
-
-
-def title_of(notebook: Any) -> str:
-    """The first heading of a notebook, without Markdown's signs."""
-    heading = re.search(r"^#+ *(.+)$", _prose(notebook), flags=re.MULTILINE)
-    return without_signs(heading[1]) if heading else ""
-
-
-def question_of(notebook: Any) -> str:
-    """The paragraph in bold type below the title: what the notebook asks."""
-    bold = re.match(r"\s*#+ *[^\n]+\n+\*\*([^*\n]+)\*\*", _prose(notebook))
-    return without_signs(bold[1]) if bold else ""
-
-
-def without_signs(markdown: str) -> str:
-    """A line of Markdown as plain text."""
-    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)).strip()
-
-
 def now() -> str:
     """This moment, ISO 8601 with the time zone."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def _prose(notebook: Any) -> str:
-    return "\n".join(str(c.source) for c in notebook.cells if c.cell_type == "markdown")
+def write_run(run: Run) -> Path:
+    """Write `run.json` into the folder of a run, all or nothing."""
+    names = [f.name for f in dataclasses.fields(Result) if f.name not in FOUND_ANEW]
+    told = [{name: getattr(result, name) for name in names} for result in run.results]
+    about = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
+    for name in ("folder", "results"):
+        del about[name]
+    return save(run.folder / RUN, {"format": FORMAT} | about | {"notebooks": told})
 
 
-def load_record(folder: Path) -> dict[str, Any] | None:
-    """The `results.json` of a notebook's folder, None where there is none to be read."""
-    try:
-        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return content if isinstance(content, dict) else None
+def read_run(folder: Path) -> Run:
+    """The run in a folder; of notebooks that ran without `medsr run` only what they recorded.
 
-
-def duration(seconds: float | None) -> str:
-    """A time as people say it.
-
-    >>> duration(3.21), duration(133)
-    ('3.2 s', '2 min 13 s')
+    Raises:
+        FileNotFoundError: no such folder, or no run in it.
+        ValueError: `run.json` is damaged or of another version.
     """
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    path = folder / RUN
+    if not path.is_file():
+        if not (results := _recorded(folder)):
+            raise FileNotFoundError(
+                f"{folder} is not the folder of a run: no {RUN} in it, and no NN/{RECORD}; "
+                "give the folder that `medsr run --out` wrote"
+            )
+        return Run(folder, results)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        there = content.pop("format", None) if isinstance(content, dict) else None
+        if there == FORMAT:
+            results = tuple(_result(folder, **told) for told in content.pop("notebooks"))
+            return Run(folder, results, **content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error}); run it again") from None
+    raise ValueError(
+        f"{path}: of another version: its format is {there!r}, expected {FORMAT!r}; run it again "
+        "with this version"
+    )
+
+
+def earlier(folder: Path) -> list[Result]:
+    """What earlier runs have finished in a folder, as far as it can be read; [] of a new one."""
+    try:
+        found = read_run(folder).results
+    except (OSError, ValueError):
+        found = _recorded(folder)
+    ended_badly = (Status.FAILED, Status.STOPPED)
+    kept = [result for result in found if result.record and result.status not in ended_badly]
+    return [replace(result, status=Status.EARLIER) for result in kept]
+
+
+def _recorded(folder: Path) -> tuple[Result, ...]:
+    """The notebooks whose results are in a folder, whoever ran them."""
+    names = sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    return tuple(_result(folder, notebook=name, status=Status.EARLIER) for name in names)
+
+
+def _result(folder: Path, *, notebook: str, status: str, **told: Any) -> Result:
+    """A result with the files that are in the folder."""
+    copy, page = folder / f"{notebook}.ipynb", folder / f"{notebook}.html"
+    return Result(
+        notebook,
+        Status(status),
+        executed=copy if copy.is_file() else None,
+        page=page if page.is_file() else None,
+        record=load_record(folder / notebook),
+        **told,
+    )
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -8,16 +8,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import medsr_lib
-from medsr_lib.series import manifest, page, readable, report, run, session, sources, summary
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import report, run
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.parameters import parse
-from medsr_lib.series.report import Result
+from medsr_lib.series.report import Result, Status
+from medsr_lib.series.running import folders
+from medsr_lib.series.sessions import session
 
 TABLE = "sweep.csv"
 LONGEST = 80  # characters of a folder's name
-Ended = Literal["done", "skipped", "failed", "not run"]
 
 
 @dataclass(frozen=True)
@@ -27,23 +31,36 @@ class Combination:
     Attributes:
         values: of its parameters.
         folder: of its run.
-        status: "skipped" where all of it was done before.
-        seconds: that its notebooks took, now or before; None where it has not run.
+        status: `Status.SKIPPED` where all of it was done before.
         results: of its notebooks.
         error: why it failed.
     """
 
     values: Mapping[str, object]
     folder: Path
-    status: Ended = "not run"
-    seconds: float | None = None
+    status: Status = Status.WAITING
     results: tuple[Result, ...] = ()
     error: str | None = None
 
     @property
     def name(self) -> str:
         """Its values as text."""
-        return ", ".join(f"{k} = {readable.value(v)}" for k, v in self.values.items()) or "defaults"
+        return ", ".join(f"{k} = {formatting.value(v)}" for k, v in self.values.items())
+
+    @property
+    def seconds(self) -> float | None:
+        """What its notebooks took, now or before; None where it has not run."""
+        times = [result.seconds for result in self.results if result.seconds is not None]
+        return sum(times) if times else None
+
+    @property
+    def headlines(self) -> dict[str, Any]:
+        """The headline values of its notebooks, each with the notebook's number before it."""
+        return {
+            f"{result.notebook.partition('_')[0]} {name}": found
+            for result in self.results
+            for name, found in index.headline(result.values).items()
+        }
 
 
 def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
@@ -61,11 +78,12 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
     axes: dict[str, list[object]] = {}
     for text in assignments:
         name, _, choices = text.partition("=")
-        known = parse([f"{name}=[{choices}]" if choices.strip() else text])
-        for name, found in known.items():  # one
-            if name in axes:
-                raise ValueError(f"{name} is given twice; write {name}=one,other")
-            axes[name] = _choices(name, found)
+        ((name, found),) = parse([f"{name}=[{choices}]" if choices.strip() else text]).items()
+        if name in axes:
+            raise ValueError(f"{name} is given twice; write {name}=one,other")
+        axes[name] = found if isinstance(found, list) else [found]
+        if len({repr(choice) for choice in axes[name]}) < len(axes[name]):
+            raise ValueError(f"{name} has a value twice: {formatting.value(axes[name])}")
     return [dict(zip(axes, point)) for point in itertools.product(*axes.values())]
 
 
@@ -75,7 +93,7 @@ def folder_name(values: Mapping[str, object]) -> str:
     >>> folder_name({"scale": 2, "degradation": "kspace"})
     'scale=2_degradation=kspace'
     """
-    text = "_".join(f"{name}={_plain(value)}" for name, value in values.items()) or "defaults"
+    text = "_".join(f"{name}={_plain(value)}" for name, value in values.items())
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST - 9]}_{hashlib.sha256(repr(dict(values)).encode()).hexdigest()[:8]}"
@@ -85,46 +103,56 @@ def sweep(
     names: Sequence[str],
     combinations: Sequence[Mapping[str, object]],
     *,
-    data: Sequence[Path],
+    data: Sequence[Path] | None = None,
     out: Path,
     folder: Path | None = None,
     progress: bool = True,
-    timeout: float | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> list[Combination]:
-    """Run notebooks with every combination; tables of what they recorded lie in `out`.
+    """Run notebooks with every combination; tables of what they recorded are written to `out`.
 
     What is done is not run again: a notebook with the same code, parameters, data and library
     that has recorded its results. A combination that fails is noted, and the next one begins.
-    `out/sweep.csv` and `out/index.html` are written anew after each.
+    `out/sweep.csv` and `out/index.html` are rewritten after each.
 
     Args:
         names: numbers or names of notebooks; they run one after the other in each combination.
         combinations: of `grid`.
-        data, folder, progress, timeout: as for `run.run`.
+        data, folder, progress: as for `run.run`.
         out: folder of the sweep.
-        say: told a line about each combination.
+        log: receives a line about each combination.
 
     Raises:
         FileNotFoundError, ValueError: as `run.run`, before anything runs; or two combinations
             whose folders would have the same name.
     """
-    folder = folder or run.notebooks_folder()
-    notebooks = run.find(names, folder)
-    for values in combinations:
-        run.accepted(notebooks, values)
-    sources.assign(notebooks, data, named=True)
+    found = notebooks.find(names, folder)
+    given = [notebooks.accepted(found, values) for values in combinations]
     points = [Combination(values, out / folder_name(values)) for values in combinations]
     _refuse_same_folders(points)
+    data = folders.write_embedded(found) if data is None else data
+    places, _ = folders.assign(found, data, named=True)
     try:
         for number, point in enumerate(points):
+            done = _done(point, found, given[number], places)
             where = f"{number + 1}/{len(points)}  {point.name}"
-            points[number] = done = _before(point, notebooks, data)
-            if done.status == "skipped":
-                say(f"{where}  skipped, was done before")
+            if len(done) == len(found):
+                log(f"{where}  skipped, was done before")
+                points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
                 continue
-            say(where)
-            points[number] = _run(point, notebooks, done.results, data, folder, progress, timeout)
+            log(where)
+            rest = found[len(done) :]
+            known = {name: v for one in rest for name, v in given[number][one.name].items()}
+            results = run.run(
+                [one.name for one in rest],
+                data=data,
+                out=point.folder,
+                parameters=known,
+                folder=folder,
+                progress=progress,
+            )
+            session.tidy(point.folder)
+            points[number] = _ended(point, [*done, *results])
             tables(points, out)
     finally:
         tables(points, out)
@@ -134,58 +162,36 @@ def sweep(
 def tables(points: Sequence[Combination], out: Path) -> Path:
     """Write `out/sweep.csv` and `out/index.html`; return the latter."""
     rows = [_row(point) for point in points]
-    columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, dict.fromkeys(c for r in rows for c in r), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
         {k: _plain(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows
     )
     report.write(out / TABLE, text.getvalue())
-    found = {point.folder: headlines(point) for point in points}
     varied, same = _varied(points)
     html = page.render(
         "sweep.html.j2",
-        title="Sweep: " + (", ".join(varied) or "-"),
+        title="Sweep: " + ", ".join(varied),
         points=points,
+        done=sum(point.status in (Status.DONE, Status.SKIPPED) for point in points),
         parameters=varied,
         same=same,
-        headlines=found,
-        columns=list(dict.fromkeys(name for values in found.values() for name in values)),
+        columns=list(dict.fromkeys(name for point in points for name in point.headlines)),
         table=TABLE,
-        created=report.now()[:16].replace("T", " "),
+        created=report.now(),
         versions=report.versions(),
-        command="",
     )
     return report.write(out / "index.html", html)
 
 
-def headlines(point: Combination) -> dict[str, Any]:
-    """The headline values of its notebooks, each with the notebook's number before it."""
-    return {
-        f"{result.notebook.partition('_')[0]} {name}": found
-        for result in point.results
-        if result.record and isinstance(result.record.get("values"), dict)
-        for name, found in summary.headline(result.record["values"]).items()
-    }
-
-
 def _varied(points: Sequence[Combination]) -> tuple[list[str], dict[str, object]]:
     """The parameters that differ between the combinations, and the values of the others."""
-    names = dict.fromkeys(name for point in points for name in point.values)
-    varied = [n for n in names if len({repr(point.values.get(n)) for point in points}) > 1]
+    first = points[0].values
+    varied = [n for n in first if len({repr(point.values[n]) for point in points}) > 1]
     if not varied:  # a single combination
-        return list(names), {}
-    return varied, {name: points[0].values[name] for name in names if name not in varied}
-
-
-def _choices(name: str, found: object) -> list[object]:
-    choices = found if isinstance(found, list) else [found]
-    if not choices:
-        raise ValueError(f"{name} has no value; write {name}=null for none at all")
-    if len({repr(choice) for choice in choices}) < len(choices):
-        raise ValueError(f"{name} has a value twice: {readable.value(choices)}")
-    return choices
+        return list(first), {}
+    return varied, {name: value for name, value in first.items() if name not in varied}
 
 
 def _plain(value: object) -> str:
@@ -196,91 +202,60 @@ def _plain(value: object) -> str:
 
 def _refuse_same_folders(points: Sequence[Combination]) -> None:
     names = [point.folder.name.casefold() for point in points]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
+    if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(
             f"two combinations would have the folder {twice.pop()}; run them as two sweeps, each "
             "with its own --out"
         )
 
 
-def _before(point: Combination, notebooks: Sequence[Path], data: Sequence[Path]) -> Combination:
-    """The combination with the notebooks that are done: from the first to the last one in a row."""
-    left = {result.notebook: result for result in manifest.earlier(point.folder)}
-    places, _ = sources.assign(notebooks, data, named=True)
-    given = run.accepted(notebooks, point.values)
-    done = []
-    for path in notebooks:
-        result = left.get(path.stem)
-        if result is None or not _same(result, path, given[path], places[path]):
-            break
-        done.append(replace(result, status="done"))
-    status: Ended = "skipped" if len(done) == len(notebooks) else "not run"
-    return replace(point, status=status, results=tuple(done), seconds=_seconds(done))
-
-
-def _same(result: Result, notebook: Path, given: Mapping[str, object], data: Path) -> bool:
-    """Whether this is what a run of the notebook would record again."""
-    defaults = {p.name: p.default for p in run.parameters_of(notebook).values()}
-    wanted = defaults | dict(given) | {"data_dir": str(data.resolve())}
-    record = result.record or {}
-    return (
-        result.digest == manifest.digest(notebook)
-        and {k: v for k, v in result.parameters.items() if k != "out_dir"}
-        == {k: v for k, v in wanted.items() if k != "out_dir"}
-        and record.get("versions", {}).get("medsr_lib") == medsr_lib.__version__
-    )
-
-
-def _run(
+def _done(
     point: Combination,
-    notebooks: Sequence[Path],
-    done: Sequence[Result],
-    data: Sequence[Path],
-    folder: Path,
-    progress: bool,
-    timeout: float | None,
-) -> Combination:
-    """Run what is not done of a combination."""
-    results = run.run(
-        [path.stem for path in notebooks[len(done) :]],
-        data=data,
-        out=point.folder,
-        parameters=_known(notebooks[len(done) :], point.values),
-        folder=folder,
-        progress=progress,
-        timeout=timeout,
+    found: Sequence[Notebook],
+    given: Mapping[str, Mapping[str, object]],
+    places: Mapping[str, Path],
+) -> list[Result]:
+    """The results of the notebooks that are done: from the first to the last one in a row."""
+    before = {result.notebook: result for result in report.earlier(point.folder)}
+    done: list[Result] = []
+    for notebook in found:
+        result = before.get(notebook.name)
+        data_dir = str(places[notebook.name].resolve())
+        wanted = notebook.defaults | dict(given[notebook.name]) | {"data_dir": data_dir}
+        if result is None or not _same(result, notebook, wanted):
+            break
+        done.append(replace(result, status=Status.DONE))
+    return done
+
+
+def _same(result: Result, notebook: Notebook, wanted: Mapping[str, object]) -> bool:
+    """Whether this is what a run of the notebook would record again."""
+    versions = (result.record or {}).get("versions", {})
+    return (
+        result.digest == notebook.digest
+        and {**result.parameters, "out_dir": None} == {**wanted, "out_dir": None}
+        and versions.get("medsr_lib") == medsr_lib.__version__
     )
-    session.tidy(str(point.folder))
-    every = [*done, *results]
-    failed = next((result for result in results if result.status == "failed"), None)
+
+
+def _ended(point: Combination, results: Sequence[Result]) -> Combination:
+    """A combination whose notebooks have run."""
+    failed = next((result for result in results if result.status is Status.FAILED), None)
     return replace(
         point,
-        status="failed" if failed else "done",
-        results=tuple(every),
-        seconds=_seconds(every),
+        status=Status.FAILED if failed else Status.DONE,
+        results=tuple(results),
         error=run.said(failed) if failed else None,
     )
-
-
-def _known(notebooks: Sequence[Path], values: Mapping[str, object]) -> dict[str, object]:
-    """The values that one of these notebooks has."""
-    names = {name for path in notebooks for name in run.parameters_of(path)}
-    return {name: value for name, value in values.items() if name in names}
-
-
-def _seconds(results: Sequence[Result]) -> float | None:
-    times = [result.seconds for result in results if result.seconds is not None]
-    return sum(times) if times else None
 
 
 def _row(point: Combination) -> dict[str, Any]:
     """A combination as a row of the CSV: its parameters, how it ended, its headline values."""
     row: dict[str, Any] = {**point.values, "status": point.status, "seconds": point.seconds}
-    for name, found in headlines(point).items():
-        if readable.is_estimate(found):
-            row |= {name: readable.centre(found)}
-            row |= {f"{name} {end}": found[end] for end in readable.ENDS}
+    for name, found in point.headlines.items():
+        if formatting.is_estimate(found):
+            row |= {name: formatting.centre(found)}
+            row |= {f"{name} {end}": found[end] for end in formatting.ENDS}
         else:
             row[name] = found
     return row | {"folder": point.folder.name, "error": point.error}

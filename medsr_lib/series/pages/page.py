@@ -1,83 +1,76 @@
-"""Pages that open from disk, without a network: one look for all, light, dark and on paper."""
+"""A page: its frame and style sheet, and an executed notebook as one."""
 
-import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medsr_lib.series import readable, report
+from medsr_lib.series import report
+from medsr_lib.series.notebook import Notebook, plain
+from medsr_lib.series.pages import formatting
 
-PAGES = Path(__file__).parent / "pages"
+TEMPLATES = Path(__file__).parent / "templates"
 SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)(?:<a class="anchor-link".*?)?</h\1>', re.DOTALL)
+FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration", "moment")
 
 
 def render(template: str, **content: Any) -> str:
-    """A page of the folder `pages`, with the style sheet in it; everything is escaped."""
+    """A page from a template, with the style sheet in it; everything is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(PAGES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        duration=report.duration,
-        value=readable.value,
-        entries=readable.entries,
-        table=readable.table,
-        label=readable.label,
-        spelt=readable.spelt,
-        count=readable.count,
-        interval=readable.interval,
-    )
-    css = (PAGES / "page.css").read_text(encoding="utf-8") + _code_colours()
+    environment.filters.update({name: getattr(formatting, name) for name in FILTERS})
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8") + _code_colours()
     return environment.get_template(template).render(css=css, **content)
 
 
-def notebook_page(executed: Path, page: Path, *, failed_cell: int | None = None) -> Path:
+def write(
+    notebook: Notebook,
+    path: Path,
+    *,
+    record: Mapping[str, Any] | None = None,
+    failed_cell: int | None = None,
+) -> Path:
     """Write an executed notebook as a page that needs no network: equations are MathML.
 
     The pictures have alternative texts: the caption that the notebook has recorded for the file
     that a cell saves, or the heading above.
+
+    Args:
+        notebook: with its outputs, cleaned by `outputs.clean`.
+        path: of the page.
+        record: the content of its `results.json`.
+        failed_cell: the code cell that stopped the run, counted from 1.
     """
     from markupsafe import Markup
     from nbconvert import HTMLExporter
 
-    from medsr_lib.series import clean, mathml
+    from medsr_lib.series.pages import mathml
 
-    notebook = clean.executed(clean.read(executed))
-    _describe(notebook, _captions(page.with_suffix("")))
-    for number, cell in enumerate(clean.code_cells(notebook), start=1):
+    _describe(notebook, {f["file"]: f["caption"] for f in (record or {}).get("figures", [])})
+    for number, cell in enumerate(notebook.code, start=1):
         cell.metadata.page |= {"number": number, "failed": number == failed_cell}
     exporter = HTMLExporter(
         template_name="basic",
-        raw_template=(PAGES / "cells.html.j2").read_text(encoding="utf-8"),
+        raw_template=(TEMPLATES / "cells.html.j2").read_text(encoding="utf-8"),
         filters={"markdown2html": mathml.markdown_filter, "accessible": accessible},
         anchor_link_text="#",
     )
-    body, _ = exporter.from_notebook_node(notebook)
+    body, _ = exporter.from_notebook_node(notebook.content)
     body = reachable(body)
-    text = render(
-        "notebook.html.j2",
-        title=report.title_of(notebook),
-        body=Markup(body),
-        contents=contents(body),
-    )
-    return report.write(page, text)
-
-
-def contents(body: str) -> list[dict[str, Any]]:
-    """The second and third headings of a page: their level, anchor and text."""
-    from markupsafe import Markup
-
-    return [
+    contents = [
         {"level": int(level), "anchor": anchor, "text": Markup(re.sub(r"</?a\b[^>]*>", "", text))}
         for level, anchor, text in HEADING.findall(body)
     ]
+    text = render("notebook.html.j2", title=notebook.title, body=Markup(body), contents=contents)
+    return report.write(path, text)
 
 
 def accessible(html: str) -> str:
@@ -102,33 +95,13 @@ def reachable(html: str) -> str:
     return re.sub(wide, r'<\1 tabindex="0"', html)
 
 
-def embedded(path: Path, *, widest: int = 1400) -> str:
-    """A picture as a `data:` address, in a palette and not wider than so many pixels."""
-    import io
-
-    from PIL import Image
-
-    image = Image.open(path).convert("RGB")
-    if image.width > widest:
-        size = (widest, round(image.height * widest / image.width))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    packed = io.BytesIO()
-    image.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
-
-
-def _captions(folder: Path) -> dict[str, str]:
-    record = report.load_record(folder) or {}
-    return {figure["file"]: figure["caption"] for figure in record.get("figures", [])}
-
-
-def _describe(notebook: Any, captions: Mapping[str, str]) -> None:
+def _describe(notebook: Notebook, captions: Mapping[str, str]) -> None:
     """Give every code cell the caption of the figure it saves, and the heading above it."""
-    heading = report.title_of(notebook)
-    for cell in notebook.cells:
+    heading = notebook.title
+    for cell in notebook.content.cells:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^#+ *(.+)$", cell.source, flags=re.MULTILINE)
-            heading = report.without_signs(headings[-1]) if headings else heading
+            heading = plain(headings[-1]) if headings else heading
         if cell.cell_type == "code":
             saved = [captions[name] for name in SAVED.findall(cell.source) if name in captions]
             last = "report.record" in cell.source  # names every file

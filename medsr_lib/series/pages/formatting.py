@@ -10,12 +10,14 @@ CENTRES = ("value", "auc", "d")  # the first of these is what an interval belong
 ENDS = ("low", "high")
 UNSHOWN = ("low90", "high90", "boot_low", "boot_high")  # stay in results.json
 ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "hr", "lr")}
+THINGS = ("cases", "slices", "images")  # what is counted beside patients
 LONGEST = 24  # rows that a page shows of a table
+ITEMS = 12  # of a list that is shown
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be shown; `numeric` tells which columns stand on the right."""
+    """A table ready to be shown; `numeric` marks the columns that are aligned on the right."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -29,21 +31,17 @@ def value(found: object) -> str:
     >>> value({"value": 0.5, "low": 0.25, "high": 0.75, "p": 0.00002})
     '0.50 (0.25 to 0.75), p < 0.001'
     """
-    match found:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if found else "no"
-        case float():
-            return _minus(f"{found:.4g}")
-        case list() if len(found) > 12:
-            return ", ".join(value(v) for v in found[:12]) + f", … ({len(found)})"
-        case list():
-            return ", ".join(value(v) for v in found) or "none"
-        case dict() if is_estimate(found):
-            return _estimate(found)
-        case dict():
-            return ", ".join(f"{k} {value(v)}" for k, v in found.items())
+    if found is None:
+        return "–"
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if isinstance(found, float):
+        return _minus(f"{found:.4g}")
+    if isinstance(found, list):
+        more = f", … ({len(found)})" if len(found) > ITEMS else ""
+        return (", ".join(map(value, found[:ITEMS])) or "none") + more
+    if isinstance(found, Mapping):
+        return _estimate(found) if is_estimate(found) else _named(found)
     return str(found)
 
 
@@ -83,15 +81,14 @@ def p_value(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def count(record: Mapping[str, Any]) -> str:
-    """How many slices or images of how many patients these values come from.
+def count(values: Mapping[str, Any]) -> str:
+    """How many slices or images of how many patients the values come from.
 
     >>> count({"slices": 227, "patients": 113})
     '227 slices of 113 patients'
     """
-    values = record.get("values", record)
     for prefix in ("test_", ""):
-        for things in ("slices", "images"):
+        for things in THINGS:
             number = values.get(prefix + things)
             if isinstance(number, int):
                 patients = values.get(prefix + "patients")
@@ -120,23 +117,40 @@ def spelt(name: str) -> str:
     return " ".join(ABBREVIATIONS.get(word, word) for word in words)
 
 
+def duration(seconds: float | None) -> str:
+    """A time as people say it.
+
+    >>> duration(3.21), duration(133)
+    ('3.2 s', '2 min 13 s')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def moment(created: str) -> str:
+    """An ISO 8601 time to the minute.
+
+    >>> moment("2024-05-06T07:08:09+02:00")
+    '2024-05-06 07:08'
+    """
+    return created[:16].replace("T", " ")
+
+
 def entries(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded values by how they are shown: how much was looked at, single values, tables."""
-    counts = {
-        name: found
+    """Recorded values by how they are shown: counts, single values, tables."""
+    counted = [name for name in ("patients", *THINGS) if isinstance(values.get(name), int)]
+    tables = {
+        name: rows
         for name, found in values.items()
-        if isinstance(found, int)
-        and not isinstance(found, bool)
-        and (name in ("patients", "slices", "images") or name[:2] in ("n", "n_"))
+        if name != "headlines" and (rows := as_rows(found))
     }
-    values = {name: found for name, found in values.items() if name != "headlines"}
-    tables = {name: rows for name, found in values.items() if (rows := as_rows(found))}
+    apart = {"headlines", *counted, *tables}
     return {
-        "counts": [
-            f"n = {v}" if k == "n" else f"{v} {k[2:] if k[:2] == 'n_' else k}"
-            for k, v in counts.items()
-        ],
-        "single": {k: v for k, v in values.items() if k not in tables and k not in counts},
+        "counts": [f"{values[name]} {name}" for name in values if name in counted],
+        "single": {name: found for name, found in values.items() if name not in apart},
         "tables": tables,
     }
 
@@ -205,6 +219,10 @@ def _minus(number: str) -> str:
     return "−" + number[1:] if number[0] == "-" else number
 
 
+def _named(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value(one)}" for name, one in found.items())
+
+
 def _centre(found: Mapping[str, Any]) -> str | None:
     if not all(end in found for end in ENDS):
         return None
@@ -221,7 +239,7 @@ def _estimate(found: Mapping[str, Any]) -> str:
 
 
 def _to_width(number: object, found: Mapping[str, Any]) -> str:
-    """A number of an estimate; the width of the interval is told by two digits, and so is this."""
+    """A number of an estimate with the decimals that two digits of the interval's width have."""
     try:
         decimals = 1 - math.floor(math.log10(found["high"] - found["low"]))
     except (TypeError, ValueError):  # no interval, or none of numbers

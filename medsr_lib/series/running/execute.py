@@ -1,4 +1,4 @@
-"""One notebook through papermill: in this interpreter, told to the progress line cell by cell."""
+"""One notebook run by papermill in this interpreter, with a progress line for every cell."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from medsr_lib.series import clean
-from medsr_lib.series.progress import Progress
+from medsr_lib.series.notebook import INJECTED, Notebook, tags
+from medsr_lib.series.running.progress import Log
 
 STOPPED = "KeyboardInterrupt: stopped by the user"
 
@@ -55,7 +55,7 @@ class Stop:
 class Position:
     """Which code cell of a notebook is running; told by nbclient's hook `on_cell_start`."""
 
-    def __init__(self, progress: Progress, stop: Stop):
+    def __init__(self, progress: Log, stop: Stop):
         self.progress = progress
         self.stop = stop
         self.number = 0
@@ -65,7 +65,7 @@ class Position:
         """Count the code cells of the author, note the first line of each."""
         if self.stop.asked:
             raise RuntimeError(STOPPED)
-        if cell.cell_type == "code" and clean.INJECTED not in clean.tags(cell):
+        if cell.cell_type == "code" and INJECTED not in tags(cell):
             self.number += 1
             lines = [line for line in cell.source.splitlines() if line.strip()]
             self.source = next(
@@ -75,26 +75,26 @@ class Position:
 
 
 def execute(
-    path: Path,
+    notebook: Notebook,
     copy: Path,
     parameters: Mapping[str, object],
     position: Position,
     timeout: float | None,
 ) -> str | None:
-    """Run `path` into `copy`; the error that stopped it, None for none."""
+    """Run a notebook into `copy`, with its outputs; the error that stopped it, None for none."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     try:
         with _papermill_is_quiet():
             papermill.execute_notebook(
-                clean.read(path),
+                notebook.content,
                 str(copy).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
                 parameters=dict(parameters),
                 language="python",
                 kernel_name="python3",
                 kernel_manager_class=_this_python(position.stop),
-                cwd=path.parent,
+                cwd=notebook.path.parent,
                 progress_bar=False,
                 start_timeout=120,
                 execution_timeout=timeout,

@@ -1,13 +1,13 @@
 """The page that a run ends with: question, answer, data, methods, figures, how it was made."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medsr_lib.series import page, readable, report
-from medsr_lib.series.report import Result
+from medsr_lib.series import report
+from medsr_lib.series.pages import formatting, page
+from medsr_lib.series.report import Result, Run, Status
 
 TITLE = "What does super-resolution do to the diseased region?"
 METHODS = {  # as they are called in the results
@@ -15,6 +15,7 @@ METHODS = {  # as they are called in the results
     "bicubic": "bicubic interpolation, the baseline",
     "lanczos": "Lanczos interpolation",
     "zero_fill": "zero filling of k-space",
+    "linear": "the best linear filter",
     "ESPCN": "network with sub-pixel convolution (Shi et al. 2016)",
     "SRResNet": "residual network (Ledig et al. 2017)",
     "SRGAN": "SRResNet trained adversarially (Ledig et al. 2017)",
@@ -27,44 +28,25 @@ METHODS = {  # as they are called in the results
 TRAINED = {"steps": "steps", "fold": "fold left out", "degradation": "degradation", "scale": "×"}
 
 
-def index_page(
-    out: Path,
-    results: Iterable[Result],
-    *,
-    title: str = TITLE,
-    data: Sequence[str] = (),
-    command: str = "",
-    without: Sequence[str] = (),
-) -> Path:
-    """Write `out/index.html`, which a reader needs no notebook for.
-
-    Args:
-        out: folder of the run.
-        results: of its notebooks, and of those that earlier runs have left there.
-        title: the question of the whole.
-        data: the folders of data.
-        command: the command line that makes the same run.
-        without: a line on each notebook that was left out.
-    """
-    ordered = sorted(results, key=lambda result: result.notebook)
-    this_run = [result for result in ordered if result.status != "earlier run"]
+def write(run: Run) -> Path:
+    """Write `index.html` into the folder of a run; a reader needs no notebook to understand it."""
+    ordered = sorted(run.results, key=lambda result: result.notebook)
+    this_run = [result for result in ordered if result.status is not Status.EARLIER]
+    headlines = [(r, name, v) for r in ordered for name, v in headline(r.values).items()]
     text = page.render(
         "index.html.j2",
-        title=title,
+        title=TITLE,
+        run=run,
         results=ordered,
         this_run=this_run,
+        done=sum(result.status is Status.DONE for result in this_run),
         seconds=sum(result.seconds or 0 for result in this_run),
-        headlines=[row for result in ordered for row in _headlines(result)],
-        verdicts=[(r, v) for r in ordered for v in _values(r).get("verdicts") or []],
+        headlines=headlines,
+        verdicts=[(r, verdict) for r in ordered for verdict in r.values.get("verdicts") or []],
         sources=[row for result in ordered if (row := _source(result))],
-        methods=_methods(out, ordered),
-        data=data,
-        without=without,
-        command=command,
-        versions=report.versions(),
-        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        methods=_methods(run.folder, ordered),
     )
-    return report.write(out / "index.html", text)
+    return report.write(run.folder / "index.html", text)
 
 
 def headline(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,14 +60,14 @@ def headline(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     if isinstance(chosen := values.get("headlines"), dict) and chosen:
         return chosen
-    found = {_name(k, v, values): v for k, v in values.items() if readable.is_estimate(v)}
+    found = {name: v for name, v in values.items() if formatting.is_estimate(v)}
     gains = {k: v for k, v in values.items() if k.startswith("gain_") and isinstance(v, float)}
     return found | gains or _last_method(values)
 
 
 def _last_method(values: Mapping[str, Any]) -> dict[str, Any]:
     """PSNR and SSIM of the method that a table ends with, in the tumour and in the whole."""
-    rows = [row for row in readable.as_rows(values.get("table")) if "method" in row]
+    rows = [row for row in formatting.as_rows(values.get("table")) if "method" in row]
     last = [row for row in rows if row["method"] == rows[-1]["method"]]
     return {
         ", ".join(filter(None, (row["method"], row.get("region"), metric))): row[metric]
@@ -96,35 +78,16 @@ def _last_method(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _name(key: str, found: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """An estimate's name; the primary one's says what it contrasts, where that is recorded."""
-    if key != "primary":
-        return key
-    named = (item for table in values.values() if isinstance(table, dict) for item in table.items())
-    same = [name for name, other in named if other == found]
-    return f"primary: {same[0]}" if same else key
-
-
-def _values(result: Result) -> Mapping[str, Any]:
-    values = (result.record or {}).get("values", {})
-    return values if isinstance(values, Mapping) else {}
-
-
-def _headlines(result: Result) -> list[dict[str, Any]]:
-    found = headline(_values(result))
-    return [{"result": result, "name": name, "value": v} for name, v in found.items()]
-
-
 def _source(result: Result) -> dict[str, Any] | None:
     """What a notebook looked at, and how much of it."""
-    folder = result.parameters.get("data_dir")
-    count = readable.count(result.record or {})
-    if not count and result.status not in ("done", "earlier run"):
+    count = formatting.count(result.values)
+    if not count and result.status not in (Status.DONE, Status.EARLIER):
         return None
-    return {"result": result, "count": count or "–", "name": data_name(folder)}
+    name = _data_name(result.parameters.get("data_dir"))
+    return {"result": result, "count": count or "–", "name": name}
 
 
-def data_name(folder: object) -> str:
+def _data_name(folder: object) -> str:
     """What to call a folder of data; the embedded phantoms are called synthetic."""
     if not folder:
         return "–"
@@ -134,13 +97,13 @@ def data_name(folder: object) -> str:
     return path.name
 
 
-def _methods(out: Path, results: Sequence[Result]) -> list[dict[str, str]]:
+def _methods(folder: Path, results: Sequence[Result]) -> list[dict[str, str]]:
     """What was compared: its name, what it is, and what its network was trained with."""
     names: dict[str, dict[str, Any]] = {}
     for result in results:
-        about = _about(out / result.notebook)
-        for key, found in _values(result).items():
-            for row in readable.as_rows(found):
+        about = _about(folder / result.notebook)
+        for key, found in result.values.items():
+            for row in formatting.as_rows(found):
                 name = str(row.get("method", ""))
                 if name in METHODS or (name and key == "verdicts"):
                     names[name] = names.get(name, {}) | about.get(name, {})
@@ -155,7 +118,7 @@ def _methods(out: Path, results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def _about(folder: Path) -> dict[str, dict[str, Any]]:
-    """What `report.json` tells of each method."""
+    """What `report.json` says about each method."""
     try:
         found = json.loads((folder / "report.json").read_text(encoding="utf-8"))["methods"]
         return {name: about for name, about in found.items() if isinstance(about, dict)}

@@ -4,34 +4,18 @@ import re
 import shutil
 import sys
 import threading
-from typing import Protocol, Self
+from typing import Self
 
 from tqdm import tqdm
 
-ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-class Progress(Protocol):
-    """Told what is running; `write` and `flush` make it the file for a notebook's stderr."""
-
-    def start(self, notebook: str, cells: int) -> None:
-        """`notebook` begins; it has `cells` code cells."""
-
-    def cell(self, number: int, source: str) -> None:
-        """Code cell `number`, counted from 1, begins."""
-
-    def end(self, message: str) -> None:
-        """The notebook has ended, and so much can be said about it."""
-
-    def write(self, text: str) -> object:
-        """A running cell wrote to stderr: a progress bar or a warning."""
-
-    def flush(self) -> None:
-        """Nothing is held back."""
+from medsr_lib.series.outputs import ESCAPES
 
 
 class Log:
-    """A line when a notebook starts and a line when it ends, or nothing at all."""
+    """A line when a notebook starts and a line when it ends; nothing at all if `quiet`.
+
+    It is also the file that a notebook's stderr goes to, whose progress bars a log does not show.
+    """
 
     def __init__(self, *, quiet: bool = False):
         self._quiet = quiet
@@ -40,32 +24,33 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        """Nothing to close."""
 
     def start(self, notebook: str, cells: int) -> None:
-        """Say that a notebook starts."""
+        """`notebook` begins; it has `cells` code cells."""
         self.end(f"{notebook}  started, {cells} cells")
 
     def cell(self, number: int, source: str) -> None:
-        """A log has no line for a cell."""
+        """Code cell `number`, counted from 1, begins; a line of its code is `source`."""
 
     def end(self, message: str) -> None:
-        """Say how it ended."""
+        """The notebook has ended as `message` says."""
         if not self._quiet:
             sys.stderr.write(message + "\n")
             sys.stderr.flush()
 
     def write(self, text: str) -> object:
-        """A cell's progress bar has no place in a log."""
+        """A running cell wrote to stderr: a progress bar or a warning."""
 
     def flush(self) -> None:
         """Nothing is held back."""
 
 
-class Terminal:
-    """Two lines that stay: the series and its clock, and below what the running cell says."""
+class Terminal(Log):
+    """Two lines that stay: the series and its clock, and below what the running cell writes."""
 
     def __init__(self, cells: int):
+        super().__init__()
         self._series = tqdm(
             total=cells,
             bar_format="{desc} {bar} {percentage:3.0f}% {elapsed}",
@@ -93,32 +78,28 @@ class Terminal:
         self._notebook, self._cells = notebook, cells
         self._done = int(self._series.n)
         self._series.set_description_str(f"{notebook}  starting")
-        self._say("")
+        self._show("")
 
     def cell(self, number: int, source: str) -> None:
         """Name the cell on the first line, show its first line of code on the second."""
         self._series.n = self._done + number - 1
         self._series.set_description_str(f"{self._notebook}  cell {number}/{self._cells}")
-        self._say(source)
+        self._show(source)
 
     def end(self, message: str) -> None:
         """Leave one line about the notebook above the bars."""
         self._series.n = self._done + self._cells
-        self._say("")
+        self._show("")
         self._series.write(message, file=sys.stderr)
 
     def write(self, text: str) -> object:
         """Show the newest line of what the cell wrote."""
         pieces = [piece.strip() for piece in re.split(r"[\r\n]", ESCAPES.sub("", text))]
-        pieces = [piece for piece in pieces if piece]
-        if pieces:
-            self._say(pieces[-1])
+        if shown := [piece for piece in pieces if piece]:
+            self._show(shown[-1])
         return len(text)
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def _say(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         width = shutil.get_terminal_size().columns
         self._inner.set_description_str(text[: width - 1])
 
@@ -127,7 +108,7 @@ class Terminal:
             self._series.refresh()
 
 
-def watch(cells: int, *, show: bool) -> Terminal | Log:
+def watch(cells: int, *, show: bool) -> Log:
     """Bars on a terminal, lines in a log, nothing unless `show`."""
     if show and sys.stderr.isatty():
         return Terminal(cells)

@@ -1,0 +1,209 @@
+"""Outputs of executed notebooks, without what only the run needed: bars, timings, local paths."""
+
+import base64
+import io
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+from PIL import Image
+
+import medsr_lib
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import report
+from medsr_lib.series.notebook import FOLDERS, Notebook
+from medsr_lib.series.report import Result, Status
+
+# tqdm's bars: "name:  12%|###   | 12/99 [00:05<00:40, 2.1it/s]" and "name: 12it [00:05, 2.1it/s]"
+BAR = re.compile(
+    r"[^\n]*?(?:\d+%\|[^\n]*?\|[^\n\[]*|\d+(?:\.\d+)?[kMG]?[A-Za-z]*(?:/s)? ?)\[\d+:\d+[^\]\n]*\]"
+)
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+MARKER = "papermill-error-cell-tag"  # of the banners that papermill adds
+ORIGIN = "medsr"  # of the outputs, in a kept notebook's metadata
+WIDGET = "application/vnd.jupyter.widget-view+json"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
+LARGEST = 5_000_000  # bytes of a notebook that is kept with its outputs
+
+
+def clean(content: Any) -> Any:
+    """Remove papermill's error banners, timings, paths and progress bars from a notebook.
+
+    Of interactive widgets the picture is kept: without a kernel they show nothing, and a page would
+    fetch their program from the network.
+    """
+    content.cells = [cell for cell in content.cells if MARKER not in notebooks.tags(cell)]
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _without_widgets(without_progress(cell.outputs))
+    return neutral(content)
+
+
+def neutral(content: Any) -> Any:
+    """Remove what papermill wrote into the metadata, and name the kernel as every computer does."""
+    for cell in content.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    content.metadata.pop("papermill", None)
+    content.metadata.pop("widgets", None)
+    content.metadata.kernelspec = KERNEL
+    content.metadata.language_info = LANGUAGE
+    return content
+
+
+def without_progress(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs with the progress bars removed from stderr; warnings stay, in one piece."""
+    kept: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                output.text = _without_bars(output.text)
+            if not output.text:
+                continue
+            if kept and kept[-1].output_type == "stream" and kept[-1].name == output.name:
+                kept[-1].text += output.text
+                continue
+        kept.append(output)
+    return kept
+
+
+def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
+    """Give the notebook `source` the outputs that its executed copy `run` got.
+
+    Nothing else of `source` changes, but its metadata say whose outputs they are (see `origin`).
+
+    Args:
+        source: the notebook of the series; its content is changed.
+        run: the same notebook, executed by papermill.
+        local: folders whose absolute path must not appear in an output.
+
+    Raises:
+        ValueError: `source` was edited since the run, or an output has a local path in it.
+    """
+    if source.digest != run.digest:
+        raise ValueError("its code is no longer the code that was run; run it again")
+    clean(run.content)
+    for number, (cell, done) in enumerate(zip(source.code, run.code), start=1):
+        cell.outputs = [_static(output) for output in done.outputs]
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
+        _refuse_paths(cell.outputs, number, local)
+    neutral(source.content).metadata[ORIGIN] = origin(source)
+
+
+def refresh(results: Sequence[Result], folder: Path | None = None) -> list[Path]:
+    """Put the outputs of a finished run into the notebooks themselves: all of them, or none.
+
+    Args:
+        results: of the run.
+        folder: where the notebooks are; see `notebook.find`.
+
+    Raises:
+        ValueError: a notebook failed, ran with other parameters than its own, was edited since,
+            shows a local path, or becomes too large.
+    """
+    sources = notebooks.find([result.notebook for result in results], folder)
+    by_name = {result.notebook: result for result in results}
+    texts = {source.path: _refreshed(source, by_name[source.name]) for source in sources}
+    return [report.write(path, text) for path, text in texts.items()]
+
+
+def origin(notebook: Notebook) -> dict[str, str]:
+    """What outputs come from: the library's version, and the digest of the code."""
+    return {"version": medsr_lib.__version__, "code": notebook.digest}
+
+
+def text(content: Any) -> str:
+    """A notebook as the text of its file."""
+    import nbformat
+
+    return str(nbformat.writes(content)).rstrip("\n") + "\n"
+
+
+def packed(image: Image.Image) -> str:
+    """An image as a base64 PNG in a palette of 256 colours."""
+    file = io.BytesIO()
+    image = image.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
+    image.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _refreshed(source: Notebook, result: Result) -> str:
+    name = result.notebook
+    if result.status is not Status.DONE or result.executed is None:
+        raise ValueError(f"{name}: {result.status}; only a finished run can be kept")
+    if result.changed:
+        raise ValueError(f"{name} ran with its own {', '.join(result.changed)}; run the defaults")
+    local = [Path(str(result.parameters[n])) for n in FOLDERS]
+    local += [Path.home(), Path.cwd(), source.path.parent.resolve()]
+    local += [Path(sys.prefix), Path(gettempdir())]
+    try:
+        keep(source, notebooks.read(result.executed), local=local)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    kept = text(source.content)
+    size = len(kept.encode())
+    if size > LARGEST:
+        raise ValueError(
+            f"{name} has {size / 1000:.0f} kB with its outputs, more than {LARGEST / 1000:.0f} kB; "
+            "make its figures smaller"
+        )
+    return kept
+
+
+def _without_widgets(outputs: Iterable[Any]) -> list[Any]:
+    """Outputs without interactive views; one that has a picture too keeps the picture."""
+    kept = []
+    for output in outputs:
+        data = output.get("data", {})
+        if data.pop(WIDGET, None) is None or "image/png" in data:
+            kept.append(output)
+    return kept
+
+
+def _without_bars(text: str) -> str:
+    if "\r" not in text and not BAR.search(text):
+        return "" if not ESCAPES.sub("", text).strip() else text
+    lines = [_without_bar(line) for line in ESCAPES.sub("", text).split("\n")]
+    kept = "\n".join(line for line in lines if line.strip())
+    return kept + "\n" if kept else ""
+
+
+def _without_bar(line: str) -> str:
+    first, *overwritten = line.split("\r")
+    glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
+    return BAR.sub("", first) + "".join(piece for piece in glued if piece.strip())
+
+
+def _static(output: Any) -> Any:
+    """Without timings, and with images in a palette where that is smaller: git keeps them all."""
+    output.get("metadata", {}).pop("papermill", None)
+    data = output.get("data", {})
+    if "image/png" in data:
+        image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+        data["image/png"] = min(data["image/png"], packed(image), key=len)
+    return output
+
+
+def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:
+    found = "\n".join(_texts(outputs))
+    for folder in local:
+        spellings = {str(folder), folder.as_posix(), str(folder).replace("\\", "\\\\")}
+        for spelling in spellings:
+            if len(spelling) > 3 and re.search(re.escape(spelling) + r"(?!\w)", found):
+                raise ValueError(f"the output of code cell {number} has the local path {spelling}")
+
+
+def _texts(outputs: Iterable[Any]) -> Iterable[str]:
+    for output in outputs:
+        yield output.get("text", "")
+        yield from output.get("traceback", [])
+        for kind, data in output.get("data", {}).items():
+            if not kind.startswith("image/") or kind == "image/svg+xml":
+                yield data if isinstance(data, str) else repr(data)
