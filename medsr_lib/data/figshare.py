@@ -1,12 +1,14 @@
 """The figshare brain tumour data set: 3064 T1-weighted contrast-enhanced slices of 233 patients.
 
-Jun Cheng, *brain tumor dataset*, doi 10.6084/m9.figshare.1512427. Each slice is a MATLAB v7.3 file
-(HDF5) named `N.mat` with the struct `cjdata`: image, tumorMask, tumorBorder, label and PID.
-MATLAB stores columns first, so that every array is transposed when read through HDF5.
-`cvind.mat` holds the author's five folds.
+Cheng, Jun: *brain tumor dataset*, figshare, article 1512427, version 5 (2017), CC BY 4.0, doi
+10.6084/m9.figshare.1512427. Each slice is a MATLAB v7.3 file (HDF5) named `N.mat` with the struct
+`cjdata`: image, tumorMask, tumorBorder, label and PID. MATLAB stores columns first, so that every
+array is transposed when read through HDF5. `cvind.mat` holds the author's five folds. The article
+has four zips of 766 slices each, 880 MB together, and `cvind.mat`.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -15,11 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from medsr_lib import fetch
 from medsr_lib.case import Case
 from medsr_lib.data import splits
-from medsr_lib.fetch import download
-
-__all__ = ["TUMOURS", "download", "find", "read_slice", "with_folds"]
 
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 FIELDS = ("PID", "image", "label", "tumorBorder", "tumorMask")
@@ -166,14 +166,135 @@ def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _find_cvind(root: Path, folder: Path) -> np.ndarray | None:
     """The author's folds (3064,), from `cvind.mat` beside the slices or in a folder above."""
-    for place in (folder, folder.parent, folder.parent.parent, root):
-        path = place / "cvind.mat"
-        if path.is_file():
-            try:
-                with h5py.File(path) as file:
-                    return np.ravel(file["cvind"][()]).astype(int)
-            except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{path}: no list of folds can be read from it ({error})"
-                ) from None
-    return None
+    places = (folder, folder.parent, folder.parent.parent, root)
+    paths = (place / "cvind.mat" for place in places)
+    return next((_read_cvind(path) for path in paths if path.is_file()), None)
+
+
+def _read_cvind(path: Path) -> np.ndarray:
+    try:
+        with h5py.File(path) as file:
+            return np.ravel(file["cvind"][()]).astype(int)
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: no list of folds can be read from it; delete it and fetch it again ({error})"
+        ) from None
+
+
+# --- download ------------------------------------------------------------------------------------
+
+PAGE = "https://doi.org/10.6084/m9.figshare.1512427"
+# Tried in this order; both lead to the same stored file. figshare.com/ndownloader/... is not among
+# them: other projects report (2026) that it answers programs with an empty page, HTTP status 202.
+ADDRESSES = (
+    "https://ndownloader.figshare.com/files/{file_id}",
+    "https://api.figshare.com/v2/file/download/{file_id}",
+)
+N_SLICES = 3064
+UNPACKED = 1.5  # bytes of slices per byte of zip: an estimate, each zip is checked exactly later
+_MEMBER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_ .-]*/)?([1-9][0-9]*)\.mat")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of the article: its name, its number at figshare, its MD5 and size, its slices."""
+
+    name: str
+    file_id: int
+    md5: str
+    n_bytes: int
+    slices: range = range(0)
+
+
+def _zip(first: int, last: int, *rest: *tuple[int, str, int]) -> RemoteFile:
+    name = f"brainTumorDataPublic_{first}-{last}.zip"
+    return RemoteFile(name, *rest, range(first, last + 1))
+
+
+# Numbers, MD5 and sizes were read in several independent public programs that fetch this article
+# (DOI above); they agree, but were not checked against the site. Only the MD5 decides; the sizes
+# serve the check of the disk.
+ZIPS = (
+    _zip(1, 766, 3381290, "74b949ad33f042e6e103523091cd1428", 214_401_279),
+    _zip(767, 1532, 3381296, "7e8a875500d2c8a346f270538e29890e", 217_848_429),
+    _zip(1533, 2298, 3381293, "8227bf6080cb71f15a88be8d25c79ae7", 215_563_856),
+    _zip(2299, 3064, 3381302, "b378a80d6174e5317d59eb28430c6652", 231_679_762),
+)
+CVIND = RemoteFile("cvind.mat", 7005344, "5ea82eb3212c9fcb84290ccf0beb486d", 5_736)
+
+
+def download(root: str | Path) -> Path:
+    """Fetch the data set: afterwards `root/data/1.mat` to `3064.mat` and `root/cvind.mat`.
+
+    Call it as often as you like: what is there is not fetched again, a transfer that broke off goes
+    on where it stopped, and when everything is there no request is made. The zips are fetched,
+    unpacked and removed one after the other. Where figshare turns programs away, files that were
+    fetched with a browser and put into `root` are taken as they are.
+
+    Args:
+        root: folder for the data set; made when missing.
+
+    Returns:
+        `root` as a path.
+
+    Raises:
+        ConnectionError: a file could not be fetched; what came of it is kept for the next call.
+        OSError: too little space on the disk; nothing was fetched.
+        ValueError: a file is not what it should be: MD5, names in a zip, content of cvind.mat.
+        FileNotFoundError: the zips did not hold all the slices.
+        ImportError: requests is not installed.
+    """
+    root = Path(root)
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    pending = [remote for remote in ZIPS if _missing(root, remote.slices)]
+    if pending:
+        fetch.require_space(root, _still_needed(root))
+    if not (root / CVIND.name).is_file():
+        _fetch(CVIND, root)
+    _check_folds(root / CVIND.name)
+    for remote in pending:
+        archive = _fetch(remote, root)
+        wanted = f"the slices 1.mat to {N_SLICES}.mat (compare it with {PAGE})"
+        fetch.unpack(archive, root / "data", name_of=_slice_name, wanted=wanted)
+        archive.unlink()
+    if missing := _missing(root, range(1, N_SLICES + 1)):
+        first = ", ".join(str(number) for number in missing[:5])
+        raise FileNotFoundError(
+            f"{len(missing)} of the {N_SLICES} slices are not in {root / 'data'}, the first of "
+            f"them {first}. Call download again; if that does not help, the zips do not hold them."
+        )
+    return root
+
+
+def _fetch(remote: RemoteFile, root: Path) -> Path:
+    urls = [address.format(file_id=remote.file_id) for address in ADDRESSES]
+    return fetch.fetch(urls, root / remote.name, md5=remote.md5, page=PAGE)
+
+
+def _slice_name(member: str) -> str | None:
+    """`7.mat` for `7.mat` or `folder/7.mat`, None for what is no slice."""
+    name = _MEMBER.fullmatch(member)
+    return None if name is None or int(name[1]) > N_SLICES else f"{name[1]}.mat"
+
+
+def _check_folds(path: Path) -> None:
+    """Make sure that cvind.mat holds a fold from 1 to 5 for every slice."""
+    folds = _read_cvind(path)
+    if folds.size != N_SLICES or not np.isin(folds, [1, 2, 3, 4, 5]).all():
+        raise ValueError(
+            f"{path} should hold {N_SLICES} folds from 1 to 5, but there are {folds.size} values, "
+            f"among them {np.unique(folds)[:8].tolist()}. Delete it and call download again."
+        )
+
+
+def _missing(root: Path, slices: range) -> list[int]:
+    return [number for number in slices if not (root / "data" / f"{number}.mat").is_file()]
+
+
+def _still_needed(root: Path) -> int:
+    """Bytes the disk must still take: all slices and, for a while, one zip, less what is here."""
+    sizes = [remote.n_bytes for remote in ZIPS]
+    zips = [root / f"{remote.name}{end}" for remote in ZIPS for end in ("", ".part")]
+    slices = [root / "data" / f"{number}.mat" for number in range(1, N_SLICES + 1)]
+    here = sum(fetch.size(path) for path in zips + slices)
+    return int(UNPACKED * sum(sizes)) + max(sizes) - here
