@@ -1,28 +1,39 @@
-"""Random crops for training, drawn on the device from images packed end to end.
+"""Batches for training, drawn at random on the device.
 
-Which crop comes when depends on (seed, step) alone: there is no loader whose position would have to
-be restored after an interruption, and any number of processes together draw what one would.
+Which batch comes when depends on (seed, step) alone: there is no loader whose position would have
+to be restored after an interruption, and any number of processes together draw what one would.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from medsr_lib import images as image_rules
 
-BLOCK = 32  # steps drawn together
+BLOCK = 32  # steps drawn together: one by one takes longer
+BRIGHTNESS = 0.1  # added: uniform in +- this
+CONTRAST = 0.2  # the differences from the image's mean are multiplied: uniform in 1 +- this
+# How differently patients stand before a detector, each uniform in +- this:
+SHIFT = 0.06  # of the image's side, along each axis
+SCALE = 0.1  # the size is divided by 1 +- this
+ROTATION = math.radians(5)
+
+Augment = Literal["turns", "shifts"]
+Drawn = dict[str, NDArray[Any]]
 
 
 class PackedImages(Protocol):
-    """Images of any sizes, one after the other; `data.pack.Pack` is one.
+    """Images of any sizes, one after the other; `data.store.Store` is one.
 
-    A stored pixel p of image n stands for the value (p - low[n]) / (high[n] - low[n]).
+    The value of a stored pixel p of image n is (p - low[n]) / (high[n] - low[n]).
     """
 
     @property
@@ -104,23 +115,52 @@ def whole_image(images: PackedImages, i: int) -> Tensor:
 
 def fingerprint(images: PackedImages) -> str:
     """Tell images apart by their number, sizes, ranges and middle rows."""
-    digest = hashlib.sha256()
-    for column in (images.height, images.width, images.low.double(), images.high.double()):
-        digest.update(column.cpu().numpy().tobytes())
-    for offset, height, width in zip(images.offset, images.height, images.width):
-        start = offset + height // 2 * width
-        digest.update(images.pixels[start : start + width].cpu().numpy().tobytes())
-    return f"{len(images.offset)} images {digest.hexdigest()[:16]}"
+    middle = images.offset + images.height // 2 * images.width
+    rows = [images.pixels[start : start + n] for start, n in zip(middle, images.width)]
+    columns = images.height, images.width, images.low.double(), images.high.double()
+    return f"{len(images.offset)} images {digest(*columns, *rows)}"
 
 
-class Crops:
+def digest(*tensors: Tensor) -> str:
+    """The values of tensors as 16 hexadecimal digits."""
+    sha256 = hashlib.sha256()
+    for values in tensors:
+        sha256.update(values.contiguous().cpu().numpy().data)
+    return sha256.hexdigest()[:16]
+
+
+class _Batches:
+    """What is random in batches: numbers that follow from seed and step, drawn block by block."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed, self.device = seed, device
+        self.block = -1
+        self.drawn: Drawn = {}
+
+    def _numbers(self, step: int) -> dict[str, Tensor]:
+        """The numbers of one step, on the device."""
+        block, row = divmod(step, BLOCK)
+        if self.block != block:
+            self.drawn = self._draw(np.random.default_rng([self.seed, block]))
+            self.block = block
+        return {
+            name: torch.from_numpy(values[row]).to(self.device, non_blocking=True)
+            for name, values in self.drawn.items()
+        }
+
+    def _draw(self, rng: np.random.Generator) -> Drawn:
+        """The numbers of a block of steps: arrays that begin with (BLOCK, B)."""
+        raise NotImplementedError
+
+
+class Crops(_Batches):
     """`crops(step)` gives the training batch of a step: (batch, 1, size, size) float32 in [0, 1].
 
     Image, position and one of the eight flips and transposes are drawn uniformly for each crop.
 
     Args:
         images: packed images, see `as_packed`.
-        size: of a crop's side, in pixels.
+        size: side of a crop, in pixels.
         batch: crops a step, of all processes together.
         seed: of everything drawn.
         device: where the pixels are kept and the crops made.
@@ -142,6 +182,7 @@ class Crops:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(seed, torch.device(device))
         smallest = int(torch.minimum(images.height, images.width).min())
         if not 1 <= size <= smallest:
             raise ValueError(
@@ -152,38 +193,26 @@ class Crops:
         if batch % world:
             raise ValueError(f"a batch of {batch} cannot be shared by {world} processes alike")
         self.share = slice(rank * batch // world, (rank + 1) * batch // world)
-        self.size, self.batch, self.seed = size, batch, seed
+        self.size, self.batch = size, batch
         self.pixels = images.pixels.to(device)
         self.offset, self.height, self.width = (
             t.cpu().numpy() for t in (images.offset, images.height, images.width)
         )
         self.low = images.low.float().cpu().numpy()
         self.span = images.high.float().cpu().numpy() - self.low
-        self.drawn: tuple[int, tuple[NDArray[Any], ...]] = (-1, ())
 
     def __call__(self, step: int) -> Tensor:
         """The batch of one step; this process's share of it."""
-        block, place = divmod(step, BLOCK)
-        along_rows, along_columns, low, span = (
-            torch.from_numpy(drawn[place]).to(self.pixels.device, non_blocking=True)
-            for drawn in self._draw(block)
-        )
-        at = along_rows[:, :, None] + along_columns[:, None, :]  # (B, s, s)
+        drawn = self._numbers(step)
+        at = drawn["rows"][:, :, None] + drawn["columns"][:, None, :]  # (B, s, s), in `pixels`
         hr = self.pixels.index_select(0, at.flatten()).view(at.shape).float()
-        hr.sub_(low[:, None, None]).div_(span[:, None, None]).clamp_(0, 1)
+        hr.sub_(drawn["low"][:, None, None]).div_(drawn["span"][:, None, None]).clamp_(0, 1)
         return hr[:, None]  # (B, 1, s, s)
 
-    def _draw(self, block: int) -> tuple[NDArray[Any], ...]:
-        """What is gathered in a block of steps; drawn together, since one by one takes longer.
-
-        Returns:
-            (BLOCK, B, s) twice, whose sums are the places in `pixels` of a crop's rows and columns;
-            (BLOCK, B) twice, the lowest value of each crop's image and its span; B crops are this
-            process's share.
+    def _draw(self, rng: np.random.Generator) -> Drawn:
+        """Rows and columns of the crops, (BLOCK, B, s), whose sums are places in `pixels`; the
+        lowest value of each crop's image and its span, (BLOCK, B). B is this process's share.
         """
-        if self.drawn[0] == block:
-            return self.drawn[1]
-        rng = np.random.default_rng([self.seed, block])
         shape = (BLOCK, self.batch, 1)
         which = rng.integers(len(self.offset), size=shape)[:, self.share]
         down, across = rng.random((2, *shape))[:, :, self.share]
@@ -194,7 +223,187 @@ class Crops:
         forward, backward = np.arange(self.size), np.arange(self.size)[::-1]
         y = (top + np.where(flip_y, backward, forward)) * width
         x = left + np.where(flip_x, backward, forward)
-        rows, columns = np.where(transpose, x, y), np.where(transpose, y, x)
-        range_ = self.low[which][..., 0], self.span[which][..., 0]
-        self.drawn = block, (rows + self.offset[which], columns, *range_)
-        return self.drawn[1]
+        return {
+            "rows": np.where(transpose, x, y) + self.offset[which],
+            "columns": np.where(transpose, y, x),
+            "low": self.low[which][..., 0],
+            "span": self.span[which][..., 0],
+        }
+
+
+class LabelledImages(_Batches):
+    """`batches(step)` -> images (B, 1, S, S), changed at random, and their labels (B,).
+
+    Every place of the batch draws a class and then an image of it, so that rare classes are seen as
+    often as common ones.
+
+    Args:
+        images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
+        labels: (N,) int64, 0 to n_classes - 1; each class at least once.
+        n_classes: how many classes there are.
+        batch: images a step.
+        seed: of everything drawn.
+        augment: "turns", one of the eight flips and transposes; or "shifts", `random_affine`.
+
+    Raises:
+        ValueError: images that are not square.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        n_classes: int,
+        batch: int,
+        seed: int,
+        augment: Augment,
+    ) -> None:
+        super().__init__(seed, images.device)
+        _check_squares(images)
+        self.images, self.batch, self.augment = images, batch, augment
+        by_class = [np.flatnonzero(labels.cpu().numpy() == k) for k in range(n_classes)]
+        self.counts = np.array([len(members) for members in by_class])
+        self.first = np.cumsum(self.counts) - self.counts
+        self.members = np.concatenate(by_class)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of one step."""
+        drawn = self._numbers(step)
+        if self.augment == "turns":
+            images = _turned(self.images, drawn, size=self.images.shape[-1])
+        else:
+            chosen = self.images[drawn["which"][:, 0], 0]
+            images = random_affine(chosen, *(drawn[k] for k in ("down", "right", "scale", "angle")))
+        images = jitter_intensity(images, drawn["contrast"], drawn["brightness"])
+        return images[:, None], drawn["label"][:, 0]
+
+    def _draw(self, rng: np.random.Generator) -> Drawn:
+        shape = (BLOCK, self.batch, 1)
+        label = rng.integers(len(self.counts), size=shape)
+        number = (rng.random(shape) * self.counts[label]).astype(np.int64)
+        drawn = {"label": label, "which": self.members[self.first[label] + number]}
+        if self.augment == "turns":
+            drawn |= _draw_flips(rng, shape)
+        else:
+            limits = {"down": SHIFT, "right": SHIFT, "scale": SCALE, "angle": ROTATION}
+            drawn |= {k: _uniform(rng, -most, most, shape) for k, most in limits.items()}
+        return drawn | _draw_jitter(rng, shape)
+
+
+class MaskedCrops(_Batches):
+    """`batches(step)` -> crops of images (B, 1, s, s) and of their masks (B, 1, s, s) bool.
+
+    The first half of the batch (rounded up) holds at least one pixel of a lesion, drawn from an
+    image that has one; the other half lies anywhere. Crops are flipped and transposed.
+
+    Args:
+        images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
+        masks: (N, 1, S, S) bool, there too; an image may have no lesion, but not all of them.
+        size: side of a crop, in pixels; None for whole images.
+        batch: crops a step.
+        seed: of everything drawn.
+
+    Raises:
+        ValueError: images that are not square, a crop larger than them, or no lesion at all.
+    """
+
+    def __init__(
+        self, images: Tensor, masks: Tensor, *, size: int | None, batch: int, seed: int
+    ) -> None:
+        super().__init__(seed, images.device)
+        _check_squares(images)
+        n, side = len(images), images.shape[-1]
+        self.size = side if size is None else size
+        if not 1 <= self.size <= side:
+            raise ValueError(f"crop {size} does not fit: the images measure {side} pixels")
+        self.images, self.masks, self.batch = images, masks, batch
+        self.places = side - self.size + 1  # along each axis
+        flat = masks.flatten(1)
+        self.pixels = flat.nonzero()[:, 1].cpu().numpy()  # of lesions, image after image
+        self.counts = flat.sum(1).cpu().numpy()  # (N,)
+        self.first = np.cumsum(self.counts) - self.counts
+        self.with_lesion = np.flatnonzero(self.counts)
+        if not len(self.with_lesion):
+            raise ValueError(f"all {n} masks are empty; there is no lesion to learn from")
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of one step."""
+        drawn = self._numbers(step)
+        x, y = (_turned(t, drawn, size=self.size) for t in (self.images, self.masks))
+        return jitter_intensity(x, drawn["contrast"], drawn["brightness"])[:, None], y[:, None]
+
+    def _draw(self, rng: np.random.Generator) -> Drawn:
+        shape = (BLOCK, self.batch, 1)
+        on_lesion = np.arange(self.batch)[:, None] < -(-self.batch // 2)  # (B, 1)
+        anywhere = rng.integers(len(self.counts), size=shape)
+        with_lesion = self.with_lesion[rng.integers(len(self.with_lesion), size=shape)]
+        which = np.where(on_lesion, with_lesion, anywhere)
+        number = (rng.random(shape) * self.counts[which]).astype(np.int64)
+        pixel = self.pixels[np.minimum(self.first[which] + number, len(self.pixels) - 1)]
+        drawn = {"which": which}
+        for name, at in zip(("top", "left"), np.divmod(pixel, self.images.shape[-1])):
+            low = np.where(on_lesion, np.maximum(at - self.size + 1, 0), 0)
+            high = np.where(on_lesion, np.minimum(at, self.places - 1), self.places - 1)
+            drawn[name] = low + (rng.random(shape) * (high - low + 1)).astype(np.int64)
+        return drawn | _draw_flips(rng, shape) | _draw_jitter(rng, shape)
+
+
+def jitter_intensity(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Images (B, H, W) in [0, 1] with another contrast and brightness each, (B, 1), clipped."""
+    mean = images.mean((1, 2), keepdim=True)
+    return ((images - mean) * contrast[:, :, None] + mean + brightness[:, :, None]).clamp(0, 1)
+
+
+def random_affine(
+    images: Tensor, down: Tensor, right: Tensor, scale: Tensor, angle: Tensor
+) -> Tensor:
+    """Images (B, S, S) moved, enlarged by 1 / (1 + scale) and turned about the middle.
+
+    Bilinear; what comes in from outside is a reflection.
+
+    Args:
+        images: (B, S, S).
+        down, right: (B, 1), fractions of the image's side.
+        scale: (B, 1), above -1.
+        angle: (B, 1), radians.
+    """
+    cos, sin = (1 + scale) * angle.cos(), (1 + scale) * angle.sin()
+    rows = torch.cat([cos, -sin, -2 * right], 1), torch.cat([sin, cos, -2 * down], 1)  # (B, 3)
+    x = images[:, None]
+    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)[:, 0]
+
+
+def _turned(images: Tensor, drawn: dict[str, Tensor], *, size: int) -> Tensor:
+    """Crops (B, s, s) of images (N, 1, S, S), flipped and transposed; all of them without `top`."""
+    along = torch.arange(size, device=images.device)
+    rows, columns = (
+        drawn.get(first, 0) + torch.where(drawn[flip], along.flip(0), along)
+        for first, flip in (("top", "flip_y"), ("left", "flip_x"))
+    )  # (B, s)
+    crops = images[drawn["which"][:, :, None], 0, rows[:, :, None], columns[:, None, :]]
+    return torch.where(drawn["transpose"][:, :, None], crops.mT, crops)
+
+
+def _check_squares(images: Tensor) -> None:
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"images: expected squares (N, 1, S, S), got {tuple(images.shape)}")
+
+
+def _draw_flips(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
+    flips = rng.integers(2, size=(3, *shape)).astype(bool)
+    return dict(zip(("flip_y", "flip_x", "transpose"), flips))
+
+
+def _draw_jitter(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
+    return {
+        "contrast": _uniform(rng, 1 - CONTRAST, 1 + CONTRAST, shape),
+        "brightness": _uniform(rng, -BRIGHTNESS, BRIGHTNESS, shape),
+    }
+
+
+def _uniform(
+    rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    return rng.uniform(low, high, shape).astype(np.float32)

@@ -1,34 +1,40 @@
 """A session's time: how long things take, and whether there is enough left for another step."""
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
-STARTED = "MEDSR_SESSION_STARTED"
-"""Environment variable: when the session began, in seconds since 1970, where another process did
-(the one that started this one, and whose time is being used up)."""
+_IMPORTED = time.time()
 
 
 def session_age() -> float:
-    """Seconds since the session began: since this process was started, unless STARTED is set."""
+    """Seconds since the session began."""
     return max(0.0, time.time() - started())
 
 
 def started() -> float:
-    """When the session began, in seconds since 1970."""
-    return float(os.environ.get(STARTED) or psutil.Process().create_time())
+    """When the session began, in seconds since 1970.
+
+    That is when this process was started (of a notebook: its kernel). Without psutil (extra
+    `notebooks`) it is when this module was imported, a few seconds later.
+    """
+    try:
+        import psutil
+    except ImportError:
+        return _IMPORTED
+    return float(psutil.Process().create_time())
 
 
 class Clock:
     """Knows how long things take, and whether there is time for another step.
 
     Args:
-        hours: of the session, counted from its start (see `session_age`); None for no limit.
+        hours: of the session, counted from its start (see `started`); None for no limit.
         reserve: seconds of them to be kept for what comes afterwards.
+
+    Raises:
+        ValueError: hours that are not positive.
     """
 
     def __init__(self, hours: float | None, reserve: float = 0.0) -> None:
@@ -67,5 +73,5 @@ class Clock:
         return True
 
     def share(self, what: str) -> float:
-        """Of the time since the start."""
+        """Share of the time since the start that went into `what`."""
         return self.total[what] / max(self.elapsed(), 1e-9)

@@ -1,4 +1,4 @@
-"""What lasts of a training beyond a step: its log, its checkpoint, the time it has."""
+"""The loop of every training: its log, its checkpoint, its evaluations, the time it has."""
 
 import hashlib
 import json
@@ -9,19 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from medsr_lib.files import atomic
 from medsr_lib.restore.training import checkpoint as checkpoint_file
 from medsr_lib.restore.training.clock import Clock
-from medsr_lib.restore.training.engine import Engine
-from medsr_lib.restore.training.journal import Journal
+from medsr_lib.restore.training.engine import Engine, ready
 
 SAVE_EVERY = 120.0  # seconds between checkpoints
 WORSE = 100  # times the lowest validation loss: this is no fluctuation
 AGREE_EVERY = 16  # steps after which several processes agree whether there is time left
+MAX_ROWS = 100_000  # of the log; in a longer training each row is the mean over several steps
 State = dict[str, Any]
 
 
@@ -34,51 +36,29 @@ class History:
     """What a training did.
 
     Attributes:
-        log: (rows, columns) float32; a row is the mean over `log_every` steps, the last one perhaps
-            over fewer.
-        columns: names of the log's columns; the first is the loss that was minimised.
-        log_every: steps a row; 1 but for very long trainings.
+        table: column step (from 1), and one for each number that was logged. A row is a step, or in
+            trainings of 200,000 steps and more the mean over several, the last of which it names.
         validation: column step, and one for each measure: its mean over the validation images.
         steps, steps_done: asked for and taken, over all sessions.
+        done: whether all steps were taken, or the training ended early for lack of improvement.
         epochs_done: crops seen over training images; one epoch is one crop an image.
-        best_step: after which the validation loss was lowest (the last step where nothing is
-            chosen by validation).
-        best: the state to use: that of `best_step`; of an adversarial training the running average
-            of the generator.
+        best_step: after how many steps the network was as it is left.
         pictures: the watched image as it was restored, by step, (1, 1, H, W) in [0, 1].
         seconds: spent training, over all sessions.
         step_share: the share of this session's time that was spent in optimisation steps (on a GPU:
             in launching them).
     """
 
-    log: Tensor
-    columns: tuple[str, ...]
-    log_every: int
+    table: pd.DataFrame
     validation: pd.DataFrame
     steps: int
     steps_done: int
+    done: bool
     epochs_done: float
     best_step: int
-    best: dict[str, Tensor]
     pictures: dict[int, Tensor]
     seconds: float
     step_share: float
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps were taken."""
-        return self.steps_done >= self.steps
-
-    @property
-    def losses(self) -> Tensor:
-        """(rows,) float32, the loss that was minimised."""
-        return self.log[:, 0]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Column step (from 1; the last of a row's steps), and one for each of the log's."""
-        last = [min((r + 1) * self.log_every, self.steps_done) for r in range(len(self.log))]
-        return pd.DataFrame({"step": last, **dict(zip(self.columns, self.log.T.numpy()))})
 
     def __repr__(self) -> str:
         state = "done" if self.done else "to be continued"
@@ -88,31 +68,47 @@ class History:
         )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network is evaluated while it is trained, and which of its states is kept.
+
+    Attributes:
+        measure: gives the means over the validation images by name; None without such images.
+        every: steps between evaluations; the last step is always followed by one.
+        choose: the measure whose lowest value picks the state; None for the last state.
+        patience: evaluations without a lower value after which the training ends; None for never.
+        picture: gives the watched image as it is restored now; None for no image.
+    """
+
+    measure: Callable[[], dict[str, float]] | None
+    every: int
+    choose: str | None = None
+    patience: int | None = None
+    picture: Callable[[], Tensor] | None = None
+
+
 class Training:
     """Iterates over the steps that are still to be taken, while the session's time lasts.
 
-    The body of the loop takes the step and calls `note` once. Between the steps, this validates,
-    saves, shows a progress bar, and refuses to go on with what is no longer a number.
+    The body of the loop takes the step and calls `note` once; `finish` follows the loop. Between
+    the steps, this evaluates, saves, shows a progress bar, and stops what is no longer a number.
 
     Args:
         parts: all that changes from step to step, by name: anything with `state_dict` and
             `load_state_dict`.
-        configuration: all that a continued training must have in common with the first session.
-        columns: of the log.
-        steps: to take in all, over all sessions.
-        images: how many there are to train on.
+        configuration: all that a continued training must have in common with the first session;
+            `steps`, `batch` and `n_images` (to train on) among it.
+        network: what is evaluated, and left in the chosen state: one of the parts.
+        columns: of the log; the first is the loss that is minimised.
         engine: says which process this is.
         clock: the session's time.
-        path: the checkpoint; the tables of a `journal` stand beside it.
-        validate: gives the measures; or None.
-        validate_every: steps.
-        choose: the name of the measure whose lowest value picks the best state; None: the last.
-        best: gives the state to keep when it is the best.
-        picture: gives the watched image as it is restored now; or None.
+        checkpoint: the file; two tables of the log are written beside it. None for no files.
+        evaluation: how the network is evaluated.
         check: called when the log is looked at; raises `Diverged`.
-        log_every: steps a row of the log.
         progress: show a progress bar.
-        title: of the bar.
+
+    Raises:
+        ValueError: a checkpoint that is unreadable or of another configuration.
     """
 
     def __init__(
@@ -120,36 +116,29 @@ class Training:
         parts: Mapping[str, Any],
         configuration: State,
         *,
+        network: nn.Module,
         columns: tuple[str, ...],
-        steps: int,
-        images: int,
         engine: Engine,
         clock: Clock,
-        path: str | Path | None,
-        validate: Callable[[], dict[str, float]] | None,
-        validate_every: int,
-        choose: str | None,
-        best: Callable[[], dict[str, Tensor]],
-        picture: Callable[[], Tensor] | None = None,
+        checkpoint: str | Path | None,
+        evaluation: Evaluation,
         check: Callable[["Training"], None] | None = None,
-        log_every: int = 1,
         progress: bool = True,
-        title: str = "training",
     ) -> None:
-        self.parts, self.configuration, self.columns = parts, configuration, columns
-        self.steps, self.images, self.engine, self.clock = steps, images, engine, clock
-        self.path = None if path is None else Path(path)
-        self.journal = Journal(self.path)
-        self.validate, self.validate_every = validate, validate_every
-        self.choose, self.best_of, self.picture, self.check = choose, best, picture, check
-        self.log_every, self.progress, self.title = log_every, progress, title
-        rows = -(-steps // log_every)
-        self.log = torch.zeros(rows, len(columns), device=engine.device)
+        self.parts, self.network, self.columns = parts, network, columns
+        self.engine, self.clock, self.evaluation = engine, clock, evaluation
+        self.check, self.progress = check, progress
+        self.steps = int(configuration["steps"])
+        self.log_every = max(1, self.steps // MAX_ROWS)
+        self.configuration = configuration | {"log_every": self.log_every}
+        self.log = torch.zeros(-(-self.steps // self.log_every), len(columns), device=engine.device)
         self.step = 0
         self.validation: list[dict[str, float]] = []
         self.pictures: dict[int, Tensor] = {}
         self.best: dict[str, Tensor] = {}
         self.seconds_before = 0.0
+        self.path = None if checkpoint is None else Path(checkpoint)
+        self.tables = _Tables(self.path)
         self._load()
 
     def __iter__(self) -> Iterator[int]:
@@ -159,32 +148,38 @@ class Training:
         with tqdm(
             total=self.steps,
             initial=first,
-            desc=self.title,
+            desc="training",
             unit="step",
             disable=not self.progress or self.engine.rank > 0,
             leave=False,
         ) as bar:
-            while self.step < self.steps and self._may_go_on(self.step - first):
+            while self._goes_on(self.step - first):
                 yield self.step
                 self.step += 1
                 bar.update()
-                if self._first_of_all():
+                if self.engine.rank == 0:
                     self._between(bar)
-        if self._first_of_all() and self.step > first:
-            self.state_of_play()
+        if self.engine.rank == 0 and self.step > first:
             self._save()
-            self.journal.write(self)
+            self.tables.write(self)
         self.engine.wait()
 
     def note(self, *values: Tensor) -> None:
-        """Log what this step gave, a number for each column."""
+        """Log the numbers of this step, one for each column."""
         row = torch.stack([value.detach().float() for value in values])
         self.log[self.step // self.log_every] += self.engine.mean(row)
 
-    def means(self) -> Tensor:
-        """(rows, columns) of the log so far; the last row may be the mean over fewer steps."""
-        counts = self.step - torch.arange(self.rows, device=self.log.device) * self.log_every
-        return self.log[: self.rows] / counts.clamp(max=self.log_every)[:, None]
+    def means(self, first: int = 0) -> Tensor:
+        """(rows, columns) of the log from a row on; the last may be the mean over fewer steps."""
+        begun = torch.arange(first, self.rows, device=self.log.device) * self.log_every
+        counts = (self.step - begun).clamp(max=self.log_every)
+        return self.log[first : self.rows] / counts[:, None]
+
+    def table(self, first: int = 0) -> pd.DataFrame:
+        """The log from a row on, with the last step of each row."""
+        last = (np.arange(first, self.rows) + 1) * self.log_every
+        values = dict(zip(self.columns, self.means(first).cpu().T.numpy()))
+        return pd.DataFrame({"step": last.clip(max=self.step), **values})
 
     @property
     def rows(self) -> int:
@@ -193,104 +188,114 @@ class Training:
 
     @property
     def best_step(self) -> int:
-        """After which step the chosen measure was lowest; the last one if none is."""
-        if self.choose is None or not self.validation:
+        """After which step the chosen measure was lowest; the last one if none is chosen."""
+        if not self.validation or self.evaluation.choose is None:
             return self.step
-        lowest = min(self.validation, key=lambda row: row[str(self.choose)])
-        return int(lowest["step"])
+        return int(self.validation[int(np.argmin(self._chosen))]["step"])  # the first of equals
 
-    def history(self) -> History:
-        """What there is to say after this session."""
-        columns = ["step", *(self.validation[0] if self.validation else [self.choose or "step"])]
-        validation = pd.DataFrame(self.validation, columns=list(dict.fromkeys(columns)))
+    @property
+    def done(self) -> bool:
+        """Whether all steps were taken, or patience is exhausted."""
+        if self.step >= self.steps or self.evaluation.patience is None or not self.validation:
+            return self.step >= self.steps
+        since = len(self.validation) - 1 - int(np.argmin(self._chosen))
+        return since >= self.evaluation.patience
+
+    def finish(self) -> History:
+        """Leave the network ready for use in the state to keep, and say what was done."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        ready(self.network)
+        columns = self.validation[0] if self.validation else ["step", self.evaluation.choose]
+        validation = pd.DataFrame(self.validation, columns=[name for name in columns if name])
         return History(
-            log=self.means().cpu(),
-            columns=self.columns,
-            log_every=self.log_every,
+            table=self.table(),
             validation=validation.astype(float).astype({"step": int}),
             steps=self.steps,
             steps_done=self.step,
-            epochs_done=self.step * self.configuration["batch"] / self.images,
+            done=self.done,
+            epochs_done=self.step * self.configuration["batch"] / self.configuration["n_images"],
             best_step=self.best_step,
-            best=self.best or self.best_of(),
             pictures=self.pictures,
             seconds=self.seconds_before + self.clock.elapsed(),
             step_share=self.clock.share("step"),
         )
 
-    def state_of_play(self) -> str:
+    @property
+    def _chosen(self) -> list[float]:
+        """The measure that picks the state, at each evaluation."""
+        name = self.evaluation.choose
+        return [] if name is None else [row[name] for row in self.validation]
+
+    def _begin(self) -> bool:
+        """Whether there is anything to do; if so, save: is the disk good, how long does it take?"""
+        if self.done:
+            return False
+        if not self.engine.agree(self.clock.has_time_left()):
+            warnings.warn(
+                f"no time for a single step of training: {self.step} of {self.steps} taken so far. "
+                "hours counts from the start of the process (of the notebook's kernel)",
+                stacklevel=4,
+            )
+            return False
+        if self.engine.rank == 0:
+            if self.step == 0:
+                self._keep_picture()
+            self._save()
+            self.tables.write(self)
+        return True
+
+    def _goes_on(self, taken: int) -> bool:
+        if self.step >= self.steps:
+            return False
+        if self.engine.world == 1:
+            return not self.done and self.clock.has_time_left()
+        if taken % AGREE_EVERY:
+            return True
+        return self.engine.agree(not self.done and self.clock.has_time_left(AGREE_EVERY))
+
+    def _between(self, bar: Any) -> None:
+        if self.step % self.evaluation.every == 0 or self.step == self.steps:
+            with self.clock.measure("validate"):
+                self._keep_picture()
+                self._evaluate()
+        if self.clock.is_due("look", 1.0):  # once a second: reading a loss waits for the device
+            bar.set_postfix_str(self._status())
+            self.tables.write(self)
+        if self.clock.is_due("save", SAVE_EVERY):
+            self._save()
+
+    def _keep_picture(self) -> None:
+        if self.evaluation.picture is not None:
+            self.pictures[self.step] = self.evaluation.picture()
+
+    def _evaluate(self) -> None:
+        """Note the measures after this step, and the weights if they are the best."""
+        if self.evaluation.measure is None:
+            return
+        self.validation.append({"step": self.step, **self.evaluation.measure()})
+        *before, now = self._chosen or [0.0]
+        if before and now > WORSE * min(before) and self.evaluation.patience is None:
+            raise Diverged(
+                f"the validation {self.evaluation.choose} is {now:.2g} after step {self.step} and "
+                f"has been {min(before):.2g}: the training has blown up. The checkpoint keeps the "
+                "last saved state; lower the learning rate, or give `clip`"
+            )
+        if self.evaluation.choose is not None and self.best_step == self.step:
+            state = self.network.state_dict()
+            self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def _status(self) -> str:
         """The latest losses as text; refuses to go on when they are no longer numbers."""
-        latest = self.means()[-50:]
-        self._refuse_not_finite(latest, f"the {self.columns[0].replace('_', ' ')}")
+        latest, loss = self.means(max(0, self.rows - 50)), self.columns[0].replace("_", " ")
+        self._refuse_not_finite(latest, f"the {loss}")
         if self.check is not None:
             self.check(self)
-        if not len(latest):
-            return ""
-        text = f"{self.columns[0].replace('_', ' ')} {latest[:, 0].mean().item():.2e}"
+        text = f"{loss} {latest[:, 0].mean().item():.2e}"
         if self.validation:
             name, value = list(self.validation[-1].items())[1]
             text += f", validation {'' if name == 'loss' else name + ' '}{value:.4g}"
         return text
-
-    def _begin(self) -> bool:
-        """Whether there is anything to do; if so, save: is the disk good, how long does it take?"""
-        if self.step >= self.steps:
-            return False
-        if not self.engine.agree(self.clock.has_time_left()):
-            warnings.warn(
-                f"no time for a single step of {self.title}: {self.step} of {self.steps} taken "
-                "so far. hours counts from the start of the process (of the notebook's kernel)",
-                stacklevel=4,
-            )
-            return False
-        if self._first_of_all():
-            if self.step == 0:
-                self._look_at_picture()
-            self._save()
-            self.journal.write(self)
-        return True
-
-    def _first_of_all(self) -> bool:
-        return self.engine.rank == 0
-
-    def _may_go_on(self, taken: int) -> bool:
-        if self.engine.world == 1:
-            return self.clock.has_time_left()
-        return taken % AGREE_EVERY > 0 or self.engine.agree(self.clock.has_time_left(AGREE_EVERY))
-
-    def _between(self, bar: Any) -> None:
-        if self.step % self.validate_every == 0 or self.step == self.steps:
-            with self.clock.measure("validate"):
-                self._look_at_picture()
-                self._validated()
-        if self.clock.is_due("look", 1.0):  # once a second: reading a loss waits for the device
-            bar.set_postfix_str(self.state_of_play())
-            self.journal.write(self)
-        if self.clock.is_due("save", SAVE_EVERY):
-            self._save()
-
-    def _look_at_picture(self) -> None:
-        if self.picture is not None:
-            self.pictures[self.step] = self.picture()
-
-    def _validated(self) -> None:
-        """Note the measures after this step, and the weights if they are the best."""
-        if self.validate is None:
-            return
-        self.validation.append({"step": self.step, **self.validate()})
-        if self.choose is not None:
-            self._refuse_worse(self.choose)
-        if self.choose is not None and self.best_step == self.step:
-            self.best = self.best_of()
-
-    def _refuse_worse(self, measure: str) -> None:
-        *before, now = (row[measure] for row in self.validation)
-        if before and now > WORSE * min(before):
-            raise Diverged(
-                f"the validation {measure} is {now:.2g} after step {self.step} and has been "
-                f"{min(before):.2g}: the training has blown up. The checkpoint keeps the last "
-                "saved state; lower the learning rate, or give `clip`"
-            )
 
     def _refuse_not_finite(self, values: Tensor, what: str) -> None:
         if not torch.isfinite(values).all():
@@ -300,20 +305,19 @@ class Training:
             )
 
     def _save(self) -> None:
+        self._status()
         if self.path is None:
             return
         with self.clock.measure("save"):
-            self.state_of_play()
             states = {name: part.state_dict() for name, part in self.parts.items()}
-            for state in states.values():
-                weights = [
-                    w for w in state.values() if isinstance(w, Tensor) and w.is_floating_point()
-                ]
+            for values in states.values():
+                tensors = [v for v in values.values() if isinstance(v, Tensor)]
+                weights = [v.flatten() for v in tensors if v.is_floating_point()]
                 if weights:
-                    self._refuse_not_finite(torch.cat([w.flatten() for w in weights]), "a weight")
+                    self._refuse_not_finite(torch.cat(weights), "a weight")
             state = {
                 "configuration": self.configuration,
-                "fingerprint": fingerprint(self.configuration),
+                "fingerprint": _fingerprint(self.configuration),
                 "step": self.step,
                 **states,
                 "columns": list(self.columns),
@@ -330,7 +334,7 @@ class Training:
         state = None if self.path is None else checkpoint_file.load(self.path)
         if state is None:
             return
-        refuse_other_configuration(self.path, state.get("configuration", {}), self.configuration)
+        _refuse_other_configuration(self.path, state.get("configuration", {}), self.configuration)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
             if isinstance(part, torch.optim.Optimizer):
@@ -341,31 +345,81 @@ class Training:
         self.best, self.seconds_before = state["best"], state["seconds"]
 
 
-def _lay_out(optimiser: torch.optim.Optimizer) -> None:
-    """Keep moments in memory as their weights are: a fused step takes that for granted, and another
-    session may have trained with another `Speed.channels_last`.
+class _Tables:
+    """The log as two small tables beside the checkpoint, for the eye while a training runs.
+
+    Beside `x_checkpoint.pt`, `x_checkpoint_training.csv` and `x_checkpoint_validation.csv` grow by
+    whole lines about once a second; what a training resumes from is its checkpoint alone. A disk
+    that fails ends the tables, not the training.
     """
-    for weight, state in optimiser.state.items():
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.rows: int | None = None  # written so far
+        self.validations = 0
+
+    def write(self, of: Training) -> None:
+        """Append what has come since the last call. The first call replaces the files by what the
+        checkpoint holds: what a killed session wrote beyond it goes.
+        """
+        if self.checkpoint is None:
+            return
+        stem, begun = self.checkpoint.stem, self.rows is not None
+        whole, evaluated = of.step // of.log_every, of.validation[self.validations :]
+        beside = self.checkpoint.with_name(f"{stem}_validation.csv")
+        try:
+            rows = of.table(self.rows or 0)[: whole - (self.rows or 0)]
+            _append(self.checkpoint.with_name(f"{stem}_training.csv"), rows, begun)
+            if evaluated:
+                _append(beside, pd.DataFrame(evaluated), self.validations > 0)
+            elif not begun:
+                beside.unlink(missing_ok=True)  # that of another training
+        except OSError:
+            self.checkpoint = None
+        self.rows, self.validations = whole, len(of.validation)
+
+
+def _append(path: Path, rows: pd.DataFrame, begun: bool) -> None:
+    """Write rows at the end of a file, or with a head in its place if it has not begun."""
+    text = rows.to_csv(index=False, header=not begun, float_format="%.7g", lineterminator="\n")
+    if begun:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Keep moments in memory as their weights are: a fused step takes that for granted, and another
+    session may have trained with another `Precision.channels_last`.
+    """
+    for weight, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight).copy_(value)
 
 
 def describe(function: object) -> str:
-    """A degradation or loss as text, the same in every process: `bicubic(scale=4)`."""
+    """A degradation, loss or network as text, the same in every process.
+
+    A function by its qualified name, a `functools.partial` with its keywords, anything else (a
+    frozen dataclass, a module) by its `repr`.
+    """
     if isinstance(function, partial):
         keywords = ", ".join(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))
         return f"{describe(function.func)}({keywords})"
-    return getattr(function, "__name__", None) or repr(function)
+    name = getattr(function, "__qualname__", None)
+    return repr(function) if name is None else f"{getattr(function, '__module__', '')}.{name}"
 
 
-def fingerprint(configuration: State) -> str:
+def _fingerprint(configuration: State) -> str:
     """A configuration in 16 hexadecimal digits."""
     text = json.dumps(configuration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def refuse_other_configuration(path: Path | None, found: State, wanted: State) -> None:
+def _refuse_other_configuration(path: Path | None, found: State, wanted: State) -> None:
     """Raise a ValueError that names what differs, if anything does."""
     keys = [k for k in wanted | found if found.get(k) != wanted.get(k)]
     if keys:

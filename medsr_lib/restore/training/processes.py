@@ -1,15 +1,14 @@
 """Training by several processes, one for each GPU, that average their gradients.
 
-    history = train.on("auto", fit.fit, network, pack, degrade=..., steps=..., seed=...)
+    history = launch("auto", fit.fit, network, images, degrade=..., steps=..., seed=...)
 
-gives what `fit.fit(network, pack, ...)` gives. The processes are started by torchrun: none is a
+gives what `fit.fit(network, images, ...)` gives. The processes are started by torchrun: none is a
 fork of this one, which may be the kernel of a notebook and may have used CUDA.
 """
 
 import codecs
 import inspect
 import io
-import logging
 import os
 import pickle
 import re
@@ -26,36 +25,32 @@ from contextlib import suppress
 from pathlib import Path
 from shutil import get_terminal_size, rmtree
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from medsr_lib.files import atomic
 from medsr_lib.restore.training import clock
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-PATIENCE = 5.0  # seconds that processes are given to end, before they are ended by force
-LINES = 20  # of what a process said last, for an error that it could not send
+PATIENCE = 10.0  # seconds that processes are given to end, before they are ended by force
+LINES = 20  # of a process's last output, for an error that it could not send
 Result = TypeVar("Result")
 
 
-def on(
+def launch(
     processes: int | Literal["auto"],
     function: Callable[..., Result],
     /,
     *args: Any,
     **kwargs: Any,
 ) -> Result:
-    """Call a training function in so many processes, which share each batch.
+    """Call a training function in several processes, which share each batch.
 
     With one process this is `function(*args, **kwargs)` and nothing else. With more, each of them
-    calls `function(*args, **kwargs, fabric=fabric)`; they take about eight seconds to start, which
-    count into `hours`. What the first one writes to stdout or stderr, its progress bar for one,
-    appears on `sys.stderr` here. Ctrl-C, or an interrupted kernel, ends them all.
+    calls the function within an initialised `torch.distributed`; they take about eight seconds to
+    start, which count into `hours`. What the first one writes to stdout or stderr, such as its
+    progress bar, appears on `sys.stderr` here. Ctrl-C, or an interrupted kernel, ends them all.
 
     Batch norm takes the statistics of the whole batch on CUDA (`nn.SyncBatchNorm`), and those of
     each process's share on the CPU, where the first process's running statistics are kept. Without
@@ -63,8 +58,7 @@ def on(
 
     Args:
         processes: how many; "auto" for one on each GPU, and one where none is used.
-        function: `fit.fit`, `fit.fit_gan`, or a function of a module that calls them with the
-            `fabric` it is given.
+        function: `fit.fit`, `gan.fit_gan`, or a function of a module that calls them.
         args, kwargs: of the function; all that `pickle` can store. `device` must be "auto", "cpu"
             or "cuda" if there are several processes.
 
@@ -76,18 +70,19 @@ def on(
         ValueError: fewer than one process, or more than there are GPUs.
         TypeError: an argument that does not fit the function or cannot be given to other processes,
             such as a lambda or a function defined in the notebook.
-        RuntimeError: a process ended without saying why.
+        RuntimeError: a process ended without an error of its own.
         Exception: any other that the function raised, from the process where it came first.
     """
-    count, accelerator = _plan(processes, kwargs.get("device", "auto"))
+    count, on_cuda = _plan(processes, kwargs.get("device", "auto"))
     if count == 1:
         return function(*args, **kwargs)
     _refuse_what_cannot_be_given(function, args, kwargs)
     job = {
-        "accelerator": accelerator,
+        "call": (function, args, kwargs),
+        "cuda": on_cuda,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "call": (function, args, kwargs),
+        "started": clock.started(),
     }
     with tempfile.TemporaryDirectory(prefix="medsr-train-", ignore_cleanup_errors=True) as name:
         folder = Path(name)  # nobody else may read or write there, so that it is safe to unpickle
@@ -103,12 +98,12 @@ def on(
 
 
 def main(folder: Path) -> None:
-    """One of the processes that `on` starts; `folder` holds the job."""
+    """One of the processes that `launch` starts; `folder` holds the job."""
     rank = int(os.environ["RANK"])
-    _write_to(_log(folder, rank))
+    _write_to(folder / f"{rank}.log")
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     if rank > 0:
-        warnings.simplefilter("ignore")  # the first process says the same
+        warnings.simplefilter("ignore")  # the first process gives the same
     try:
         _work(folder, rank)
     except BaseException as error:
@@ -117,8 +112,8 @@ def main(folder: Path) -> None:
         os._exit(1)  # without waiting for processes that wait for this one
 
 
-def _plan(processes: int | Literal["auto"], device: str) -> tuple[int, str]:
-    """How many processes, and on what: "cpu" or "cuda"."""
+def _plan(processes: int | Literal["auto"], device: str) -> tuple[int, bool]:
+    """How many processes, and whether on GPUs."""
     cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     gpus = torch.cuda.device_count() if cuda else 0
     if processes == "auto":
@@ -132,7 +127,7 @@ def _plan(processes: int | Literal["auto"], device: str) -> tuple[int, str]:
             f"{processes} processes need as many GPUs, and there are {gpus}: "
             f'take processes={max(1, gpus)}, or device="cpu"'
         )
-    return processes, "cuda" if cuda else "cpu"
+    return processes, cuda
 
 
 class _Trial(pickle.Pickler):
@@ -150,7 +145,7 @@ class _Trial(pickle.Pickler):
 def _refuse_what_cannot_be_given(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    given = inspect.signature(function).bind(*args, **kwargs, fabric=None).arguments
+    given = inspect.signature(function).bind(*args, **kwargs).arguments
     for name, value in {"the function": function, **given}.items():
         try:
             _Trial(io.BytesIO()).dump(value)
@@ -163,40 +158,36 @@ def _refuse_what_cannot_be_given(
 
 def _run(processes: int, folder: Path) -> None:
     """Have the job done; return when all processes have ended."""
-    shown = _log(folder, 0)
-    shown.touch()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--local-addr", "127.0.0.1", "--log-dir", str(folder)]
-    worker = [
-        "--nproc-per-node",
-        str(processes),
-        "-m",
-        "medsr_lib.restore.training.processes",
-        str(folder),
-    ]
-    with _log(folder, "torchrun").open("wb") as log:
-        torchrun = psutil.Popen(
-            [*launcher, *worker],
-            stdin=subprocess.PIPE,  # whose end, in all of them, is that of this process
+    launcher = ["torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    launcher += ["--log-dir", str(folder), "--nproc-per-node", str(processes)]
+    (folder / "0.log").touch()
+    with (folder / "torchrun.log").open("wb") as log:
+        torchrun = subprocess.Popen(
+            [sys.executable, "-m", *launcher, "-m", __name__, str(folder)],
+            stdin=subprocess.PIPE,  # all processes end when its end here is closed
             stdout=log,
             stderr=log,
             env=_environment(processes),
             start_new_session=True,  # a terminal's Ctrl-C reaches them through this process only
         )
     try:
-        _show(shown, torchrun)
+        _show(folder / "0.log", torchrun)
         if torchrun.returncode != 0:
             raise _failure(folder, processes)
     except BaseException:
-        _stop(torchrun)
+        torchrun.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
         raise
     finally:
-        torchrun.stdin.close()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                torchrun.wait(PATIENCE)
+        finally:
+            torchrun.kill()
+            torchrun.communicate()  # closes its stdin
 
 
 def _environment(processes: int) -> dict[str, str]:
     ours = {
-        clock.STARTED: repr(clock.started()),
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)),
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         "PYTHONIOENCODING": "utf-8",
@@ -208,7 +199,7 @@ def _environment(processes: int) -> dict[str, str]:
     return os.environ | ours
 
 
-def _show(log: Path, process: psutil.Popen) -> None:
+def _show(log: Path, process: "subprocess.Popen[bytes]") -> None:
     """Pass on to stderr what is written to `log`, until the process ends."""
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     with log.open("rb") as written:
@@ -221,40 +212,26 @@ def _show(log: Path, process: psutil.Popen) -> None:
                 sys.stderr.flush()
 
 
-def _stop(torchrun: psutil.Popen) -> None:
-    """End torchrun and all that it started: first as Ctrl-C would, then by force."""
-    with suppress(psutil.NoSuchProcess):
-        left = [*torchrun.children(recursive=True), torchrun]
-        torchrun.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
-        for force in (psutil.Process.terminate, psutil.Process.kill):
-            with suppress(KeyboardInterrupt):  # once more: do not wait
-                _, left = psutil.wait_procs(left, timeout=PATIENCE)
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    force(process)
-        psutil.wait_procs(left, timeout=PATIENCE)
-
-
 def _failure(folder: Path, processes: int) -> BaseException:
-    """The error that came first; what the processes said last if none of them could send one."""
-    of_torchrun = _log(folder, "torchrun").read_text("utf-8", "replace")
-    # Others then fail for lack of this one, and may say so before they are ended too.
+    """The error that came first; with the last output of a process if none could send one."""
+    of_torchrun = (folder / "torchrun.log").read_text("utf-8", "replace")
+    # Others then fail for lack of this one, and may send that before they are ended too.
     crash = re.search(r"Signal \d+ \((SIGKILL|SIGSEGV|SIGBUS)\) received", of_torchrun)
     sent = sorted(folder.glob("*.error"))
     if sent and not crash:
         error, rank, trace = pickle.loads(sent[0].read_bytes())
         error.__cause__ = RuntimeError(f"in process {rank} of {processes}:\n{trace}")
-        assert isinstance(error, BaseException)
-        return error
-    logs = [_log(folder, rank) for rank in range(processes)]
+        first: BaseException = error
+        return first
     own = re.split(r"^E\d{4} ", of_torchrun, maxsplit=1, flags=re.MULTILINE)[0]
+    logs = [folder / f"{rank}.log" for rank in range(processes)]
     texts = [log.read_text("utf-8", "replace") for log in logs if log.exists()]
-    said = next((text for text in (own, *texts, of_torchrun) if text.strip()), "")
-    last = "\n".join(re.split(r"[\r\n]+", said.strip())[-LINES:])
+    output = next((text for text in (own, *texts, of_torchrun) if text.strip()), "")
+    last = "\n".join(re.split(r"[\r\n]+", output.strip())[-LINES:])
     why = f"was ended by {crash[1]}" if crash else "ended"
     if crash and crash[1] == "SIGKILL":
-        why += ", for lack of memory perhaps"
-    return RuntimeError(f"one of {processes} training processes {why}; it said:\n{last}")
+        why += ", perhaps for lack of memory"
+    return RuntimeError(f"one of {processes} training processes {why}; its last output:\n{last}")
 
 
 def _work(folder: Path, rank: int) -> None:
@@ -263,33 +240,21 @@ def _work(folder: Path, rank: int) -> None:
         folder / "job.pt", map_location="cpu", mmap=True, weights_only=False
     )  # mapped: the processes have one copy of the images in memory
     torch.use_deterministic_algorithms(job["deterministic"], warn_only=job["warn_only"])
+    if job["cuda"]:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if job["cuda"] else "gloo")
     function, args, kwargs = job["call"]
-    fabric = _fabric(job["accelerator"])
-    result = function(*args, **kwargs, fabric=fabric)
+    if kwargs.get("hours") is not None:  # they count from the start of the session, not of this
+        kwargs["hours"] = max(1e-12, kwargs["hours"] - (clock.started() - job["started"]) / 3600)
+    result = function(*args, **kwargs)
     if rank == 0:
         states = [
             (network.state_dict(), [module.training for module in network.modules()])
             for network in _networks(args, kwargs)
         ]
         torch.save((result, states), folder / "result.pt")
-    fabric.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def _fabric(accelerator: str) -> "Fabric":
-    """Launched: it finds what torchrun has set up."""
-    import lightning_fabric  # takes a second, which a training by one process need not wait
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = lightning_fabric.Fabric(
-        accelerator=accelerator,
-        devices=int(os.environ["WORLD_SIZE"]),
-        num_nodes=1,
-        strategy="ddp",
-        precision="32-true",
-    )
-    fabric.launch()
-    return fabric
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
 def _networks(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[nn.Module]:
@@ -297,7 +262,7 @@ def _networks(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[nn.Module]
 
 
 def _packed(error: BaseException, rank: int) -> bytes:
-    """The error as bytes; where that cannot be, a RuntimeError that says the same."""
+    """The error as bytes; where that cannot be, a RuntimeError with the same text."""
     trace = "".join(traceback.format_exception(error))
     try:
         packed = pickle.dumps((error, rank, trace))
@@ -305,10 +270,6 @@ def _packed(error: BaseException, rank: int) -> bytes:
     except Exception:
         packed = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), rank, trace))
     return packed
-
-
-def _log(folder: Path, of: int | str) -> Path:
-    return folder / f"{of}.log"
 
 
 def _write_to(log: Path) -> None:
@@ -320,7 +281,7 @@ def _write_to(log: Path) -> None:
 
 
 def _end_with_parent(folder: Path) -> None:
-    """Wait for the end of stdin, which comes when the process that called `on` was killed."""
+    """Wait for the end of stdin, which comes when the process that called `launch` was killed."""
     while os.read(0, 1):
         pass
     rmtree(folder, ignore_errors=True)
