@@ -382,22 +382,20 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
 
     metadata.check_hours(arguments.hours, arguments.limit)
     parameters = parse(arguments.parameters)
-    plan.one(arguments.name, arguments.notebooks)  # before the service is asked
+    notebook = plan.one(arguments.name, arguments.notebooks)
     state = chain.run_chain(
-        arguments.name,
+        notebook,
         account=client.Account(),
+        kind=metadata.kind_of(notebook.name, gpu=arguments.gpu, data=arguments.slices),
+        base=arguments.slug or metadata.slug_of(notebook.name),
         sessions=arguments.sessions,
         hours=arguments.hours,
         out=arguments.out,
         parameters=parameters,
-        folder=arguments.notebooks,
-        base=arguments.slug,
-        gpu=arguments.gpu,
-        data=arguments.slices,
         from_checkpoint=arguments.from_checkpoint,
         take_over=arguments.take_over,
-        log=_log,
         limit=arguments.limit,
+        log=_log,
         poll=arguments.poll,
     )
     return _ended(state.done)

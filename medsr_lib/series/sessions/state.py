@@ -1,7 +1,7 @@
 """`chain_state.json`: how far a chain has come, written last, verified before it counts.
 
-It lies beside the checkpoints of a session and tells their checksums. A session that has none, or
-whose files do not agree with it, has not ended well.
+It lies beside the checkpoints of a session, with their checksums. A session without it, or whose
+files do not agree with it, has not ended well.
 """
 
 import dataclasses
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medsr_lib.series import report
+
 FORMAT = "medsr chain 1"
 NAME = "chain_state.json"
-FREE = {"hours", "data_dir", "out_dir", "resume_from"}  # may differ from session to session
 NETWORKS = ("network", "generator", "discriminator", "average")  # of a training's checkpoint
 
 
@@ -24,17 +25,17 @@ class State:
 
     Attributes:
         notebook: its name, `03_srgan`.
-        chain: what tells this chain from others; None of a notebook that was run by itself.
+        chain: identifies the chain; None for a notebook that was run by itself.
         session: its number in the chain, from 1.
         done: whether all steps were taken, and nothing is left for a further session.
-        step, steps: taken and asked for, of all trainings together, over all sessions.
+        step, steps: taken and requested, of all trainings together, over all sessions.
         fingerprint: of the weights in all the checkpoints.
-        files: of every file in the folder its `sha256` and `bytes`.
-        checkpoints: of those that are a training's its `step`, `steps` and `configuration`.
-        parameters: of the notebook, those that must not change.
+        files: the `sha256` and `bytes` of every file in the folder.
+        checkpoints: the `step`, `steps` and `configuration` of those that belong to a training.
+        parameters: of the notebook, without those that each session sets.
         docker_image: of the container, where it is known.
         versions: of Python and of what the numbers depend on.
-        hours, hours_before: what this session took, and those before it.
+        hours, hours_before: of this session, and of those before it.
     """
 
     notebook: str
@@ -57,10 +58,27 @@ class State:
         return f"session {self.session}, {self.step} of {self.steps} steps: {end}"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the files of a folder themselves say; attributes as of `State`."""
+
+    files: dict[str, dict[str, Any]]
+    checkpoints: dict[str, dict[str, Any]]
+    fingerprint: str
+
+    @property
+    def step(self) -> int:
+        """Steps taken, of all trainings together."""
+        return sum(int(c["step"]) for c in self.checkpoints.values())
+
+    @property
+    def steps(self) -> int:
+        """Steps requested, of those trainings that have begun."""
+        return sum(int(c["steps"]) for c in self.checkpoints.values())
+
+
 def write(folder: Path, state: State) -> Path:
     """Write the state of `folder` into it, all or nothing."""
-    from medsr_lib.series import report
-
     content = {"format": FORMAT} | dataclasses.asdict(state)
     return report.write(folder / NAME, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -84,16 +102,17 @@ def read(folder: Path) -> State:
         if found != FORMAT:
             raise ValueError(f"expected the format {FORMAT!r}, found {found!r}")
         state = State(**content)
-        _check_types(state)
+        if not state.checkpoints.keys() <= state.files.keys():
+            raise ValueError("a checkpoint without its checksum")
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the state of a chain ({error}); fetch it again") from None
     return state
 
 
 def verify(folder: Path, state: State | None = None) -> State:
-    """Read the state of a folder and make sure that the files agree with it.
+    """Make sure that the files of a folder agree with its state, which is read unless given.
 
-    Sizes and sha256 of all files, and of the checkpoints the step and the weights' fingerprint.
+    Compared are sizes and sha256 of all files, and of the checkpoints the step and the weights.
 
     Raises:
         FileNotFoundError: no state, or a file is missing.
@@ -108,8 +127,8 @@ def verify(folder: Path, state: State | None = None) -> State:
     found = describe(folder, state.checkpoints)
     if found.checkpoints != state.checkpoints or found.fingerprint != state.fingerprint:
         raise ValueError(
-            f"{folder}: the checkpoints hold {_said(found.checkpoints)}, weights "
-            f"{found.fingerprint}, but {NAME} tells of {_said(state.checkpoints)}, weights "
+            f"{folder}: the checkpoints hold {_steps(found.checkpoints)}, weights "
+            f"{found.fingerprint}, but {NAME} lists {_steps(state.checkpoints)}, weights "
             f"{state.fingerprint}; they are not of one session"
         )
     return state
@@ -120,33 +139,15 @@ def agrees(path: Path, known: Mapping[str, Any]) -> None:
     size = path.stat().st_size
     if size != known["bytes"]:
         raise ValueError(f"{path}: {size} bytes of {known['bytes']}: truncated; fetch it again")
-    if _sha256(path) != known["sha256"]:
+    if sha256(path) != known["sha256"]:
         raise ValueError(f"{path}: does not agree with its sha256: damaged; fetch it again")
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the files of a folder say themselves."""
-
-    files: dict[str, dict[str, Any]]
-    checkpoints: dict[str, dict[str, Any]]
-    fingerprint: str
-
-    @property
-    def step(self) -> int:
-        """Steps taken, of all trainings together."""
-        return sum(int(c["step"]) for c in self.checkpoints.values())
-
-    @property
-    def steps(self) -> int:
-        """Steps asked for, of those trainings that have begun."""
-        return sum(int(c["steps"]) for c in self.checkpoints.values())
-
-
 def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
-    """Look into the networks and checkpoints (`*.pt`) of a folder; into those of `names` only.
+    """Read the networks and checkpoints of a folder: those of `names`, or all (`*.pt`).
 
     Raises:
+        FileNotFoundError: one of `names` is missing.
         ValueError: one that cannot be read.
     """
     from medsr_lib.restore.training import checkpoint
@@ -172,29 +173,26 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
 
 def sums(path: Path) -> dict[str, Any]:
     """What is known of a file, for `agrees`."""
-    return {"sha256": _sha256(path), "bytes": path.stat().st_size}
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
-def kept(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that must not change from session to session."""
-    return {name: value for name, value in sorted(parameters.items()) if name not in FREE}
+def sha256(path: Path) -> str:
+    """The sha256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def refuse_other(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, what: str, remedy: str
-) -> None:
-    """Raise a ValueError that names every parameter which differs."""
-    names = sorted(
-        name
-        for name in (ours.keys() | theirs.keys()) - FREE
-        if ours.get(name) != theirs.get(name) or (name in ours) != (name in theirs)
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Every parameter that differs, with both values; "" for none."""
+
+    def shown(values: Mapping[str, Any], name: str) -> str:
+        return repr(values[name]) if name in values else "not given"
+
+    return "; ".join(
+        f"{name} is {shown(ours, name)} here and {shown(theirs, name)} there"
+        for name in sorted(ours.keys() | theirs.keys())
+        if shown(ours, name) != shown(theirs, name)
     )
-    if names:
-        listed = "; ".join(
-            f"{name} is {_value(ours, name)} here and {_value(theirs, name)} there"
-            for name in names
-        )
-        raise ValueError(f"{what} has another configuration: {listed}. {remedy}")
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -203,27 +201,6 @@ def inside(folder: Path, name: str) -> Path:
     if not name or name != "/".join(parts) or ":" in name or {"", ".", ".."} & set(parts):
         raise ValueError(f"{name!r} is no file name inside {folder}; it was refused")
     return folder.joinpath(*parts)
-
-
-def _check_types(state: State) -> None:
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "notebook": str,
-        "session": int,
-        "done": bool,
-        "step": int,
-        "steps": int,
-        "fingerprint": str,
-        "files": dict,
-        "checkpoints": dict,
-        "parameters": dict,
-        "hours": (int, float),
-        "hours_before": (int, float),
-    }
-    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(state, name), kind)]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} of an unexpected type")
-    if not state.checkpoints.keys() <= state.files.keys():
-        raise ValueError("a checkpoint without its checksum")
 
 
 def _add(digest: "hashlib._Hash", values: Any) -> None:
@@ -239,14 +216,5 @@ def _add(digest: "hashlib._Hash", values: Any) -> None:
         digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _said(checkpoints: Mapping[str, Mapping[str, Any]]) -> str:
+def _steps(checkpoints: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{n} after step {c['step']}" for n, c in checkpoints.items()) or "nothing"
-
-
-def _value(values: Mapping[str, Any], name: str) -> str:
-    return repr(values[name]) if name in values else "not given"

@@ -1,0 +1,1 @@
+"""Notebooks on Kaggle: kernels, the account there, and chains of sessions."""

@@ -1,0 +1,377 @@
+"""A chain of sessions on Kaggle: a kernel for each, with the output of the one before as its input.
+
+Where the chain stands is asked of the service each time. What is pushed carries the chain's own
+number, so that nothing is pushed twice and no other chain is resumed.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import report
+from medsr_lib.series.kaggle import kernel, metadata, retry
+from medsr_lib.series.kaggle.client import Account, KernelStatus, NotThere
+from medsr_lib.series.kaggle.metadata import Kind
+from medsr_lib.series.kaggle.retry import KaggleError
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.sessions import actions, session
+from medsr_lib.series.sessions import context as contexts
+from medsr_lib.series.sessions import plan as plans
+from medsr_lib.series.sessions import state as states
+from medsr_lib.series.sessions.actions import (
+    Fetch,
+    Finish,
+    Known,
+    Push,
+    Refuse,
+    Rescue,
+    Status,
+    Wait,
+)
+from medsr_lib.series.sessions.context import Context, Previous
+from medsr_lib.series.sessions.plan import Plan
+from medsr_lib.series.sessions.state import State
+
+SUITED = {"processes": "auto"}  # both of Kaggle's GPUs
+RESCUED = re.compile(r"\.(pt|pt\.sha256|json|csv)$")
+ALLOWANCE = 0.5  # hours that a session may last beyond its notebook's own
+PUSHED = "pushed.json"  # in the folder of a session, as soon as it is on Kaggle
+MOST = 99  # sessions
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One chain, and how it is run.
+
+    Attributes:
+        account: whose kernels they are.
+        plan: of the chain.
+        notebook: as the first session ran it.
+        kind: what it needs.
+        out: folder of the chain.
+        hours: of the next session.
+        limit: hours after which Kaggle ends a session.
+        log: receives each line about how it goes.
+        poll: how often to look, in seconds.
+    """
+
+    account: Account
+    plan: Plan
+    notebook: Notebook
+    kind: Kind
+    out: Path
+    hours: float
+    limit: float
+    log: Callable[[str], None]
+    poll: float
+
+    def ref(self, number: int) -> str:
+        """The kernel of a session."""
+        return f"{self.plan.kernel}-s{number:02d}"
+
+    def folder(self, number: int) -> Path:
+        """Where the output of a session is fetched to."""
+        return self.out / f"s{number:02d}"
+
+
+def run_chain(
+    notebook: Notebook,
+    *,
+    account: Account,
+    kind: Kind,
+    base: str,
+    sessions: int,
+    hours: float,
+    out: Path,
+    parameters: Mapping[str, object],
+    from_checkpoint: str | None,
+    take_over: bool,
+    limit: float,
+    log: Callable[[str], None],
+    poll: float,
+) -> State:
+    """Run a notebook on Kaggle in sessions, until it is done.
+
+    Session k is the kernel `<owner>/<base>-s0k`. Ctrl-C ends the waiting, not the session; the same
+    call goes on from wherever the chain stands.
+
+    Args:
+        notebook: to run.
+        account: whose kernels they are.
+        kind: what the notebook needs.
+        base: name of the kernels.
+        sessions: at most, over all calls.
+        hours: of each session.
+        out: folder of the chain; what its sessions leave is fetched into `s01`, `s02`, ... of it.
+        parameters: further values for the notebook.
+        from_checkpoint: after a session that did not end well, or to begin with: a folder with
+            checkpoints to go on from, or "furthest" for what was fetched.
+        take_over: go on with a chain that was started from another folder, which is lost.
+        limit: hours after which Kaggle ends a session.
+        log: receives each line about how it goes.
+        poll: how often to look, in seconds.
+
+    Returns:
+        The state after the last session; `done` is True if all steps were taken.
+
+    Raises:
+        ValueError: wrong arguments; another chain in `out` or of the same name on Kaggle; a
+            session that failed, or whose output cannot be resumed; see `client.Account`.
+        OSError: the service cannot be reached.
+    """
+    if sessions < 1 or sessions > MOST:
+        raise ValueError(f"sessions must be 1 to {MOST}, not {sessions}")
+    metadata.check_hours(hours, limit)
+    suited = {key: value for key, value in SUITED.items() if key in notebook.parameters}
+    plan = plans.new(notebook, suited | dict(parameters), kernel=f"{account.owner}/{base}")
+    chain = Chain(account, plan, notebook, kind, out, hours, limit, log, poll)
+    _check_name(chain, 1)
+    with plans.only_one(out):
+        chain, known = _opened(chain, take_over=take_over)
+        while True:
+            action = actions.next_action(
+                chain.plan, known, at_most=sessions, hours=hours, checkpoint=from_checkpoint
+            )
+            match action:
+                case Push():
+                    known.append(_push(chain, action))
+                    from_checkpoint = None
+                case Wait():
+                    known[-1] = _waited(chain, known[-1])
+                case Fetch():
+                    known[-1] = replace(known[-1], state=_fetched(chain, known[-1]))
+                case Rescue():
+                    known[-1] = replace(known[-1], saved=_rescued(chain, known[-1]))
+                case Finish(state):
+                    return state
+                case Refuse(why):
+                    raise ValueError(why)
+
+
+def _opened(chain: Chain, *, take_over: bool) -> tuple[Chain, list[Known]]:
+    """Find out where the chain stands, and refuse what is not this one."""
+    there = plans.read(chain.out)
+    if there is not None:
+        chain = replace(chain, plan=plans.kept(chain.out, chain.plan))
+    quota = chain.account.quota()  # asked first: a wrong key is found here
+    enough = f", enough for {quota.left // chain.hours:.0f} sessions" if chain.kind.gpu else ""
+    chain.log(f"Kaggle: {quota}{enough}")
+    found = _pushed(chain)
+    if take_over and there is None:
+        if not found:
+            raise ValueError(f"there is no {chain.ref(1)} to take over; leave --take-over out")
+        first = found[0].context
+        chain = replace(chain, plan=replace(chain.plan, chain=first.chain, wheel=first.wheel))
+    for one in found:
+        if one.context.chain != chain.plan.chain:
+            raise ValueError(
+                f"the kernel {one.source} belongs to another chain, started from another folder: "
+                "go on with that --out, give another --name, or --take-over if it is lost"
+            )
+    if chain.plan.wheel is None:
+        folder = chain.out / "kernels" / metadata.LIBRARY
+        packed = kernel.library_folder(folder, owner=chain.account.owner)
+        chain = replace(chain, plan=replace(chain.plan, wheel=states.sha256(packed)))
+    plans.write(chain.out, chain.plan)
+    for number in range(len(found) + 1, MOST + 1):
+        if (chain.folder(number) / PUSHED).exists():
+            raise ValueError(
+                f"session {number} was pushed as {chain.ref(number)}, which Kaggle does not show: "
+                "if it was deleted there, start a chain of another --name with --from-checkpoint "
+                f"and the newest folder in {chain.out}"
+            )
+    kept = chain.out / "kernels" / chain.notebook.path.name  # it may be edited in the meantime
+    if not kept.exists():
+        report.write(kept, chain.notebook.path.read_text(encoding="utf-8"))
+    return replace(chain, notebook=notebooks.read(kept)), found
+
+
+def _pushed(chain: Chain) -> list[Known]:
+    """The sessions that are on Kaggle under the names of this chain."""
+    found = []
+    for number in range(1, MOST + 1):
+        ref = chain.ref(number)
+        try:
+            context = kernel.context_of(chain.account.source(ref))
+        except NotThere:
+            break
+        if context is None:
+            raise ValueError(
+                f"the kernel {ref} is there, and not made by a chain; give another --name"
+            )
+        if other := states.differences(chain.plan.parameters, context.parameters):
+            raise ValueError(
+                f"the chain {chain.plan.kernel} on Kaggle has another configuration: {other}. Go "
+                "on with its parameters, or give another --name"
+            )
+        found.append(_known(chain, context))
+    return found
+
+
+def _known(chain: Chain, context: Context) -> Known:
+    number = context.session
+    folder = chain.folder(number) / chain.plan.notebook
+    return Known(context, chain.ref(number), contexts.Kind.NOTEBOOKS, folder)
+
+
+def _push(chain: Chain, action: Push) -> Known:
+    """Build the kernel of a session and push it."""
+    number, ref, account = action.number, chain.ref(action.number), chain.account
+    previous = action.previous
+    if action.checkpoints:
+        previous = _published(chain, action.checkpoints, number - 1)
+    quota = account.quota()
+    if chain.kind.gpu and quota.left < chain.hours:
+        raise ValueError(
+            f"session {number} needs {chain.hours:g} GPU hours: {quota}. Give fewer --hours, or "
+            "start the same command again when there are more; nothing is lost"
+        )
+    _check_name(chain, number)
+    _refuse_taken(chain, number)
+    context = replace(_context(chain, number), previous=previous, docker_image=action.image)
+    built = kernel.build(
+        chain.notebook,
+        chain.out / "kernels",
+        kind=chain.kind,
+        parameters=chain.plan.parameters | {"hours": chain.hours},
+        owner=account.owner,
+        slug=ref.rpartition("/")[2],
+        context=context,
+    )
+    account.push(built, hours=min(chain.limit, chain.hours + ALLOWANCE))
+    note = {"kernel": ref, "chain": chain.plan.chain}
+    report.write(chain.folder(number) / PUSHED, json.dumps(note) + "\n")
+    _refuse_replaced(chain, number)
+    after = f", goes on from step {previous.step}" if previous else ""
+    chain.log(f"session {number} pushed as {ref}{after}")
+    return _known(chain, context)
+
+
+def _context(chain: Chain, number: int) -> Context:
+    plan = chain.plan
+    return Context(
+        plan.chain, plan.notebook, plan.parameters, number, None, chain.hours, wheel=plan.wheel
+    )
+
+
+def _check_name(chain: Chain, number: int) -> None:
+    """Refuse a name that Kaggle would not take, before anything is asked of it."""
+    ref = chain.ref(number)
+    metadata.check_name(ref, ref.rpartition("/")[2].replace("-", " "))
+
+
+def _refuse_taken(chain: Chain, number: int) -> None:
+    """A push to a name that is there would be a second version, not a session."""
+    try:
+        chain.account.source(chain.ref(number))
+    except NotThere:
+        return
+    raise ValueError(
+        f"the kernel {chain.ref(number)} is there already, and this chain did not push it; give "
+        "another --name"
+    )
+
+
+def _refuse_replaced(chain: Chain, number: int) -> None:
+    """After a push: another chain may have pushed at the same moment."""
+    text = retry.again(
+        lambda: chain.account.source(chain.ref(number)),
+        on=lambda error: isinstance(error, NotThere),  # it may take a moment to appear
+        pause=chain.account.pause,
+        seconds=chain.poll,
+    )
+    context = kernel.context_of(text)
+    if context is None or context.chain != chain.plan.chain:
+        raise ValueError(
+            f"another chain pushed {chain.ref(number)} at the same time and has it now; give "
+            "another --name"
+        )
+
+
+def _waited(chain: Chain, one: Known) -> Known:
+    """A session that has ended."""
+    progress = chain.account.wait(one.source, log=chain.log, poll=chain.poll)
+    complete = progress.status is KernelStatus.COMPLETE
+    return replace(one, status=Status.COMPLETE if complete else Status.FAILED, why=str(progress))
+
+
+def _fetched(chain: Chain, one: Known) -> State:
+    """The state of a session that has ended well, with its files, verified."""
+    account, folder, notebook = chain.account, chain.folder(one.number), chain.plan.notebook
+    inside = f"{notebook}/{states.NAME}"
+
+    def listed() -> tuple[dict[str, str], State]:
+        urls = account.outputs(one.source)
+        if inside not in urls:
+            raise FileNotFoundError(
+                f"{one.source} is COMPLETE and left no {inside}: it is not the notebook that was "
+                "pushed. Nothing was removed; look at it on Kaggle"
+            )
+        account.fetch(one.source, inside, folder, urls=urls)
+        return urls, states.read(one.folder)
+
+    # The list may take a moment longer than the status, and the file come in part only.
+    urls, state = retry.again(
+        listed,
+        on=lambda error: (
+            isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, KaggleError)
+        ),
+        pause=account.pause,
+        seconds=chain.poll,
+    )
+    if actions.unexpected(chain.plan, one, state):
+        return state  # refused for that, before its files are fetched
+    for name, known in state.files.items():
+        account.fetch(one.source, f"{notebook}/{name}", folder, urls=urls, known=known)
+    states.verify(one.folder, state)
+    chain.log(actions.outlook(state, chain.hours))
+    return state
+
+
+def _rescued(chain: Chain, one: Known) -> int:
+    """Fetch what a failed session has left; the step of its checkpoints, 0 for none."""
+
+    def fetched() -> int:
+        urls = chain.account.outputs(one.source)
+        for name in urls:
+            top, _, rest = name.partition("/")
+            if top == chain.plan.notebook and RESCUED.search(rest):
+                chain.account.fetch(one.source, name, chain.folder(one.number), urls=urls)
+        return states.describe(one.folder).step
+
+    try:
+        return retry.again(
+            fetched,
+            on=lambda error: (
+                isinstance(error, ValueError | OSError) and not isinstance(error, NotThere)
+            ),
+            pause=chain.account.pause,
+            seconds=chain.poll,
+        )
+    except (ValueError, OSError) as error:
+        chain.log(f"session {one.number}: its output cannot be used: {error}")
+        return 0
+
+
+def _published(chain: Chain, source: Path, number: int) -> Previous:
+    """Make a data set of a folder's checkpoints; what the next session must find there."""
+    if (source / chain.plan.notebook).is_dir():
+        source = source / chain.plan.notebook
+    if not list(source.glob("*_checkpoint.pt")):
+        raise FileNotFoundError(f"{source}: no checkpoints (*_checkpoint.pt) to go on from")
+    ref = f"{chain.plan.kernel}-from-s{number:02d}"
+    folder = chain.out / ref.rpartition("/")[2]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in [*source.glob("*.pt"), *source.glob("*.pt.sha256")]:
+        shutil.copyfile(path, folder / path.name)
+    state = session.recover(folder, _context(chain, number))
+    subtitle = "Checkpoints that a session goes on from"
+    metadata.write(folder / metadata.DATASET, metadata.of_dataset(ref, subtitle=subtitle))
+    chain.log(f"the checkpoint of step {state.step} goes into the data set {ref}")
+    chain.account.push_dataset(folder)
+    return Previous.of(state, ref, contexts.Kind.DATASETS)

@@ -1,0 +1,175 @@
+"""A notebook as a Kaggle kernel: a folder that the service takes as it is.
+
+Kaggle runs a notebook without parameters, so they are written into it as papermill would. Three
+cells are added beside them and none is changed: the first installs the attached library, one behind
+the parameters finds the inputs wherever they are mounted, and the last removes what is not output.
+"""
+
+import ast
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import outputs, report
+from medsr_lib.series.kaggle import metadata, wheel
+from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Kind
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.sessions import context as contexts
+from medsr_lib.series.sessions.context import Context
+from medsr_lib.series.sessions.state import sha256
+
+INSTALL = """\
+# The library, from the attached data set: no network, and torch stays as it is.
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+wanted = "{sha256}"
+root = Path(os.environ.get("MEDSR_KAGGLE_ROOT", "/kaggle")) / "input"
+wheels = sorted(root.rglob("medsr_lib-*.whl"))
+same = [w for w in wheels if hashlib.sha256(w.read_bytes()).hexdigest() == wanted]
+if not same:
+    raise FileNotFoundError(
+        f"the library this kernel was built with is not attached; found {{wheels}}. "
+        "Push its data set ({library}) as it was built beside the kernel"
+    )
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+subprocess.run([*pip, str(same[0])], check=True)"""
+INPUTS = """\
+# The inputs, wherever they are mounted; a session that lacks one ends here.
+from medsr_lib.series.kaggle import mounts
+
+data_dir = mounts.data_folder({data!r}, marker={marker!r})
+out_dir = mounts.working()
+mounts.bring_networks({notebook!r}, out_dir)"""
+RESUME = """
+resume_from = mounts.earlier_session(chain)"""
+TIDY = """\
+# What is made anew by every session is no output.
+from medsr_lib.series.sessions import session
+
+session.tidy(out_dir)"""
+
+
+def build(
+    notebook: Notebook,
+    out: Path,
+    *,
+    kind: Kind,
+    parameters: Mapping[str, object],
+    owner: str,
+    slug: str,
+    context: Context | None = None,
+) -> Path:
+    """Write a kernel folder `out/<slug>`, and the library's data set `out/medsr-lib` beside it.
+
+    Args:
+        notebook: of the series.
+        out: folder for both.
+        kind: what it needs; `metadata.KINDS` has those of the series.
+        parameters: values for the notebook; `hours` and `processes` are set to what suits Kaggle
+            where they are not given.
+        owner: of kernel and library; `metadata.OWNER` is filled in when it is pushed.
+        slug: name of the kernel.
+        context: of a session of a chain, whose image and library are used and whose input is
+            attached; None for Kaggle's newest image, and a library that is packed now.
+
+    Returns:
+        The kernel's folder.
+
+    Raises:
+        ValueError: an unknown parameter or value, hours beyond Kaggle's limit, or a name that
+            Kaggle would not take.
+    """
+    given = _given(notebook, parameters)
+    datasets = [f"{owner}/{LIBRARY}"]
+    kind = replace(kind, kernels=tuple(name.replace(OWNER, owner) for name in kind.kernels))
+    if context:
+        given["chain"] = context.values()
+        if previous := context.previous:
+            if previous.kind is contexts.Kind.NOTEBOOKS:
+                kind = replace(kind, kernels=(previous.source,))
+            else:
+                datasets.append(previous.source)
+    content = metadata.of_kernel(
+        f"{owner}/{slug}",
+        notebook=notebook.path.name,
+        kind=kind,
+        datasets=datasets,
+        docker_image=context.docker_image if context else None,
+    )
+    metadata.check(content)
+    library = context.wheel if context else None
+    library = library or sha256(library_folder(out / LIBRARY, owner=owner))
+    install = INSTALL.format(sha256=library, library=f"{owner}/{LIBRARY}")
+    inputs = INPUTS.format(data=kind.data, marker=kind.marker, notebook=notebook.name)
+    if context:
+        inputs += RESUME
+    folder = out / slug
+    metadata.write(folder / metadata.KERNEL, content)
+    report.write(
+        folder / notebook.path.name, outputs.text(_kernel(notebook, given, install, inputs))
+    )
+    return folder
+
+
+def library_folder(folder: Path, *, owner: str) -> Path:
+    """Write the library's data set, its wheel and its metadata, into a folder; return the wheel."""
+    metadata.write(folder / metadata.DATASET, metadata.of_library(owner))
+    return wheel.write(folder)
+
+
+def context_of(text: str) -> Context | None:
+    """Which session the source of a kernel was built for; None if it is not of a chain."""
+    try:
+        sources = ["".join(c["source"]) for c in json.loads(text)["cells"]]
+        bodies = [ast.parse(source).body for source in sources if "\nchain = {" in source]
+        for statement in (one for body in bodies for one in body):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "chain":
+                return Context.of(ast.literal_eval(statement.value))
+    except (ValueError, KeyError, TypeError, SyntaxError):
+        return None
+    return None
+
+
+def _given(notebook: Notebook, parameters: Mapping[str, object]) -> dict[str, object]:
+    """The parameters that are written into the notebook."""
+    given = notebooks.accepted([notebook], parameters)[notebook.name]
+    for name in ("resume_from", "chain"):
+        if name in given:
+            raise ValueError(f"{name} is set where the kernel runs; do not give it with -p")
+    suited = {"hours": metadata.HOURS, "processes": "auto"}
+    given = {name: value for name, value in suited.items() if name in notebook.parameters} | given
+    if isinstance(hours := given.get("hours"), int | float):
+        metadata.check_hours(float(hours), metadata.LIMIT)
+    return given
+
+
+def _kernel(notebook: Notebook, given: Mapping[str, object], install: str, inputs: str) -> Any:
+    """The notebook with its parameters and the added cells, without outputs."""
+    from papermill.translators import papermill_translators
+
+    content = copy.deepcopy(notebook.content)
+    (at,) = [n for n, cell in enumerate(content.cells) if "parameters" in notebooks.tags(cell)]
+    translator = papermill_translators.find_translator("python3", "python")
+    injected = _cell("medsr-parameters", translator.codify(dict(given), "Parameters"))
+    injected.metadata.tags = [notebooks.INJECTED]  # as papermill would
+    content.cells[at + 1 : at + 1] = [injected, _cell("medsr-inputs", inputs)]
+    content.cells.insert(0, _cell("medsr-install", install))
+    content.cells.append(_cell("medsr-tidy", TIDY))
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return outputs.neutral(content)
+
+
+def _cell(name: str, source: str) -> Any:
+    from nbformat.v4 import new_code_cell
+
+    return new_code_cell(source.rstrip("\n"), id=name)

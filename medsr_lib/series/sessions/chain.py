@@ -1,0 +1,163 @@
+"""A chain of sessions on one's own machine: what is published on Kaggle, tested at home.
+
+Each session is a fresh process that runs the notebook once. Its only input beside the data is the
+output of the session before, which it cannot change.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.sessions import plan as plans
+from medsr_lib.series.sessions import session
+from medsr_lib.series.sessions import state as states
+from medsr_lib.series.sessions.actions import (
+    Finish,
+    Known,
+    Push,
+    Refuse,
+    Status,
+    next_action,
+    outlook,
+)
+from medsr_lib.series.sessions.context import Context, Kind, Previous
+from medsr_lib.series.sessions.plan import Plan
+from medsr_lib.series.sessions.state import State
+
+
+def run_chain(
+    notebook: Notebook,
+    *,
+    sessions: int,
+    hours: float,
+    data: Path,
+    out: Path,
+    parameters: Mapping[str, object],
+    log: Callable[[str], None],
+) -> State:
+    """Run a notebook in sessions until it is done, each in a folder `s01`, `s02`, ... of `out`.
+
+    Whatever ends it, a second call with the same arguments goes on: sessions that have ended well
+    are verified and not run again, and one that has not goes on from its own checkpoint.
+
+    Args:
+        notebook: to run.
+        sessions: at most, over all calls.
+        hours: of each session.
+        data: folder of the data.
+        out: folder of the chain.
+        parameters: further values for the notebook.
+        log: receives each line about how it goes.
+
+    Returns:
+        The state after the last session; `done` is True if all steps were taken.
+
+    Raises:
+        FileNotFoundError: no such data.
+        ValueError: an unknown parameter, another chain in `out`, or one that is running; a session
+            that failed, took no step, or left what cannot be resumed.
+    """
+    if sessions < 1 or not hours > 0:
+        raise ValueError(f"give at least one session and hours above 0, not {sessions} and {hours}")
+    if not data.is_dir():
+        raise FileNotFoundError(f"there is no folder {data}; give the folder of the data")
+    wanted = plans.new(notebook, parameters)
+    with plans.only_one(out):
+        plan = plans.kept(out, wanted)
+        known = _ended(out, plan, sessions)
+        while True:
+            action = next_action(plan, known, at_most=sessions, hours=hours)
+            match action:
+                case Push(number, previous):
+                    log(f"session {number} of at most {sessions} starts")
+                    one = _session(out, plan, number, previous, hours)
+                    _run(one, data=data, notebooks=notebook.path.parent)
+                    session.tidy(one.folder.parent)
+                    known.append(_complete(one))
+                case Finish(state):
+                    log(outlook(state, hours))
+                    return state
+                case Refuse(why):
+                    raise ValueError(why)
+
+
+def _session(out: Path, plan: Plan, number: int, previous: Previous | None, hours: float) -> Known:
+    context = Context(plan.chain, plan.notebook, plan.parameters, number, previous, hours)
+    folder = (out / f"s{number:02d}" / plan.notebook).resolve()
+    return Known(context, str(folder), Kind.FOLDER, folder)
+
+
+def _ended(out: Path, plan: Plan, at_most: int) -> list[Known]:
+    """The sessions of earlier calls, up to one that did not end well or took no step."""
+    known: list[Known] = []
+    previous = None
+    while len(known) < at_most:
+        one = _session(out, plan, len(known) + 1, previous, hours=0.0)
+        if not (one.folder / states.NAME).exists():
+            break
+        one = _complete(one)
+        if one.stalled:
+            break
+        known.append(one)
+        previous = one.left
+    return known
+
+
+def _complete(one: Known) -> Known:
+    """A session that has ended, with its state, verified."""
+    try:
+        return replace(one, status=Status.COMPLETE, state=states.verify(one.folder))
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{error}\nSession {one.number} cannot be resumed. Restore {one.folder.parent}, or "
+            "remove it to run this session again from the one before"
+        ) from None
+
+
+def _run(one: Known, *, data: Path, notebooks: Path) -> None:
+    """Run one session in a process of its own."""
+    context, out, before = one.context, one.folder.parent, one.context.previous
+    given = context.parameters | {"hours": context.hours, "chain": context.values()}
+    if before is not None:
+        given["resume_from"] = before.source
+    values = [word for n, v in given.items() for word in ("-p", f"{n}={json.dumps(v)}")]
+    command = [sys.executable, "-m", "medsr_lib", "run", context.notebook, "--data", str(data)]
+    command += ["--out", str(out), "--notebooks", str(notebooks), *values]
+    with _read_only(None if before is None else Path(before.source).parent):
+        code = _wait(command)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
+        raise ValueError(
+            f"session {one.number} failed: see {one.folder}.html. What it has saved stays; the "
+            "same command goes on from there"
+        )
+
+
+def _wait(command: list[str]) -> int:
+    """Run a process; a Ctrl-C reaches it too, and it is given the time to save."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+@contextmanager
+def _read_only(folder: Path | None) -> Iterator[None]:
+    """Nobody writes into the folder while the block runs."""
+    paths = [] if folder is None else [folder, *folder.rglob("*")]
+    before = {path: path.stat().st_mode for path in paths}
+    for path, mode in before.items():
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in before.items():
+            path.chmod(mode)

@@ -1,0 +1,135 @@
+"""What a chain of sessions was started with, kept in its folder so that it can go on."""
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import report
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.sessions import state as states
+
+NAME = "chain.json"
+CHAINED = ("hours", "resume_from", "chain")  # what a notebook must have to be run in sessions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A chain.
+
+    Attributes:
+        chain: 12 hexadecimal digits of its own.
+        notebook: its name, `03_srgan`.
+        parameters: all that were given, without those that a session sets itself.
+        kernel: on Kaggle, `owner/slug` without the session's number; None on one's own machine.
+        wheel: on Kaggle, the sha256 of the library that all of its sessions run.
+    """
+
+    chain: str
+    notebook: str
+    parameters: dict[str, Any]
+    kernel: str | None = None
+    wheel: str | None = None
+
+
+def one(name: str, folder: Path | None) -> Notebook:
+    """The one notebook that `name` means, in a folder as of `notebook.find`.
+
+    Raises:
+        ValueError: there is none, or there are several.
+    """
+    found, *others = notebooks.find([name], folder)
+    if others:
+        raise ValueError(f"{name!r} means several notebooks; a chain runs one")
+    return found
+
+
+def new(notebook: Notebook, parameters: Mapping[str, object], *, kernel: str | None = None) -> Plan:
+    """A plan for a chain of this notebook.
+
+    Raises:
+        ValueError: the notebook cannot be run in sessions; or a parameter that it does not have, of
+            a wrong type, or that each session sets itself.
+    """
+    for name in CHAINED:
+        if name not in notebook.parameters:
+            raise ValueError(
+                f"{notebook.name} cannot be run in sessions: it has no parameter {name}; run it as "
+                "a whole"
+            )
+        if name in parameters:
+            raise ValueError(f"{name} is set for each session; do not give it with -p")
+    given = notebooks.accepted([notebook], parameters)[notebook.name]
+    given = json.loads(json.dumps(given))  # as the sessions will read it
+    return Plan(secrets.token_hex(6), notebook.name, given, kernel)
+
+
+def kept(folder: Path, plan: Plan) -> Plan:
+    """The plan of the chain in `folder`, which must be the same; `plan` if it is a new one.
+
+    Raises:
+        ValueError: a chain of another notebook, configuration or name is there.
+    """
+    there = read(folder)
+    if there is None:
+        write(folder, plan)
+        return plan
+    for what in ("notebook", "kernel"):
+        ours, theirs = getattr(plan, what), getattr(there, what)
+        if ours != theirs:
+            raise ValueError(
+                f"{folder} holds a chain of the {what} {theirs}, not {ours}; give another --out"
+            )
+    if other := states.differences(plan.parameters, there.parameters):
+        raise ValueError(
+            f"the chain in {folder} has another configuration: {other}. Go on with its parameters, "
+            "or give another --out"
+        )
+    return there
+
+
+def read(folder: Path) -> Plan | None:
+    """The plan in a folder, None where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not the plan of a chain ({error}); restore it, or give another --out"
+        ) from None
+
+
+def write(folder: Path, plan: Plan) -> None:
+    """Keep the plan in a folder, all or nothing."""
+    report.write(folder / NAME, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep a second chain out of the folder while the block runs; ends with the process, too.
+
+    Raises:
+        ValueError: there is one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise ValueError(
+            f"{folder}: a chain is running here already; wait for it, or give another --out"
+        ) from None
+    with lock:
+        yield

@@ -1,0 +1,186 @@
+"""A session of a notebook: what it goes on from, and what it leaves for the next one.
+
+A notebook calls `begin` first and `Session.record` last. Run by itself it needs no more. In a chain
+its parameter `chain` says which session it is, and what it must go on from.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medsr_lib.series import report
+from medsr_lib.series.sessions import state as states
+from medsr_lib.series.sessions.context import Context
+from medsr_lib.series.sessions.state import State
+
+if TYPE_CHECKING:
+    from medsr_lib.restore.training.loop import History
+
+PACKED = ("*.h5", "*/*.h5")  # images in one file: made anew in every session, and large
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session that has begun.
+
+    Attributes:
+        folder: of the notebook in this run, with the checkpoints of an earlier session.
+        hours: after which it is to end, counted from the start of the process; None for no limit.
+        context: its place in a chain; None for a notebook that is run by itself.
+        hours_before: of the sessions before it.
+    """
+
+    folder: Path
+    hours: float | None
+    context: Context | None
+    hours_before: float
+
+    def record(self, trainings: Mapping[str, "History"]) -> Path:
+        """Write `chain_state.json`: the last thing that a session does.
+
+        Args:
+            trainings: the history of each training by the name of its checkpoint.
+
+        Raises:
+            ValueError: a checkpoint has not come as far as its history: the disk is full, perhaps.
+        """
+        from medsr_lib.restore.training import clock
+
+        found = states.describe(self.folder)
+        for name, history in trainings.items():
+            step = found.checkpoints.get(name, {"step": 0})["step"]
+            if step != history.steps_done:
+                raise ValueError(
+                    f"{self.folder / name} was saved after step {step}, but the training came to "
+                    f"{history.steps_done}; the session is not complete: run the notebook again"
+                )
+        context = self.context
+        left_out = {states.NAME, *found.files}
+        others = {
+            path.name: states.sums(path)
+            for path in sorted(self.folder.iterdir())
+            if path.is_file() and path.name[0] != "." and path.name not in left_out
+        }
+        state = State(
+            notebook=self.folder.name,
+            chain=context.chain if context else None,
+            session=context.session if context else 1,
+            done=all(history.done for history in trainings.values()),
+            step=sum(history.steps_done for history in trainings.values()),
+            steps=sum(history.steps for history in trainings.values()),
+            fingerprint=found.fingerprint,
+            files=found.files | others,
+            checkpoints=found.checkpoints,
+            parameters=context.parameters if context else {},
+            docker_image=os.environ.get("KAGGLE_DOCKER_IMAGE"),
+            versions=report.versions() | _gpus(),
+            hours=round(clock.session_age() / 3600, 4),
+            hours_before=self.hours_before,
+        )
+        return states.write(self.folder, state)
+
+
+def begin(
+    out_dir: str | Path,
+    notebook: str,
+    *,
+    hours: float | None,
+    resume_from: str | Path | None,
+    chain: Mapping[str, Any] | None,
+) -> Session:
+    """Make the folder of a notebook, and bring the checkpoints of an earlier session, verified.
+
+    The last three are parameters of the notebook.
+
+    Args:
+        out_dir: folder of the run.
+        notebook: its name, `03_srgan`.
+        hours: after which the session is to end, counted from the start of the process.
+        resume_from: the folder of the notebook in an earlier session's output, which is not
+            changed; None starts from zero, or goes on from what is in the folder already.
+        chain: which session of a chain this is; None for a notebook that is run by itself.
+
+    Raises:
+        FileNotFoundError: no such folder, or it lacks a checkpoint.
+        ValueError: a checkpoint is damaged, or of another step or configuration than expected; or a
+            later session of a chain has no `resume_from` and would start from zero.
+    """
+    from medsr_lib.restore.training import checkpoint
+
+    context = None if chain is None else Context.of(chain)
+    hours_before = 0.0
+    if context:
+        _warn_of_another_image(context.docker_image)
+    if context and context.previous and resume_from is None:
+        raise ValueError(
+            f"session {context.session} of this chain goes on from an earlier one, but resume_from "
+            "is None: it would start from zero; attach the earlier session's output"
+        )
+    folder = Path(out_dir) / notebook
+    if resume_from is not None:
+        source = Path(resume_from)
+        if context or (source / states.NAME).is_file():  # an interrupted session has none
+            found = states.read(source)
+            if context:
+                context.check(found, source)
+            states.verify(source, found)
+            hours_before = found.hours + found.hours_before
+        checkpoint.carry(source, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Session(folder, hours, context, hours_before)
+
+
+def recover(folder: Path, context: Context) -> State:
+    """Write the state of a session that did not end well, from the checkpoints that it left.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: one that cannot be read.
+    """
+    found = states.describe(folder)
+    if not found.checkpoints:
+        raise FileNotFoundError(f"{folder}: no checkpoints to go on from (*_checkpoint.pt)")
+    state = State(
+        notebook=context.notebook,
+        chain=context.chain,
+        session=context.session,
+        done=False,
+        step=found.step,
+        steps=found.steps,
+        fingerprint=found.fingerprint,
+        files=found.files,
+        checkpoints=found.checkpoints,
+        parameters=context.parameters,
+    )
+    states.write(folder, state)
+    return state
+
+
+def tidy(out_dir: str | Path) -> None:
+    """Remove from a run's folder what is large and made anew by every session."""
+    for path in [found for pattern in PACKED for found in Path(out_dir).glob(pattern)]:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _warn_of_another_image(pinned: str | None) -> None:
+    image = os.environ.get("KAGGLE_DOCKER_IMAGE")
+    if pinned and image and image != pinned:
+        warnings.warn(
+            f"this session runs in the image {image!r}, not in {pinned!r} as the first one of its "
+            "chain: the weights may differ in their last bits",
+            stacklevel=3,
+        )
+
+
+def _gpus() -> dict[str, str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return {"gpu": ", ".join(names)}
