@@ -1,1 +1,98 @@
-"""For the eye: figures."""
+"""Figures, for the eye: `from medsr_lib import show`, then `show.curves(...)` and so on.
+
+Every function returns a matplotlib `Figure` with its title, units and the numbers behind it. They
+take cases, tensors, tables of scores and estimates, and measure nothing themselves. `show.explore`
+holds the interactive views.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+try:
+    import matplotlib  # noqa: F401
+    import seaborn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"figures need {error.name}, which is not installed: pip install 'medsr-lib[notebooks]'"
+    ) from None
+
+from medsr_lib.show.dataset import (
+    file_traits,
+    fold_counts,
+    gallery,
+    intensity_ranges,
+    lesion_locations,
+    lesion_sizes,
+)
+from medsr_lib.show.decisions import (
+    attention_maps,
+    confusion,
+    decision_changes,
+    diagnosis_changes,
+    reliability,
+    roc_curves,
+)
+from medsr_lib.show.estimates import differences, transfer_matrix
+from medsr_lib.show.images import (
+    comparison,
+    error_maps,
+    invention_maps,
+    region_map,
+    restorations,
+    through_training,
+)
+from medsr_lib.show.scores import (
+    bland_altman,
+    contrast_detail,
+    distributions,
+    gain_by_size,
+    perception_plane,
+    quality_by_level,
+    speed,
+)
+from medsr_lib.show.slide import summary_slide
+from medsr_lib.show.training import adversarial_curves, curves
+
+if TYPE_CHECKING:
+    from medsr_lib.show import explore
+
+__all__ = [
+    "adversarial_curves",
+    "attention_maps",
+    "bland_altman",
+    "comparison",
+    "confusion",
+    "contrast_detail",
+    "curves",
+    "decision_changes",
+    "diagnosis_changes",
+    "differences",
+    "distributions",
+    "error_maps",
+    "explore",
+    "file_traits",
+    "fold_counts",
+    "gain_by_size",
+    "gallery",
+    "intensity_ranges",
+    "invention_maps",
+    "lesion_locations",
+    "lesion_sizes",
+    "perception_plane",
+    "quality_by_level",
+    "region_map",
+    "reliability",
+    "restorations",
+    "roc_curves",
+    "speed",
+    "summary_slide",
+    "through_training",
+    "transfer_matrix",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `explore` when it is first used: it needs ipywidgets."""
+    if name == "explore":
+        return import_module("medsr_lib.show.explore")
+    raise AttributeError(f"module 'medsr_lib.show' has no attribute {name!r}")

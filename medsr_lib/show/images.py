@@ -1,10 +1,8 @@
-"""Pictures of slices: contours, regions, methods side by side, and where tumours lie.
+"""Pictures of cases: regions, methods side by side, maps of error, of loss and of invention.
 
-Images are tensors or arrays (H, W), (1, H, W) or (1, 1, H, W) in [0, 1]; masks are boolean or 0/1
-and of the same shape. All grey panels of a figure share one fixed window and none is scaled to its
-own range, so that a difference in brightness is one between the images. The window (0, 0.7) suits
-slices scaled by their own minimum and maximum: brain lies at 0.2 to 0.4, the fat of the scalp may
-saturate.
+Images are tensors or arrays (H, W), (1, H, W) or (1, 1, H, W) in [0, 1]. All grey panels of a
+figure share one fixed window and none is scaled to its own range, so that a difference in
+brightness is one between the images.
 """
 
 import textwrap
@@ -14,198 +12,237 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
+from medsr_lib.case import Case
 from medsr_lib.show.panels import (
+    MARGIN,
+    OUTLINE,
+    WINDOW,
     Box,
     Image,
     Window,
     as_array,
     as_image,
     as_mask,
+    colour_bar,
     contour,
+    differences_map,
     dotted,
     enlarge,
+    frame,
     grey,
     grid,
+    lesion_of,
+    part,
     round_limit,
+    same_field,
     same_size,
-    signed,
     square_around,
+    tint,
 )
-from medsr_lib.show.style import INK, MUTED, REGION_COLOURS, caption, choose, count, drawn, plural
+from medsr_lib.show.style import CONTOUR, INK, MUTED, REGION_COLOURS, caption, choose, count, drawn
 
-WINDOW: Window = (0.0, 0.7)
-OUTLINE = "yellow line: outline of the tumour"
 IN_A_ROW = 7
-ZONES = ("peritumoural", "rim", "core")
-SITES = ("head", "normal", "mirror", "matched")
+AT_THE_BORDER = ("peritumoural", "rim", "core")
+ELSEWHERE = ("head", "normal", "mirror", "matched")
+
+KINDS = {
+    2: ("invention: detail\nthat is not in HR", "#D55E00", 0.6),
+    1: ("loss: detail of\nHR is missing", "#0072B2", 0.55),
+    0: ("agrees with HR", "#FFFFFF", 0.0),
+    -1: ("not measured", "#9A9A9A", 0.75),
+}
+"""Label, colour and strength of the tint of each kind of patch, by its number in the map."""
+
+NO_VALUE = "#BDBDBD"
 
 
 @drawn
-def slice_with_contour(
-    image: Image, mask: Image | None = None, *, title: str | None = None, window: Window = WINDOW
-) -> Figure:
-    """Draw one slice, with the outline of the tumour if there is a mask.
+def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
+    """Draw the regions of a case: lesion, zones at its border, and what they are compared with.
 
     Args:
-        image: (H, W) in [0, 1].
-        mask: (H, W), true inside the tumour.
-        title: what the slice is.
-        window: values shown as black and as white.
+        case: image with its mask.
+        regions: masks (H, W) by name; `tumour` is needed, `whole`, `air` and others without a
+            colour in `REGION_COLOURS` are left out.
+
+    Raises:
+        ValueError: there is no region `tumour`, or it is empty.
     """
-    pixels = as_image(image, "image")
-    outline = None if mask is None else as_mask(mask, pixels.shape)
-    figure, axes = plt.subplots(figsize=(3.4, 3.4), layout="compressed")
-    grey(axes, pixels, window)
-    if outline is not None:
-        contour(axes, outline)
-    caption(figure, title, None if outline is None else OUTLINE)
-    return figure
-
-
-@drawn
-def gallery(
-    images: Sequence[Image],
-    masks: Sequence[Image | None],
-    titles: Sequence[str],
-    *,
-    columns: int = 6,
-    window: Window = WINDOW,
-    title: str | None = None,
-) -> Figure:
-    """Draw many slices in rows of `columns`, each with its outline and its own title.
-
-    Args:
-        images: each (H, W) in [0, 1]; the sizes may differ.
-        masks: one per image, or None for a slice without an outline.
-        titles: one short line per image.
-        columns: slices in a row.
-        window: values shown as black and as white.
-        title: what the slices are.
-    """
-    if not len(images) == len(masks) == len(titles) or not len(images):
-        got = f"{len(images)} images, {len(masks)} masks and {len(titles)} titles"
-        raise ValueError(f"one mask and one title per image are needed; got {got}")
-    pictures = [as_image(image, "image") for image in images]
-    outlines = [m if m is None else as_mask(m, p.shape) for m, p in zip(masks, pictures)]
-    side = min(7.4 / columns, 2.4)
-    figure, panels = grid(-(-len(images) // columns), columns, side, side + 0.1)
-    for axes, picture, outline, name in zip(panels.flat, pictures, outlines, titles):
-        grey(axes, picture, window)
-        if outline is not None:
-            contour(axes, outline, width=0.9)
-        axes.set_title(name, size=8, pad=2.5)
-    caption(figure, title, f"{plural(len(images), 'slice')}; {OUTLINE}")
-    return figure
-
-
-@drawn
-def region_map(
-    image: Image,
-    regions: Mapping[str, Image],
-    *,
-    window: Window = WINDOW,
-    title: str | None = "The regions in which image quality is measured",
-) -> Figure:
-    """Draw the regions of a slice: tumour, zones at its border, and what they are compared with.
-
-    Args:
-        image: (H, W) in [0, 1].
-        regions: masks (H, W) by name; `tumour` is needed, `whole` and `air` are left out.
-        window: values shown as black and as white.
-        title: what the figure shows.
-    """
-    pixels = as_image(image, "image")
-    shown = {name: mask for name, mask in regions.items() if name not in ("whole", "air")}
-    choose("region", shown, REGION_COLOURS)
     choose("region", ["tumour"], regions)
-    masks = {name: as_mask(mask, pixels.shape, name) for name, mask in shown.items()}
-    zones = {name: masks[name] for name in ZONES if name in masks}
-    sites = {name: masks[name] for name in SITES if name in masks}
-    sites = dict(sorted(sites.items(), key=lambda site: _middle(site[1])))
-    box = square_around(np.any([masks["tumour"], *zones.values()], axis=0), margin=8)
-    figure, panels = plt.subplots(1, 3, figsize=(8.8, 2.25), layout="constrained")
-    _labelled(panels[0], pixels, {"tumour": masks["tumour"]}, window, None)
-    _labelled(panels[1], pixels, zones, window, box)
-    _labelled(panels[2], pixels, sites, window, None)
-    for axes, name in zip(panels, ("The slice", "At the tumour's border, enlarged", "Elsewhere")):
+    image = as_image(case.image, f"case {case.id}")
+    masks = {
+        name: as_mask(mask, image.shape, name)
+        for name, mask in regions.items()
+        if name in REGION_COLOURS
+    }
+    zones = {name: masks[name] for name in AT_THE_BORDER if name in masks}
+    sites = {name: masks[name] for name in ELSEWHERE if name in masks}
+    lesion = {"tumour": masks["tumour"]}
+    box = square_around(np.any([*lesion.values(), *zones.values()], axis=0), margin=8)
+    figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.6), layout="constrained")
+    shown = (
+        ("The image", lesion, None),
+        ("At the lesion's border, enlarged", zones, box),
+        ("Elsewhere", sites, None),
+    )
+    for axes, (name, some, enlarged) in zip(panels, shown):
+        grey(axes, image, WINDOW, box=enlarged)
+        handles = [_region(axes, region, mask) for region, mask in some.items()]
         contour(axes, masks["tumour"])
         axes.set_title(name)
-    caption(figure, title, f"1 slice, sizes in pixels; {OUTLINE}")
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.3)
+    caption(
+        figure,
+        "The regions in which image quality is measured",
+        f"1 image, sizes in pixels; {OUTLINE}",
+    )
     return figure
 
 
 @drawn
 def comparison(
-    hr: Image,
+    case: Case,
     images: Mapping[str, Image],
-    mask: Image,
     *,
-    maps: Mapping[str, Image] | None = None,
-    scores: Mapping[str, str] | None = None,
-    window: Window = WINDOW,
-    margin: int = 20,
-    title: str | None = None,
+    maps: Mapping[str, Image],
+    scores: Mapping[str, str],
+    title: str,
 ) -> Figure:
-    """Draw HR and other images side by side: whole, tumour enlarged, SSIM map enlarged.
+    """Draw HR and other images side by side: whole, lesion enlarged, SSIM map enlarged.
 
     Args:
-        hr: (H, W) in [0, 1].
-        images: images by name, in the order of the columns. A smaller one, such as LR, covers the
-            same field of view and is enlarged with its own pixels.
-        mask: (H, W), true inside the tumour.
+        case: HR with its mask.
+        images: by name, in the order of the columns. A smaller one, such as LR, covers the same
+            field of view and is enlarged with its own pixels.
         maps: SSIM maps (H, W) by name of the image.
         scores: a short text by name of the image (`HR` may have one), written under its column.
-        window: values shown as black and as white.
-        margin: HR pixels around the tumour in the enlarged part.
         title: what is compared.
+
+    Raises:
+        ValueError: no mask, an image of another field of view, a map or score of no image.
     """
-    pixels = {"HR": as_image(hr, "hr")}
-    field = pixels["HR"].shape
-    pixels |= {
-        name: _same_field(as_image(image, name), field, name) for name, image in images.items()
+    lesion = lesion_of(case)
+    pictures = {"HR": as_image(case.image, "hr")}
+    pictures |= {
+        name: same_field(as_image(image, name), lesion.shape, name)
+        for name, image in images.items()
     }
-    choose("image in maps", maps or {}, pixels)
-    choose("image in scores", scores or {}, pixels)
-    values = {name: as_array(ssim, f"maps[{name!r}]", field) for name, ssim in (maps or {}).items()}
-    tumour = as_mask(mask, field)
-    box = square_around(tumour, margin)
-    side = min(8.6 / len(pixels), 2.1)
-    figure, panels = grid(3 if values else 2, len(pixels), side, side + 0.05)
-    for column, (name, image) in zip(panels.T, pixels.items()):
-        column[0].set_title(name, loc="center", weight="bold")
-        _column(column, image, tumour, box, window)
-        column[-1].set_xlabel((scores or {}).get(name, ""), size=8.5, color=INK)
-    for name, ssim in values.items():
-        drawing = _ssim(panels[2, list(pixels).index(name)], ssim, tumour, box)
-    if values:
-        _bar_inside(panels[2, 0], drawing)
-    for axes, name in zip(panels[:, 0], ("whole slice", "tumour, enlarged")):
-        axes.set_ylabel(name, color=MUTED)
+    choose("image in maps", maps, pictures)
+    box = square_around(lesion, MARGIN)
+    rows = ("whole image", "lesion, enlarged", "SSIM there")
+    figure, panels = _side_by_side(pictures, rows, scores, box, lesion, WINDOW)
+    for name, ssim in maps.items():
+        axes = panels[2, list(pictures).index(name)]
+        values = as_array(ssim, f"maps[{name!r}]", lesion.shape)
+        shades = plt.get_cmap("magma_r", 64)
+        drawing = axes.imshow(values, cmap=shades, vmin=0, vmax=1, interpolation="nearest")
+        contour(axes, lesion)
+        enlarge(axes, box)
+    if maps:
+        colour_bar(panels[2, 0], drawing, "SSIM, 1 = identical")
+    caption(figure, title, "1 image", OUTLINE, _window(WINDOW))
+    return figure
+
+
+@drawn
+def restorations(
+    hr: Image,
+    images: Mapping[str, Image],
+    *,
+    box: Box,
+    scores: Mapping[str, str] | None = None,
+    title: str,
+    note: str | None = None,
+) -> Figure:
+    """Draw images side by side: whole, a part enlarged, and there the difference from the original.
+
+    Args:
+        hr: (H, W) in [0, 1], the original that all are compared with.
+        images: by name, in the order of the columns. A smaller one covers the same field of view,
+            is enlarged with its own pixels, and has no difference. Noise may leave [0, 1].
+        box: left, top, right and bottom of the part, in pixels of `hr`.
+        scores: a short text by name of the image, written under its column.
+        title: what is compared.
+        note: what to add below the title.
+
+    Raises:
+        ValueError: no image, one of another field of view, or a score of no image.
+    """
+    if not images:
+        raise ValueError("there are no images to compare")
+    original = as_image(hr, "original")
+    pictures = {"original": original}
+    pictures |= {name: same_field(image, original.shape, name) for name, image in images.items()}
+    errors = {
+        name: picture - original
+        for name, picture in pictures.items()
+        if name != "original" and picture.shape == original.shape
+    }
+    limit = round_limit([part(error, box) for error in errors.values()] or [np.zeros(1)])
+    rows = ("whole image", "enlarged", "difference")
+    window = (0.0, 1.0)
+    figure, panels = _side_by_side(pictures, rows, scores or {}, box, None, window)
+    for name, error in errors.items():
+        axes = panels[2, list(pictures).index(name)]
+        drawing = differences_map(axes, error, limit)
+        enlarge(axes, box)
+    if errors:
+        colour_bar(panels[2, 0], drawing, "image − original")
+    caption(figure, title, note, "1 image", _window(window))
+    return figure
+
+
+@drawn
+def error_maps(case: Case, restored: Mapping[str, Image], *, title: str, note: str) -> Figure:
+    """Draw what methods invented or lost at the lesion: SR enlarged, and SR - HR below it.
+
+    The colours end at the error that 99.5 % of the pixels shown do not exceed, rounded up.
+
+    Args:
+        case: HR with its mask.
+        restored: (H, W) by method, in the order of the columns.
+        title: what is compared.
+        note: what to add below the title.
+
+    Raises:
+        ValueError: no mask, no method, or an image of another size.
+    """
+    if not restored:
+        raise ValueError("restored is empty: there is no method to draw")
+    lesion = lesion_of(case)
+    pictures = {"HR": as_image(case.image, "hr")}
+    pictures |= {name: same_size(image, lesion.shape, name) for name, image in restored.items()}
+    box = square_around(lesion, MARGIN)
+    errors = {name: pictures[name] - pictures["HR"] for name in restored}
+    limit = round_limit([part(error, box) for error in errors.values()])
+    rows = ("lesion, enlarged", "error there")
+    figure, panels = _side_by_side(pictures, rows, {}, box, lesion, WINDOW)
+    for axes, error in zip(panels[1, 1:], errors.values()):
+        drawing = differences_map(axes, error, limit)
+        dotted(axes, lesion)
+        enlarge(axes, box)
+    colour_bar(panels[1, 0], drawing, "SR − HR, share of\nthe intensity range")
     caption(
-        figure, title, f"1 slice; {OUTLINE}; grey from {window[0]:g} to {window[1]:g} in all images"
+        figure,
+        title,
+        note,
+        "1 image; yellow or dotted line: outline of the lesion",
+        _window(WINDOW),
+        f"red: too bright; blue: too dark; errors beyond ±{limit:g} have the last colour",
     )
     return figure
 
 
 @drawn
 def through_training(
-    lr: Image,
-    restored: Mapping[str, Image],
-    hr: Image,
-    mask: Image | None = None,
-    *,
-    window: Window = WINDOW,
-    margin: int | None = None,
-    title: str | None = None,
-    note: str | None = None,
+    lr: Image, restored: Mapping[str, Image], hr: Image, *, title: str, note: str
 ) -> Figure:
     """Draw the same place at several moments of a training, between LR and HR.
 
@@ -214,234 +251,189 @@ def through_training(
         restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels;
             none where a session ended before the training began.
         hr: (H, W) in [0, 1].
-        mask: (H, W), true inside the tumour; outlined on LR and HR alone, so that the line hides
-            nothing that was restored.
-        window: values shown as black and as white.
-        margin: HR pixels around the tumour to enlarge; without it all is drawn.
         title: what was trained.
         note: what to add below the title.
+
+    Raises:
+        ValueError: an image of another size or field of view.
     """
-    if margin is not None and mask is None:
-        raise ValueError("a margin needs a mask: it is counted from the outline of the tumour")
     target = as_image(hr, "hr")
-    moments = {name: same_size(image, target.shape, name) for name, image in restored.items()}
-    coarse = _same_field(as_image(lr, "lr"), target.shape, "lr")
-    outline = None if mask is None else as_mask(mask, target.shape)
-    box = None if outline is None or margin is None else square_around(outline, margin)
-    pictures = [("LR", coarse), *moments.items(), ("HR", target)]
+    pictures = {"LR": same_field(as_image(lr, "lr"), target.shape, "lr")}
+    pictures |= {name: same_size(image, target.shape, name) for name, image in restored.items()}
+    pictures["HR"] = target
     rows = -(-len(pictures) // IN_A_ROW)
     columns = -(-len(pictures) // rows)
     side = min(8.6 / columns, 2.1)
     figure, panels = grid(rows, columns, side, side * target.shape[0] / target.shape[1] + 0.2)
-    for axes, (name, picture) in zip(panels.flat, pictures):
-        own_pixels = (0, 0, *target.shape[::-1]) if picture is coarse else None
-        grey(axes, picture, window, box=box or own_pixels, field=target.shape)
-        if outline is not None and name in ("LR", "HR"):
-            contour(axes, outline, width=0.9)
-        text = textwrap.fill(name, max(6, int(13 * side)))
+    everything = (0, 0, target.shape[1], target.shape[0])
+    for axes, (name, picture) in zip(panels.flat, pictures.items()):
+        grey(axes, picture, WINDOW, box=everything, field=target.shape)
         weight = "bold" if name in ("LR", "HR") else "normal"
+        text = textwrap.fill(name, max(6, int(13 * side)))
         axes.set_title(text, loc="center", size=8.5, pad=3, weight=weight)
-    parts = (
-        note,
-        f"1 slice at {plural(len(moments), 'moment')} of the training",
-        None if outline is None else f"{OUTLINE}, on LR and HR",
-        f"grey from {window[0]:g} to {window[1]:g} in all images",
-    )
-    caption(figure, title, "; ".join(filter(None, parts)))
+    moments = f"1 image at {count(len(restored))} moments of the training"
+    caption(figure, title, note, moments, _window(WINDOW))
     return figure
 
 
 @drawn
-def error_maps(
-    hr: Image,
+def invention_maps(
+    case: Case,
     restored: Mapping[str, Image],
-    mask: Image,
     *,
-    window: Window = WINDOW,
-    margin: int = 20,
-    limit: float | None = None,
-    title: str | None = None,
-    note: str | None = None,
+    hallucination: Mapping[str, Image],
+    kinds: Mapping[str, Image],
+    null: Mapping[str, Image] | None = None,
+    note: str,
 ) -> Figure:
-    """Draw what methods invented or lost at the tumour: SR enlarged, and SR - HR below it.
+    """Draw where methods err and whether they lost or invented there: a row per method.
+
+    The lesion enlarged: SR, its error, if given the part of the error that the measurement could
+    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share of hallucination (Aybar et
+    al. 2024, 10.1109/LGRS.2024.3401394). The whole image, since patches are large: their kinds by
+    Fourier ring correlation (Kc et al., arXiv 2603.04673). The lesion's outline is on every panel;
+    scales are the same in all rows, their keys are in the row of HR.
 
     Args:
-        hr: (H, W) in [0, 1].
-        restored: (H, W) by method, in the order of the columns.
-        mask: (H, W), true inside the tumour.
-        window: values shown as black and as white.
-        margin: HR pixels around the tumour in the enlarged part.
-        limit: error at which the colours end, the same in both directions and for all methods;
-            without it the one that 99.5 % of the pixels shown do not exceed, rounded up.
-        title: what is compared.
-        note: what to add below the title.
+        case: HR with its mask.
+        restored: (H, W) by method, in the order of the rows.
+        hallucination: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
+        kinds: (H, W) by method: 2 invention, 1 loss, 0 agrees, -1 not measured.
+        null: parts of the errors (H, W) by method that the measurement cannot see; only of a
+            degradation that is an orthogonal projection, such as `kspace`.
+        note: what to add below the title, such as the case.
+
+    Raises:
+        ValueError: no mask, no method, or maps of other methods, sizes or values.
     """
     if not restored:
         raise ValueError("restored is empty: there is no method to draw")
-    if limit is not None and limit <= 0:
-        raise ValueError(f"limit must be above 0; got {limit}")
-    pixels = {"HR": as_image(hr, "hr")}
-    field = pixels["HR"].shape
-    pixels |= {name: same_size(image, field, name) for name, image in restored.items()}
-    tumour = as_mask(mask, field)
-    box = square_around(tumour, margin)
-    errors = {name: pixels[name] - pixels["HR"] for name in restored}
-    limit = limit or round_limit([_inside(error, box) for error in errors.values()])
-    side = min(8.6 / len(pixels), 2.1)
-    figure, panels = grid(2, len(pixels), side, side + 0.05)
-    for axes, (name, image) in zip(panels[0], pixels.items()):
-        axes.set_title(name, loc="center", weight="bold")
-        grey(axes, image, window, box=box)
-        contour(axes, tumour, width=0.9)
-    for axes, error in zip(panels[1, 1:], errors.values()):
-        drawing = signed(axes, error, limit)
-        dotted(axes, tumour)
-        enlarge(axes, box)
-    _signed_bar(panels[1, 0], drawing, limit)
-    for axes, what in zip(panels[:, 0], ("tumour, enlarged", "error there")):
-        axes.set_ylabel(what, color=MUTED)
-    parts = (
+    lesion = lesion_of(case)
+    target = as_image(case.image, "hr")
+    pictures = {name: same_size(image, target.shape, name) for name, image in restored.items()}
+    errors = {name: picture - target for name, picture in pictures.items()}
+    unseen = None if null is None else _per_method("null", null, pictures)
+    shares = _per_method("hallucination", hallucination, pictures)
+    patches = _per_method("kinds", kinds, pictures)
+    box = square_around(lesion, MARGIN)
+    limit = round_limit([part(error, box) for error in errors.values()])
+    columns = 4 if unseen is None else 5
+    side = 8.6 / columns
+    figure, panels = grid(len(pictures) + 1, columns, side, side + 0.06)
+    for row, (name, picture) in zip(panels, {"HR": target, **pictures}.items()):
+        grey(row[0], picture, WINDOW, box=box)
+        contour(row[0], lesion)
+        row[0].set_ylabel(textwrap.fill(name, int(11 * side)), size=9.5, weight="bold")
+    panels[0, 0].set_title("Lesion, enlarged", loc="center", weight="bold")
+    for row, name in zip(panels[1:], pictures):
+        drawings = [differences_map(row[1], errors[name], limit)]
+        if unseen is not None:
+            drawings.append(differences_map(row[2], unseen[name], limit))
+        drawings.append(_share_map(row[-2], shares[name]))
+        for axes in row[1:-1]:
+            dotted(axes, lesion)
+            enlarge(axes, box)
+        grey(row[-1], pictures[name], WINDOW)
+        for kind, (_, colour, strength) in KINDS.items():
+            tint(row[-1], patches[name] == kind, colour, strength)
+        frame(row[-1], box)
+        contour(row[-1], lesion)
+    _keys(panels[0, 1:], drawings)
+    caption(
+        figure,
+        "What was lost, and what was invented",
         note,
-        f"1 slice; yellow or dotted line: outline of the tumour; grey from {window[0]:g} to "
-        f"{window[1]:g}; errors beyond ±{limit:g} have the last colour",
+        "1 image; yellow or dotted line: outline of the lesion",
+        _window(WINDOW),
+        f"errors beyond ±{limit:g} have the last colour",
+        "last column: the whole image, its square is the part that is enlarged",
     )
-    caption(figure, title, "; ".join(filter(None, parts)))
     return figure
 
 
-@drawn
-def locations(
-    heat: Mapping[str, Image],
-    counts: Mapping[str, int],
-    *,
-    title: str | None = "Where the tumours lie",
-) -> Figure:
-    """Draw how often each pixel lies in a tumour: a panel per tumour type, one colour scale.
-
-    Args:
-        heat: mean of the masks (H, W) in [0, 1], by tumour type.
-        counts: slices behind each mean, by tumour type.
-        title: what the figure shows.
-    """
-    choose("tumour type in counts", heat, counts)
-    shares = {name: 100 * as_image(mean, f"heat[{name!r}]") for name, mean in heat.items()}
-    if not shares:
-        raise ValueError("there is no tumour type to draw")
-    top = max(share.max() for share in shares.values())
-    figure, panels = grid(1, len(shares), 2.5, 2.52)
-    for axes, (name, share) in zip(panels.flat, shares.items()):
-        drawing = axes.imshow(share, cmap="magma", vmin=0, vmax=top)
-        axes.set_title(f"{name}, n = {count(counts[name])}")
-        for line, length in ((axes.axhline, share.shape[0]), (axes.axvline, share.shape[1])):
-            line(length / 2, color="white", linewidth=0.6, linestyle=(0, (1, 4)))
-    figure.colorbar(drawing, ax=panels, label="% of slices", shrink=0.85, pad=0.02)
-    total = plural(sum(counts[name] for name in heat), "slice")
-    caption(figure, title, f"{total}; dotted: the middle of the picture")
-    return figure
-
-
-def _same_field(
-    image: NDArray[np.float32], field: tuple[int, ...], name: str
-) -> NDArray[np.float32]:
-    if image.shape[0] * field[1] != image.shape[1] * field[0]:
-        raise ValueError(f"{name} must show the field of view of hr {field}; got {image.shape}")
-    return image
-
-
-def _inside(image: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
-    left, top, right, bottom = box
-    return image[top:bottom, left:right]
-
-
-def _signed_bar(axes: Axes, drawing: AxesImage, limit: float) -> None:
-    """Put the colour bar of the errors where HR would have its own, which is none."""
-    inside = axes.inset_axes((0.1, 0.58, 0.8, 0.09))
-    bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend="both")
-    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g}", "0", f"+{limit:g}"])
-    inside.tick_params(labelsize=8)
-    inside.set_xlabel("SR − HR, share of\nthe intensity range", size=8.5)
-    for place, side, text in ((0.0, "left", "too\ndark"), (1.0, "right", "too\nbright")):
-        inside.text(place, 1.4, text, size=8.5, ha=side, transform=inside.transAxes)
-
-
-def _column(
-    column: Sequence[Axes],
-    image: NDArray[np.float32],
-    tumour: NDArray[np.bool_],
+def _side_by_side(
+    pictures: Mapping[str, NDArray[np.float32]],
+    rows: Sequence[str],
+    scores: Mapping[str, str],
     box: Box,
+    lesion: NDArray[np.bool_] | None,
     window: Window,
-) -> None:
-    """Draw the whole slice and, below it, the part in the box."""
-    for axes, part in zip(column, (None, box)):
-        grey(axes, image, window, box=part, field=tumour.shape)
-        contour(axes, tumour, width=0.9)
-    left, top, right, bottom = box
-    column[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec="white"))
+) -> tuple[Figure, NDArray[Any]]:
+    """Draw a column per image, the first of full size; the last row is left for maps."""
+    choose("image in scores", scores, pictures)
+    field = next(iter(pictures.values())).shape
+    side = min(8.6 / len(pictures), 2.1)
+    figure, panels = grid(len(rows), len(pictures), side, side + 0.05)
+    for column, (name, image) in zip(panels.T, pictures.items()):
+        column[0].set_title(textwrap.fill(name, int(12 * side)), loc="center", weight="bold")
+        for axes, row in zip(column[:-1], rows):
+            grey(axes, image, window, box=None if row == "whole image" else box, field=field)
+            if row == "whole image":
+                frame(axes, box)
+            if lesion is not None:
+                contour(axes, lesion)
+        column[-1].set_xlabel(scores.get(name, ""), size=8.5, color=INK)
+    for axes, row in zip(panels[:, 0], rows):
+        axes.set_ylabel(row, color=MUTED)
+    return figure, panels
 
 
-def _ssim(axes: Axes, ssim: NDArray[np.float32], tumour: NDArray[np.bool_], box: Box) -> AxesImage:
-    """Draw the part of an SSIM map in the box, on the fixed scale from 0 to 1."""
-    colours = plt.get_cmap("magma_r", 64)
-    drawing = axes.imshow(ssim, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
-    contour(axes, tumour, width=0.9)
-    enlarge(axes, box)
-    return drawing
+def _window(window: Window) -> str:
+    return f"grey from {window[0]:g} to {window[1]:g} in all images"
 
 
-def _bar_inside(axes: Axes, drawing: AxesImage) -> None:
-    """Put the colour bar of the maps where HR, which is identical to itself, would have its map."""
-    inside = axes.inset_axes((0.06, 0.52, 0.88, 0.09))
-    plt.colorbar(drawing, cax=inside, orientation="horizontal", ticks=[0, 0.5, 1])
-    inside.tick_params(labelsize=8)
-    inside.set_xlabel("SSIM, 1 = identical", size=8.5)
+def _region(axes: Axes, name: str, mask: NDArray[np.bool_]) -> Line2D | Patch:
+    """Draw a region and return what the legend shows of it: its colour, name and size."""
+    colour = REGION_COLOURS[name]
+    label = f"{name}, {count(mask.sum())} px" if mask.any() else f"{name}, none here"
+    if name == "tumour":
+        return Line2D([], [], color=CONTOUR, label=label)
+    if name == "head":
+        if mask.any():
+            axes.contour(mask, levels=[0.5], colors=colour, linewidths=1, linestyles="--")
+        return Line2D([], [], color=colour, linestyle="--", linewidth=1, label=label)
+    strength = 0.2 if name == "normal" else 0.55
+    tint(axes, mask, colour, strength)
+    return Patch(fc=to_rgba(colour, strength), label=label)
 
 
-def _labelled(
-    axes: Axes,
-    image: NDArray[np.float32],
-    regions: Mapping[str, NDArray[np.bool_]],
-    window: Window,
-    box: Box | None,
-) -> None:
-    """Draw regions in translucent colours and name each at the right, with an arrow to it."""
-    grey(axes, image, window, box=box)
-    _, top, right, bottom = box or (0, 0, image.shape[1], image.shape[0])
-    for name, mask in regions.items():
-        if name == "head":
-            axes.contour(mask, levels=[0.5], colors="white", linewidths=0.8, linestyles="--")
-        elif name != "tumour":
-            axes.imshow(_tint(name, mask), interpolation="nearest")
-    heights = np.linspace(top, bottom, 2 * len(regions) + 1)[1::2]
-    for (name, mask), y in zip(regions.items(), heights):
-        _point_at(axes, name, mask, (right + 0.1 * (bottom - top), y))
-
-
-def _tint(name: str, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Make an (H, W, 4) layer in the region's colour; the large region `normal` is fainter."""
-    tint = np.zeros((*mask.shape, 4), np.float32)
-    tint[mask] = (*to_rgb(REGION_COLOURS[name]), 0.2 if name == "normal" else 0.55)
-    return tint
-
-
-def _middle(mask: NDArray[np.bool_]) -> float:
-    """Mean row of a mask; an empty one comes last."""
-    return float(np.nonzero(mask)[0].mean()) if mask.any() else np.inf
-
-
-def _point_at(axes: Axes, name: str, mask: NDArray[np.bool_], place: tuple[float, float]) -> None:
-    """Write a region's name and size at `place`, with an arrow to the nearest spot well inside."""
-    text: dict[str, Any] = {"va": "center", "size": 8.5, "annotation_clip": False}
-    if not mask.any():
-        axes.annotate(f"{name}\nnone here", place, color=MUTED, **text)
-        return
-    depth = distance_transform_edt(mask)
-    y, x = np.nonzero(depth == 1 if name == "head" else depth >= 0.6 * depth.max())
-    nearest = np.argmin((x - place[0]) ** 2 + (y - place[1]) ** 2)
-    arrow = {
-        "arrowstyle": "-|>,head_width=0.15,head_length=0.3",
-        "color": REGION_COLOURS[name],
-        "shrinkB": 0,
-        "path_effects": [withStroke(linewidth=2.2, foreground="black")],
+def _per_method(
+    what: str, given: Mapping[str, Image], pictures: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Check the maps of one column: all methods, the size of HR, and values that are allowed."""
+    choose(f"method in {what}", pictures, given)
+    maps = {
+        name: as_array(given[name], f"{what}[{name!r}]", image.shape)
+        for name, image in pictures.items()
     }
-    label = f"{name}\n{count(mask.sum())} px"
-    axes.annotate(label, (x[nearest], y[nearest]), place, arrowprops=arrow, **text)
+    for name, values in maps.items():
+        known = values[np.isfinite(values)]
+        if what == "kinds" and not np.isin(values, list(KINDS)).all():
+            raise ValueError(f"kinds[{name!r}] must hold {sorted(KINDS)}; got {np.unique(values)}")
+        if what == "hallucination" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
+            raise ValueError(f"hallucination[{name!r}] must be shares in [0, 1]")
+    return maps
+
+
+def _share_map(axes: Axes, shares: NDArray[np.float32]) -> AxesImage:
+    shades = plt.get_cmap("Reds", 64).with_extremes(bad=NO_VALUE)
+    return axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
+
+
+def _keys(row: NDArray[Any], drawings: list[AxesImage]) -> None:
+    """Name the columns and explain their colours, in the row where HR has no map."""
+    texts = [("Error, SR − HR", "share of the intensity\nrange; blue: too dark,\nred: too bright")]
+    if len(drawings) == 3:
+        texts.append(("Null-space part", "of the error: what\nthe measurement\ncould not see"))
+    texts.append(
+        ("Hallucination", "share; dark: like neither\nHR nor interpolation;\ngrey: no difference")
+    )
+    for axes, drawing, (name, text) in zip(row, drawings, texts):
+        axes.set_title(name, loc="center", weight="bold")
+        colour_bar(axes, drawing, text)
+    row[-1].set_title("Lost or invented?", loc="center", weight="bold")
+    patches = [
+        Patch(fc=to_rgba(colour, strength), ec=MUTED, lw=0.6, label=text)
+        for text, colour, strength in KINDS.values()
+    ]
+    row[-1].legend(handles=patches, loc="center", handlelength=1.1, handleheight=1.1)

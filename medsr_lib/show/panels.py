@@ -7,16 +7,28 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from medsr_lib.case import Case
 from medsr_lib.show.style import CONTOUR, INK
 
 Image: TypeAlias = torch.Tensor | NDArray[Any]
 Window: TypeAlias = tuple[float, float]
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
+
+WINDOW: Window = (0.0, 0.7)
+"""Grey values shown as black and as white in slices of MRI, scaled by their own minimum and
+maximum: brain lies at 0.2 to 0.4, the fat of the scalp may saturate."""
+
+MARGIN = 20
+"""Pixels around the lesion in an enlarged part."""
+
+OUTLINE = "yellow line: outline of the lesion"
 
 WHOLE, ENLARGED = plt.get_cmap("gray", 64), plt.get_cmap("gray", 256)
 """Whole slices are shown small, where 64 grey levels look the same and keep notebooks light."""
@@ -57,6 +69,25 @@ def same_size(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.flo
     if pixels.shape != shape:
         raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
     return pixels
+
+
+def same_field(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """Turn into (h, w) float32 and refuse what cannot have the field of view of HR."""
+    pixels = as_array(image, name)
+    if pixels.shape[0] * shape[1] != pixels.shape[1] * shape[0]:
+        raise ValueError(f"{name} must show the field of view of hr {shape}; got {pixels.shape}")
+    return pixels
+
+
+def lesion_of(case: Case) -> NDArray[np.bool_]:
+    """Return the mask of a case.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if case.mask is None:
+        raise ValueError(f"case {case.id} has no mask, and the figure shows its lesion")
+    return case.mask.cpu().numpy()
 
 
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
@@ -107,7 +138,7 @@ def grey(
         enlarge(axes, box)
 
 
-def contour(axes: Axes, mask: NDArray[np.bool_], *, width: float = 1.2) -> None:
+def contour(axes: Axes, mask: NDArray[np.bool_], *, width: float = 0.9) -> None:
     """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark."""
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
@@ -121,11 +152,34 @@ def dotted(axes: Axes, mask: NDArray[np.bool_]) -> None:
         axes.contour(mask, levels=[0.5], colors=INK, linewidths=1.2, linestyles=dots)
 
 
-def signed(axes: Axes, values: NDArray[Any], limit: float) -> AxesImage:
+def tint(axes: Axes, mask: NDArray[np.bool_], colour: str, strength: float) -> None:
+    """Lay a translucent colour over the pixels of a mask."""
+    layer = np.zeros((*mask.shape, 4), np.float32)
+    layer[mask] = (*to_rgb(colour), strength)
+    axes.imshow(layer, interpolation="nearest")
+
+
+def differences_map(axes: Axes, values: NDArray[Any], limit: float) -> AxesImage:
     """Draw a map of signed values: white is 0, red above it, blue below it."""
     bare(axes)
     colours = plt.get_cmap("RdBu_r", 65)
     return axes.imshow(values, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+
+
+def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
+    """Put the colour bar of maps, and what it means, into a panel that has no map of its own."""
+    low, high = drawing.get_clim()
+    inside = axes.inset_axes((0.1, 0.62, 0.8, 0.09))
+    extend = "both" if low < 0 else "neither"
+    bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend=extend)
+    middle = (low + high) / 2
+    bar.set_ticks([low, middle, high], labels=[_end(x, low) for x in (low, middle, high)])
+    inside.tick_params(labelsize=8)
+    inside.set_xlabel(text, size=8.5)
+
+
+def _end(value: float, low: float) -> str:
+    return f"{value:+g}".replace("-", "−") if low < 0 and value else f"{value:g}"
 
 
 def round_limit(values: Sequence[NDArray[Any]], share: float = 0.995) -> float:
@@ -160,3 +214,15 @@ def enlarge(axes: Axes, box: Box) -> None:
     left, top, right, bottom = box
     axes.set_xlim(left - 0.5, right - 0.5)
     axes.set_ylim(bottom - 0.5, top - 0.5)
+
+
+def part(values: NDArray[Any], box: Box) -> NDArray[Any]:
+    """Return the pixels in the box."""
+    left, top, right, bottom = box
+    return values[top:bottom, left:right]
+
+
+def frame(axes: Axes, box: Box) -> None:
+    """Draw the box on a whole image."""
+    left, top, right, bottom = box
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec="white"))

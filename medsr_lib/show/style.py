@@ -22,7 +22,7 @@ P = ParamSpec("P")
 
 INK, MUTED = "#222222", "#5F5F5F"
 CONTOUR = "#FFC800"
-"""The tumour's outline on a picture; it is always drawn over a wider black line."""
+"""The lesion's outline on a picture; it is always drawn over a wider black line."""
 
 METHOD_COLOURS = {
     "HR": "#000000",
@@ -34,28 +34,45 @@ METHOD_COLOURS = {
     "ESPCN": "#E69F00",
     "SRResNet": "#CC79A7",
     "SRGAN": "#D55E00",
+    "noisy": "#AAAAAA",
+    "median": "#56B4E9",
+    "bilateral": "#009E73",
+    "non-local means": "#0072B2",
+    "total variation": "#CC79A7",
+    "autoencoder": "#D55E00",
 }
-TUMOUR_COLOURS = {
+LABEL_COLOURS = {
     "meningioma": "#004488",
     "glioma": "#DDAA33",
     "pituitary": "#BB5566",
     "pituitary tumour": "#BB5566",
+    "NORMAL": "#0072B2",
+    "PNEUMONIA": "#D55E00",
 }
 REGION_COLOURS = {
     "tumour": CONTOUR,
     "core": "#D55E00",
     "rim": "#CC79A7",
     "peritumoural": "#56B4E9",
-    "head": "#FFFFFF",
+    "head": "#BBBBBB",
     "normal": "#009E73",
     "mirror": "#0072B2",
     "matched": "#E69F00",
 }
 FURTHER_COLOURS = ("#332288", "#117733", "#999933", "#882255", "#44AA99", "#661100", "#AA4499")
 
+METRICS = {
+    "psnr": ("PSNR, dB", True),
+    "ssim": ("SSIM", True),
+    "mse": ("MSE", False),
+    "loss": ("loss", False),
+    "edges": ("edge preservation", True),
+    "perceptual": ("perceptual distance (bicubic = 1)", False),
+}
+"""Name with unit, and whether more is better; of any other metric more is better."""
+
 STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
-    "savefig.dpi": 200,
     "figure.facecolor": "white",
     "font.size": 9,
     "text.color": INK,
@@ -78,14 +95,10 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 8.5,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    "legend.title_fontsize": 8.5,
     "lines.linewidth": 1.6,
     "image.cmap": "gray",
 }
-
-
-def use() -> None:
-    """Make the style the default of this process, so that `savefig` and own plots follow it too."""
-    plt.rcParams.update(STYLE)
 
 
 def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -127,20 +140,20 @@ def _plain(name: str) -> str:
     return name.casefold().replace(" ", "_").replace("-", "_")
 
 
-def caption(figure: Figure, title: str | None, note: str | None = None) -> None:
-    """Write a bold title and a grey note above the axes; the figure grows, the axes do not shrink.
+def caption(figure: Figure, title: str | None, *notes: str | None) -> None:
+    """Write a bold title and grey notes above the axes; the figure grows, the axes do not shrink.
 
     The figure must have been made with a constrained or compressed layout.
     """
     width, height = figure.get_size_inches()
     titles = textwrap.wrap(title or "", int(width * 10.5))
-    notes = textwrap.wrap(note or "", int(width * 15.5))
-    band = 0.21 * len(titles) + 0.17 * len(notes) + 0.08
+    lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 15.5))
+    band = 0.21 * len(titles) + 0.17 * len(lines) + 0.08
     figure.set_size_inches(width, height + band)
     top, left = 1 - 0.02 / (height + band), 0.06 / width
     figure.text(left, top, "\n".join(titles), va="top", weight="bold", size=11)
     top -= 0.21 * len(titles) / (height + band)
-    figure.text(left, top, "\n".join(notes), va="top", size=8.5, color=MUTED, linespacing=1.25)
+    figure.text(left, top, "\n".join(lines), va="top", size=8.5, color=MUTED, linespacing=1.25)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, height / (height + band)))
@@ -158,10 +171,59 @@ def count(number: float) -> str:
 def plural(number: int, noun: str) -> str:
     """Write a number with its noun.
 
-    >>> plural(1, "patient"), plural(64, "slice")
-    ('1 patient', '64 slices')
+    >>> plural(1, "patient"), plural(64, "image")
+    ('1 patient', '64 images')
     """
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def people(images: int, patients: int) -> str:
+    """Write how many images and patients are behind a figure.
+
+    >>> people(64, 1)
+    '64 images of 1 patient'
+    """
+    return f"{plural(int(images), 'image')} of {plural(int(patients), 'patient')}"
+
+
+def numbers_behind(table: pd.DataFrame) -> str:
+    """Write how many images and patients a table with the columns `id` and `patient` holds."""
+    return people(table["id"].nunique(), table["patient"].nunique())
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a number with its sign; what rounds to 0 has none.
+
+    >>> signed(0.25, 1), signed(-3, 2), signed(-0.001, 2)
+    ('+0.2', '−3.00', '0.00')
+    """
+    text = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if float(text) == 0 else text.replace("-", "−")
+
+
+def written(metric: str, value: float) -> str:
+    """Write a value of a metric with the digits that matter.
+
+    >>> written("psnr", 33.2), written("ssim", 0.92081), written("mse", 0.000512)
+    ('33.20 dB', '0.921', '0.000512')
+    """
+    texts = {"psnr": f"{value:.2f} dB", "ssim": f"{value:.3f}", "perceptual": f"{value:.3f}"}
+    return texts.get(metric, f"{value:.3g}")
+
+
+def label_of(metric: str) -> tuple[str, bool]:
+    """Name a metric with its unit, and say whether more of it is better."""
+    return METRICS.get(metric, (metric, True))
+
+
+def better(metric: str) -> str:
+    """Label an axis with the metric, its unit and an arrow towards its better values.
+
+    >>> better("psnr"), better("mse")
+    ('PSNR, dB   better →', '← better   MSE')
+    """
+    text, more = label_of(metric)
+    return f"{text}   better →" if more else f"← better   {text}"
 
 
 def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
@@ -189,49 +251,7 @@ def need(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError("the table has no rows")
 
 
-def numbers_behind(table: pd.DataFrame) -> str:
-    """Tell how many slices and patients a table holds; a row without `slice_id` is a slice."""
-    slices = table["slice_id"].nunique() if "slice_id" in table else len(table)
-    text = plural(slices, "slice")
-    return (
-        f"{text} of {plural(table['patient'].nunique(), 'patient')}" if "patient" in table else text
-    )
-
-
-def written(metric: str, value: float) -> str:
-    """Write a value of a metric with the digits that matter.
-
-    >>> written("psnr", 33.2), written("ssim", 0.92081), written("mse", 0.000512)
-    ('33.20 dB', '0.921', '0.000512')
-    """
-    texts = {"psnr": f"{value:.2f} dB", "ssim": f"{value:.3f}", "perceptual": f"{value:.3f}"}
-    return texts.get(metric, f"{value:.3g}")
-
-
-def label_of(metric: str) -> tuple[str, bool]:
-    """Name a metric with its unit, and say whether more of it is better."""
-    names = {
-        "psnr": "PSNR, dB",
-        "ssim": "SSIM",
-        "mse": "MSE",
-        "perceptual": "perceptual distance (bicubic = 1)",
-    }
-    return names.get(metric, metric), metric not in ("mse", "loss", "perceptual")
-
-
-def better(metric: str) -> str:
-    """Label an axis with the metric, its unit and an arrow towards its better values.
-
-    >>> better("psnr"), better("mse")
-    ('PSNR, dB   better →', '← better   MSE')
-    """
-    text, more = label_of(metric)
-    return f"{text}   better →" if more else f"← better   {text}"
-
-
-def row_chart(
-    labels: Sequence[str], *, height: float = 0.3, width: float = 7.2
-) -> tuple[Figure, Axes]:
+def row_chart(labels: Sequence[str], *, height: float, width: float) -> tuple[Figure, Axes]:
     """Make a horizontal chart with rows at 0, 1, ... from above, each `height` inches and named."""
     size = (width, 0.7 + height * len(labels))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
@@ -240,9 +260,8 @@ def row_chart(
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Name the rows of a horizontal chart; an empty label leaves its row without a name."""
-    rows = [(row, label) for row, label in enumerate(labels) if label]
-    axes.set_yticks([row for row, _ in rows], [label for _, label in rows])
+    """Name the rows of a horizontal chart, the first at the top."""
+    axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -1,0 +1,181 @@
+"""Figures of estimates: differences as a forest plot, and gains as a matrix.
+
+An estimate has the attributes `value`, `low`, `high` (its 95 % interval), `p`, `cases`, `patients`
+and `skipped`; interval and p may be NaN.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from medsr_lib.show.panels import round_limit
+from medsr_lib.show.style import (
+    INK,
+    METHOD_COLOURS,
+    MUTED,
+    caption,
+    choose,
+    count,
+    drawn,
+    margin_text,
+    people,
+    row_chart,
+    signed,
+)
+
+Estimated: TypeAlias = Any
+"""A number with its interval, by its attributes as they are named above."""
+
+
+@drawn
+def differences(
+    estimates: Mapping[str, Estimated],
+    *,
+    unit: str,
+    title: str,
+    directions: tuple[str, str],
+) -> Figure:
+    """Draw differences with their intervals as a forest plot, with the numbers at the right.
+
+    Args:
+        estimates: by label, from above.
+        unit: what is measured, with its unit.
+        title: what the differences are.
+        directions: what a negative and a positive difference mean.
+
+    Raises:
+        ValueError: there is no estimate.
+    """
+    if not estimates:
+        raise ValueError("there is no estimate to draw")
+    figure, axes = row_chart(list(estimates), height=0.32, width=8.6)
+    forest(axes, estimates)
+    header = ("difference [95 % interval]", "p", "patients / images")
+    places = (0.2, 2.15, 2.75)
+    for text, place in zip(header, places):
+        margin_text(axes, -0.85, text, place, colour=MUTED)
+    for row, e in enumerate(estimates.values()):
+        for text, place in zip((_interval(e), _p(e.p), _numbers(e)), places):
+            margin_text(axes, row, text, place)
+    axes.set_xlabel(f"← {directions[0]}   |   {directions[1]} →\n{unit}")
+    caption(figure, title, "point and line: estimate and 95 % interval")
+    return figure
+
+
+def forest(axes: Axes, estimates: Mapping[str, Estimated], *, width: float = 2.4) -> None:
+    """Draw estimates as points with their intervals, a row each, with 0 in the middle."""
+    ends = [abs(x) for e in estimates.values() for x in (e.value, e.low, e.high)]
+    reach = 1.12 * max((x for x in ends if np.isfinite(x) and x), default=1)
+    axes.axvline(0, color=INK, linewidth=1)
+    for row, (name, e) in enumerate(estimates.items()):
+        tone = METHOD_COLOURS.get(name, INK)
+        axes.plot([e.low, e.high], [row, row], color=tone, lw=width, solid_capstyle="butt")
+        axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
+    axes.set_xlim(-reach, reach)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+@drawn
+def transfer_matrix(
+    gains: Mapping[str, Mapping[str, Estimated]], *, interpolation: Sequence[str] = (), note: str
+) -> Figure:
+    """Draw how much PSNR each training gains on each degradation, and mark training = test.
+
+    Args:
+        gains: degradation tested -> degradation trained with, or name of an interpolation -> gain
+            over bicubic interpolation in dB.
+        interpolation: rows without a training; they come last and are not marked.
+        note: what to add below the title.
+
+    Raises:
+        ValueError: there is no gain, or an unknown interpolation.
+    """
+    values, low, high = (
+        pd.DataFrame(
+            {on: {by: getattr(e, end) for by, e in of.items()} for on, of in gains.items()}
+        )
+        for end in ("value", "low", "high")
+    )
+    choose("interpolation", interpolation, values.index)
+    if not np.isfinite(values.to_numpy(float)).any():
+        raise ValueError("there is no gain to draw: the table is empty or all of it is NaN")
+    trained = [name for name in values.index if name not in interpolation]
+    order = [*trained, *interpolation]
+    texts = [[_gain(values, low, high, by, on) for on in values] for by in order]
+    limit = round_limit([values.to_numpy(float)], share=1.0)
+    size = (2.9 + 1.35 * len(values.columns), 1.0 + 0.62 * len(order))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    seaborn.heatmap(
+        values.loc[order],
+        cmap="RdBu",
+        vmin=-limit,
+        vmax=limit,
+        annot=np.array(texts),
+        fmt="",
+        annot_kws={"size": 9},
+        linewidths=1.5,
+        cbar_kws={"label": "gain in PSNR, dB", "pad": 0.02, "ticks": [-limit, 0, limit]},
+        ax=axes,
+    )
+    axes.set_facecolor("#EDEDED")
+    for row, name in enumerate(trained):
+        if name in gains:
+            place = (list(gains).index(name) + 0.04, row + 0.06)
+            axes.add_patch(Rectangle(place, 0.92, 0.88, fill=False, ec="black", lw=2.4))
+    axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in values], rotation=0)
+    names = [f"{textwrap.fill(name, 22)}" for name in order]
+    axes.set_yticks(axes.get_yticks(), names, rotation=0)
+    axes.tick_params(length=0)
+    axes.set_xlabel("tested on", weight="bold")
+    axes.set_ylabel("trained on", weight="bold")
+    one = next(e for of in gains.values() for e in of.values())
+    caption(
+        figure,
+        "Trained on one degradation, tested on another",
+        note,
+        f"gain over bicubic interpolation, mean of {people(one.cases, one.patients)}, in brackets "
+        "its 95 % interval",
+        "black frame: tested on what it was trained with",
+        f"{', '.join(interpolation)}: interpolation, without training" if interpolation else None,
+    )
+    return figure
+
+
+def _gain(values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, by: str, on: str) -> str:
+    """Write a gain with its interval below it."""
+    if not np.isfinite(values.at[by, on]):
+        return "not tested"
+    ends = (low.at[by, on], high.at[by, on])
+    text = signed(values.at[by, on], 2)
+    return (
+        f"{text}\n[{', '.join(signed(end, 2) for end in ends)}]"
+        if np.isfinite(ends).all()
+        else text
+    )
+
+
+def _interval(e: Estimated) -> str:
+    ends = [abs(x) for x in (e.value, e.low, e.high) if np.isfinite(x)]
+    digits = 2 if max(ends, default=1) >= 0.1 else 4
+    value, low, high = (signed(x, digits) for x in (e.value, e.low, e.high))
+    return f"{value} [{low}, {high}]" if np.isfinite(e.low + e.high) else f"{value} [no interval]"
+
+
+def _numbers(e: Estimated) -> str:
+    text = f"{count(e.patients)} / {count(e.cases)}"
+    return f"{text} ({count(e.skipped)} skipped)" if e.skipped else text
+
+
+def _p(p: float) -> str:
+    if not np.isfinite(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
