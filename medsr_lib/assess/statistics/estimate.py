@@ -28,7 +28,7 @@ class Estimate:
             there is none.
 
     >>> print(Estimate(0.0123, 0.0041, 0.0205, p=0.004, cases=90, patients=30))
-    +0.0123 [+0.0041, +0.0205], p = 0.004 (n = 30 patients, 90 cases)
+    +0.012 [+0.004, +0.021], p = 0.004 (n = 30 patients, 90 cases)
     >>> print(Estimate(0.8, 0.49, 0.943, patients=10))
     0.80 [0.49, 0.94] (n = 10 patients)
     """

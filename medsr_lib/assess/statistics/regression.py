@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 FORMULA = "value ~ {terms} + log_area"
 OPTIMISERS = ["powell", "nm", "bfgs"]  # "lbfgs" steps over into the jump at 0, and stays
@@ -178,49 +177,37 @@ def _check_rank(design: NDArray[Any], names: list[str]) -> None:
 
 def _coefficients(fit: Any, ratio: float) -> pd.DataFrame:
     """The fixed effects with cluster-robust intervals."""
-    patients = pd.factorize(np.asarray(fit.model.groups))[0]
-    outcome = np.asarray(fit.model.endog)
-    value, model, robust = least_squares(fit.model.exog, outcome, patients, ratio)
-    se, se_model = np.sqrt(np.diag(robust)), np.sqrt(float(fit.scale) * np.diag(model))
-    freedom = patients.max()
-    reach = stats.t.ppf(0.975, freedom) * se
-    p = 2 * stats.t.sf(abs(value) / np.maximum(se, 1e-300), freedom)
-    columns = [value, value - reach, value + reach, p, se, se_model]
+    patients = np.asarray(fit.model.groups)
+    robust = robust_least_squares(fit.model.exog, fit.model.endog, patients, ratio)
+    se_model = np.sqrt(float(fit.scale) * np.diag(robust.normalized_cov_params))
+    columns = [robust.params, *robust.conf_int().T, robust.pvalues, robust.bse, se_model]
     terms = pd.Index([_plain(name) for name in fit.model.exog_names], name="term")
     return pd.DataFrame(dict(zip(COLUMNS, columns)), index=terms)
 
 
-def least_squares(
+def robust_least_squares(
     design: NDArray[Any], outcome: NDArray[Any], patients: NDArray[Any], ratio: float
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Generalised least squares with a random intercept per patient, of known variance.
+) -> Any:
+    """Generalised least squares with a random intercept per patient; statsmodels' results.
 
-    With V = I + ratio J of a patient's n rows, V⁻¹ = I - J ratio / (1 + n ratio):
-
-    - the coefficients (k,) are B Σ X' V⁻¹ y, where B is the inverse of Σ X' V⁻¹ X over G patients;
-    - their covariance (k, k), if the model holds, is B times the residual variance (left out here);
-    - the sandwich (k, k) is B (Σ u u') B G/(G-1) (N-1)/(N-k), where u = X' V⁻¹ r, r the residual.
+    A patient's n rows have the covariance V = I + ratio J. With t = 1 - 1 / sqrt(1 + n ratio),
+    V^-1/2 = I - J t / n takes the share t of the patient's mean from each row: ordinary least
+    squares of what is left, with statsmodels' sandwich over patients.
 
     Args:
         design: (N, k).
         outcome: (N,).
-        patients: (N,) numbers from 0 to G - 1.
+        patients: (N,) whose row it is.
         ratio: variance of the intercepts over that of the rest.
     """
-    rows, k = design.shape
-    groups = int(patients.max()) + 1
-    shrink = ratio / (1 + ratio * np.bincount(patients, minlength=groups))[:, None]
+    from statsmodels.regression.linear_model import OLS  # slow to import
 
-    def summed(x: NDArray[Any]) -> NDArray[np.floating]:
-        return np.stack([np.bincount(patients, column, groups) for column in x.T], axis=1)
-
-    sums = summed(design)
-    bread = np.linalg.inv(design.T @ design - (sums * shrink).T @ sums)
-    value = bread @ (design.T @ outcome - (sums * shrink).T @ summed(outcome[:, None])[:, 0])
-    residual = (outcome - design @ value)[:, None]
-    u = summed(design * residual) - sums * shrink * summed(residual)
-    factor = groups / (groups - 1) * (rows - 1) / (rows - k)
-    return value, bread, factor * bread @ (u.T @ u) @ bread
+    rows = pd.DataFrame(np.column_stack([outcome, design])).groupby(patients)
+    taken = 1 - 1 / np.sqrt(1 + ratio * rows[0].transform("size").to_numpy()[:, None])
+    left = np.column_stack([outcome, design]) - taken * rows.transform("mean").to_numpy()
+    groups = pd.factorize(patients)[0]
+    robust = {"cov_type": "cluster", "cov_kwds": {"groups": groups}, "use_t": True}
+    return OLS(left[:, 0], left[:, 1:]).fit(**robust)
 
 
 def _plain(name: str) -> str:

@@ -5,13 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from medsr_lib.assess.statistics.agreement import (
-    by_method,
-    ccc,
-    icc,
-    limits_of_agreement,
-    pairs_by_method,
-)
+from medsr_lib.assess.statistics import agreement_by_method, ccc, icc, limits_of_agreement
 
 # Bland & Altman 1986 (10.1016/S0140-6736(86)90837-8), table 1: peak flow by two meters, l/min.
 LARGE = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
@@ -34,40 +28,44 @@ def normal_pairs(n, *, slope=0.8, shift=0.3, noise=0.5, samples=1):
 
 def test_limits_of_the_published_example():
     found = limits_of_agreement(LARGE, SMALL)
-    assert (round(found.bias, 1), round(found.sd, 1), found.n) == (-2.1, 38.8, 17)
-    assert (found.bias_low, found.bias_high) == pytest.approx((-22.0, 17.8), abs=0.05)
+    assert (round(found.bias.value, 1), round(found.sd, 1), found.bias.patients) == (-2.1, 38.8, 17)
+    assert (found.bias.low, found.bias.high) == pytest.approx((-22.0, 17.8), abs=0.05)
     # the paper takes 2 s and a standard error of sqrt(3 s^2 / n) = 16.3, not yet the one of 1999
     half = stats.t.ppf(0.975, 16) * 16.3
-    assert found.upper_high - found.upper == pytest.approx(half, rel=0.01)
+    assert found.upper.high - found.upper.value == pytest.approx(half, rel=0.01)
 
 
 def test_limits_by_hand():
     found = limits_of_agreement([1, 2, 4], [1, 1, 1])  # differences 0, 1, 3
     sd = np.sqrt(((4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2) / 2)
     error = sd * np.sqrt(1 / 3 + 1.96**2 / 4)
-    assert found.bias == pytest.approx(4 / 3)
-    assert (found.lower, found.upper) == pytest.approx((4 / 3 - 1.96 * sd, 4 / 3 + 1.96 * sd))
-    assert found.lower - found.lower_low == pytest.approx(4.302653 * error, rel=1e-6)
-    assert found.upper_high - found.upper == pytest.approx(found.lower_high - found.lower)
+    assert found.bias.value == pytest.approx(4 / 3)
+    assert (found.lower.value, found.upper.value) == pytest.approx(
+        (4 / 3 - 1.96 * sd, 4 / 3 + 1.96 * sd)
+    )
+    assert found.lower.value - found.lower.low == pytest.approx(4.302653 * error, rel=1e-6)
+    assert found.upper.high - found.upper.value == pytest.approx(
+        found.lower.high - found.lower.value
+    )
 
 
 def test_interval_of_the_bias_equals_the_paired_t_test():
     found = limits_of_agreement(LARGE, SMALL)
     second = stats.ttest_rel(LARGE, SMALL).confidence_interval(0.95)
-    assert (found.bias_low, found.bias_high) == pytest.approx(tuple(second), rel=1e-10)
+    assert (found.bias.low, found.bias.high) == pytest.approx(tuple(second), rel=1e-10)
 
 
 def test_turning_the_pairs_round_turns_the_limits():
     there, back = limits_of_agreement(LARGE, SMALL), limits_of_agreement(SMALL, LARGE)
-    assert back.bias == -there.bias
-    assert (back.lower_low, back.lower_high) == pytest.approx((-there.upper_high, -there.upper_low))
+    assert back.bias.value == -there.bias.value
+    assert (back.lower.low, back.lower.high) == pytest.approx((-there.upper.high, -there.upper.low))
 
 
 def test_standard_error_of_a_limit_is_what_samples_show():
     x, y = normal_pairs(100, samples=4000)
     limits = [limits_of_agreement(a, b) for a, b in zip(x, y)]
-    shown = np.std([found.upper for found in limits])
-    claimed = np.mean([found.upper_high - found.upper for found in limits])
+    shown = np.std([found.upper.value for found in limits])
+    claimed = np.mean([found.upper.high - found.upper.value for found in limits])
     assert claimed / stats.t.ppf(0.975, 99) == pytest.approx(shown, rel=0.04)
 
 
@@ -75,7 +73,7 @@ def test_icc_of_the_published_example():
     """0.71 by Shrout & Fleiss; 0.342 and 0.95 (F = 11.0) as the R package psych prints them."""
     found = icc(JUDGES)
     assert (round(found.value, 2), round(found.low, 3), round(found.high, 2)) == (0.71, 0.342, 0.95)
-    assert found.n == 6
+    assert found.patients == 6
 
 
 def test_icc_equals_its_definition_by_an_analysis_of_variance():
@@ -132,13 +130,13 @@ def test_perfect_agreement(coefficient):
     found = coefficient(LARGE, LARGE)
     assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1), abs=1e-12)
     limits = limits_of_agreement(LARGE, LARGE)
-    assert (limits.bias, limits.lower_low, limits.upper_high) == (0, 0, 0)
+    assert (limits.bias.value, limits.lower.low, limits.upper.high) == (0, 0, 0)
 
 
 def test_the_unit_does_not_matter(coefficient):
     scaled = coefficient(*(np.multiply(v, 1e-3) + 7 for v in (LARGE, SMALL)))
     expected = dataclasses.astuple(coefficient(LARGE, SMALL))
-    assert dataclasses.astuple(scaled) == pytest.approx(expected, rel=1e-8)
+    assert dataclasses.astuple(scaled) == pytest.approx(expected, rel=1e-8, nan_ok=True)
 
 
 def test_values_that_never_vary(coefficient):
@@ -156,8 +154,10 @@ def test_results_are_frozen_and_readable(coefficient):
     found = coefficient(LARGE, SMALL)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.value = 1
-    assert str(found).endswith("(n = 17)")
-    assert str(limits_of_agreement(LARGE, SMALL)).startswith("bias -2.118 [-22.05, +17.81]")
+    assert str(found).endswith("(n = 17 patients)")
+    assert str(limits_of_agreement(LARGE, SMALL)).startswith(
+        "bias -2 [-22, 18] (n = 17 patients), limits -78"
+    )
 
 
 @pytest.mark.parametrize("measure", [limits_of_agreement, *COEFFICIENTS.values()])
@@ -181,9 +181,9 @@ def test_icc_refuses_ratings_without_columns(ratings):
 
 
 def looked_at(**columns):
-    """A table as of `review`: two slices of each of three patients, by two methods."""
+    """A table as of `appearance`: two cases of each of three patients, by two methods."""
     rows = [
-        {"patient": p, "slice_id": f"{p}{n}", "method": method, "region": "tumour"}
+        {"patient": p, "id": f"{p}{n}", "method": method, "region": "tumour"}
         for method in ("HR", "ESPCN", "SRGAN")
         for p in "abc"
         for n in range(2)
@@ -191,29 +191,23 @@ def looked_at(**columns):
     return pd.DataFrame(rows).assign(**columns)
 
 
-def test_a_pair_is_a_patients_mean_over_its_slices():
-    table = looked_at(cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[2.0, 4, 5, 5, 6, 10] * 3)
-    found = pairs_by_method(table, measure="cnr")
-    assert list(found) == ["ESPCN", "SRGAN"]
-    assert found["ESPCN"].loc["a"].to_dict() == {"sr": 3.0, "hr": 2.0}
-
-
-def test_agreement_by_method_is_that_of_the_pairs():
+def test_agreement_by_method_is_that_of_the_patients_means():
     table = looked_at(cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[1.0, 3, 4, 5, 5, 10] * 3)
-    found = by_method(table, measures=["cnr"]).set_index("method").loc["SRGAN"]
-    sr, hr = [2, 4.5, 7.5], [2, 4, 7]
+    found = agreement_by_method(table, measures=["cnr"]).set_index("method")
+    assert list(found.index) == ["ESPCN", "SRGAN"]
+    found, sr, hr = found.loc["SRGAN"], [2, 4.5, 7.5], [2, 4, 7]
     assert found["bias"] == pytest.approx(1 / 3)
     assert found["ccc"] == pytest.approx(ccc(sr, hr).value)
     assert found["icc"] == pytest.approx(icc(np.column_stack((sr, hr))).value)
     assert found["patients"] == 3
 
 
-def test_slices_without_a_value_leave_the_pair_and_few_patients_no_number():
-    table = looked_at(
-        cnr_hr=[1.0, 3, 4, 4, 5, 9] * 3, cnr_sr=[2.0, np.nan, 5, 5, *[np.nan] * 2] * 3
-    )
-    assert pairs_by_method(table, measure="cnr")["ESPCN"].loc["a"].to_dict() == {"sr": 2, "hr": 1}
-    found = by_method(table, measures=["cnr"])
+def test_cases_without_a_value_leave_the_pair_and_few_patients_no_number():
+    hr, sr = [1.0, 3, 4, 4, 5, 9] * 3, [2.0, np.nan, 5, 5, 6, 8] * 3
+    found = agreement_by_method(looked_at(cnr_hr=hr, cnr_sr=sr), measures=["cnr"])
+    assert found["bias"].tolist() == pytest.approx([2 / 3] * 2)  # of 1, 1 and 0
+    few = looked_at(cnr_hr=hr, cnr_sr=[*sr[:4], np.nan, np.inf] * 3)
+    found = agreement_by_method(few, measures=["cnr"])
     assert (found["patients"] == 2).all()
     assert found["ccc"].isna().all()
 
@@ -221,6 +215,6 @@ def test_slices_without_a_value_leave_the_pair_and_few_patients_no_number():
 def test_a_measure_or_region_that_is_not_there_is_named():
     table = looked_at(cnr_hr=1.0, cnr_sr=1.0)
     with pytest.raises(ValueError, match=r"no column 'size_sr' .* \['cnr'\]"):
-        by_method(table, measures=["size"])
-    with pytest.raises(ValueError, match=r"no region 'head' .* \['tumour'\]"):
-        by_method(table, measures=["cnr"], region="head")
+        agreement_by_method(table, measures=["size"])
+    with pytest.raises(ValueError, match=r"no region 'tumour' .* \['head'\]"):
+        agreement_by_method(table.assign(region="head"), measures=["cnr"])

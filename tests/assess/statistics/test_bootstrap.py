@@ -7,33 +7,8 @@ from scipy import stats
 from medsr_lib.assess.statistics import bootstrap
 
 
-def bca(values, resamples, seed):
-    """Efron's interval, written out a second time (Efron & Tibshirani 1993, equation 14.9)."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (resamples, len(values))).mean(1)
-    left = (values.sum() - values) / (len(values) - 1)
-    d = left.mean() - left
-    a = (d**3).sum() / (6 * (d**2).sum() ** 1.5)
-    z0 = stats.norm.ppf(((means < values.mean()).mean() + (means <= values.mean()).mean()) / 2)
-    z = z0 + stats.norm.ppf([0.025, 0.975])
-    return np.quantile(means, stats.norm.cdf(z0 + z / (1 - a * z)))
-
-
-def test_bca_interval_by_hand(skewed):
-    found = bootstrap.bootstrap_interval(skewed, seed=0, resamples=40_000, method="bca")
-    by_hand = bca(skewed, 40_000, seed=5)
-    percentile = np.quantile(np.random.default_rng(5).choice(skewed, (40_000, 40)).mean(1), 0.975)
-    tolerance = 0.035 * np.ptp(by_hand)  # four standard deviations of the resampling
-    np.testing.assert_allclose(found, by_hand, atol=tolerance)
-    assert by_hand[1] - percentile > 2 * tolerance  # a percentile interval would not pass
-
-
-def test_bca_interval_is_scipys(skewed):
-    result = stats.bootstrap(
-        (skewed,), np.mean, n_resamples=999, method="BCa", random_state=np.random.default_rng(3)
-    )
-    found = bootstrap.bootstrap_interval(skewed, seed=3, resamples=999, method="bca")
-    assert found == pytest.approx(tuple(result.confidence_interval), rel=1e-9)
+def p_of(values):
+    return bootstrap.estimates([np.asarray(values, float)], seed=0)[0].p
 
 
 def bootstrap_t(values, resamples, seed):
@@ -43,18 +18,33 @@ def bootstrap_t(values, resamples, seed):
     return values.mean() - values.std() * np.quantile(t, [0.975, 0.025])
 
 
-def test_interval_is_the_bootstrap_t(skewed):
-    found = bootstrap.bootstrap_interval(skewed, seed=0, resamples=40_000)
+def test_interval_is_the_bootstrap_t(skewed, monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 40_000)
+    found = bootstrap.bootstrap_interval(skewed, seed=0)
     by_hand = bootstrap_t(skewed, 40_000, seed=5)
-    tolerance = 0.035 * np.ptp(by_hand)
+    tolerance = 0.035 * np.ptp(by_hand)  # four standard deviations of the resampling
     np.testing.assert_allclose(found, by_hand, atol=tolerance)
     student = stats.t.interval(0.95, 39, skewed.mean(), stats.sem(skewed))
-    assert found[1] - student[1] > 2 * tolerance
+    assert abs(by_hand - student).max() > 2 * tolerance  # Student's interval would not pass
 
 
-def test_refuses_an_unknown_interval(skewed):
-    with pytest.raises(ValueError, match="'t' or 'bca', got 'percentile'"):
-        bootstrap.bootstrap_interval(skewed, seed=0, method="percentile")
+def test_counts_of_a_resample_are_of_its_draws():
+    (first, *_, last) = bootstrap.resampled(7, seed=0, resamples=2100)
+    assert (first.shape, last.shape) == ((1000, 7), (100, 7))
+    drawn = np.random.default_rng(0).integers(0, 7, (1000, 7))
+    assert first[3].tolist() == np.bincount(drawn[3], minlength=7).tolist()
+
+
+def test_percentiles_leave_out_what_is_undefined():
+    drawn = [np.nan, *np.linspace(0, 1, 41)]
+    assert bootstrap.percentile_interval(drawn) == pytest.approx((0.025, 0.975))
+    assert np.isnan(bootstrap.percentile_interval([np.nan])).all()
+
+
+def test_the_90_percent_interval_lies_within_the_95(skewed):
+    (found,) = bootstrap.estimates([skewed], seed=0)
+    assert found.low < found.low90 < found.value < found.high90 < found.high
+    assert (found.low, found.high) == bootstrap.bootstrap_interval(skewed, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -73,20 +63,27 @@ def test_p_is_exact_for_few_patients(n):
     values = np.random.default_rng(n).normal(0.4, 1, n)
     signs = np.array(list(itertools.product([1, -1], repeat=n)))
     exact = (np.abs((signs * values).mean(1)) >= abs(values.mean()) - 1e-12).mean()
-    assert bootstrap.sign_flip_test(values, seed=0) == pytest.approx(exact)
+    assert p_of(values) == pytest.approx(exact)
 
 
 def test_p_of_many_patients_is_near_that_of_the_t_test():
     values = np.random.default_rng(0).normal(0.25, 1, 80)
-    p = bootstrap.sign_flip_test(values, seed=0)
-    assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+    assert p_of(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
 
 
-def test_patients_that_are_all_equal():
-    found = bootstrap.bootstrap_interval(np.full(6, 0.02), seed=0)
-    assert found == (0.02, 0.02)
-    assert bootstrap.sign_flip_test(np.full(6, 0.02), seed=0) == pytest.approx(2 / 2**6)
-    assert bootstrap.sign_flip_test(np.zeros(6), seed=0) == 1
+@pytest.mark.parametrize("n", [6, 20])
+def test_patients_that_are_all_equal(n):
+    assert bootstrap.bootstrap_interval(np.full(n, 0.02), seed=0) == pytest.approx((0.02, 0.02))
+    assert p_of(np.zeros(n)) == 1
+    assert p_of(np.full(6, 0.02)) == pytest.approx(2 / 2**6)
+
+
+def test_samples_without_an_interval():
+    none, one, infinite = bootstrap.estimates(
+        [np.array([]), np.array([0.3]), np.array([1, np.inf])], seed=0
+    )
+    assert (none.patients, one.value, infinite.value) == (0, 0.3, np.inf)
+    assert np.isnan([none.value, *(e for s in (one, infinite) for e in (s.low, s.p))]).all()
 
 
 def clustered(shape, patients, data_sets, seed):
@@ -101,17 +98,13 @@ def clustered(shape, patients, data_sets, seed):
     ("shape", "patients", "least"),
     [("normal", 15, 0.935), ("normal", 60, 0.935), ("skewed", 15, 0.92), ("skewed", 60, 0.93)],
 )
-def test_intervals_cover_the_truth(shape, patients, least):
-    hits = []
-    for seed in range(10):
-        values = clustered(shape, patients, 150, seed)
-        low, high = bootstrap._bootstrap_t(values, [0.95], seed, 1000).T
-        hits.append((low <= 0) & (high >= 0))
-    assert least <= np.mean(hits) <= 0.97
-
-
-def test_the_test_keeps_its_level_when_nothing_is_there():
+def test_intervals_cover_the_truth(shape, patients, least, monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
     found = [
-        bootstrap._sign_flips(clustered("normal", 25, 150, seed), seed, 1000) for seed in range(10)
+        e
+        for seed in range(10)
+        for e in bootstrap.estimates(list(clustered(shape, patients, 150, seed).T), seed=seed)
     ]
-    assert 0.035 <= (np.array(found) <= 0.05).mean() <= 0.065
+    assert least <= np.mean([e.low <= 0 <= e.high for e in found]) <= 0.97
+    if (shape, patients) == ("normal", 15):  # and the test keeps its level
+        assert 0.035 <= np.mean([e.p <= 0.05 for e in found]) <= 0.065

@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from medsr_lib.assess.statistics import regression
-from medsr_lib.assess.statistics.regression import mixed
+from medsr_lib.assess.statistics.regression import mixed_model
 
 METHODS, REGIONS, TYPES = ("bicubic", "ESPCN", "SRGAN"), ("matched", "tumour"), ("glioma", "other")
 CHOICE = {"metric": "ssim", "baseline": "bicubic", "reference": "matched"}
@@ -35,8 +36,8 @@ def simulated(seed, patients=60, most=8, gain_sd=0.0, patient_sd=0.05, noise=0.0
         value += (method == name) * TRUTH[f"method {name}"]
         value += (method == name) * (r == 1) * TRUTH[f"method {name} × region tumour"]
     value += (r == 1) * TRUTH["region tumour"]
-    columns = {"slice_id": s, "patient": patient, "method": method, "region": region}
-    columns |= {"tumour": np.array(TYPES)[other.astype(int)], "pixels": area, "ssim": value}
+    columns = {"id": s, "patient": patient, "method": method, "region": region}
+    columns |= {"label": np.array(TYPES)[other.astype(int)], "pixels": area, "ssim": value}
     return pd.DataFrame(columns)
 
 
@@ -47,7 +48,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def found(table):
-    return mixed(table, **CHOICE)
+    return mixed_model(table, **CHOICE)
 
 
 def test_recovers_the_coefficients(found):
@@ -63,7 +64,7 @@ def test_the_table_is_tidy_and_counted(found, table):
     assert found.coefficients.columns.tolist() == regression.COLUMNS
     assert found.coefficients.index.tolist()[0] == "Intercept"
     assert (found.rows, found.skipped) == (len(table), 0)
-    assert (found.slices, found.patients) == (table["slice_id"].nunique(), 60)
+    assert (found.cases, found.patients) == (table["id"].nunique(), 60)
     assert found.converged
     assert "converged; n = 60 patients" in str(found)
 
@@ -80,22 +81,10 @@ def test_without_gains_that_differ_both_standard_errors_agree(found):
 
 
 def test_the_interaction_is_the_mean_difference_in_differences(found, table):
-    wide = table.pivot(index="slice_id", columns=["method", "region"], values="ssim")
+    wide = table.pivot(index="id", columns=["method", "region"], values="ssim")
     gain = wide["ESPCN"] - wide["bicubic"]
     expected = (gain["tumour"] - gain["matched"]).mean()
     assert found.coefficients.loc[INTERACTION, "value"] == pytest.approx(expected, abs=1e-8)
-
-
-def test_sandwich_is_statsmodels_clustered_least_squares():
-    api = pytest.importorskip("statsmodels.api")
-    rng = np.random.default_rng(0)
-    patients = rng.permutation(np.repeat(np.arange(20), 4))
-    design = np.column_stack([np.ones(80), rng.normal(size=80)])
-    y = design @ [1.0, 2.0] + rng.normal(size=20)[patients] + rng.normal(size=80)
-    fit = api.OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": patients})
-    value, _, sandwich = regression.least_squares(design, y, patients, ratio=0.0)
-    np.testing.assert_allclose(value, fit.params)
-    np.testing.assert_allclose(sandwich, fit.cov_params(), rtol=1e-9)
 
 
 def test_least_squares_with_a_random_intercept_by_hand():
@@ -107,14 +96,16 @@ def test_least_squares_with_a_random_intercept_by_hand():
     by_hand = b @ x.T @ np.linalg.inv(v) @ y
     weighted = np.linalg.inv(v) @ (y - x @ by_hand)
     u = np.stack([x[patients == i].T @ weighted[patients == i] for i in range(6)])
-    value, model, sandwich = regression.least_squares(x, y, patients, ratio=0.7)
-    np.testing.assert_allclose(value, by_hand)
-    np.testing.assert_allclose(model, b)
-    np.testing.assert_allclose(sandwich, b @ u.T @ u @ b * 6 / 5 * 17 / 16)
+    found = regression.robust_least_squares(x, y, patients, ratio=0.7)
+    np.testing.assert_allclose(found.params, by_hand)
+    np.testing.assert_allclose(found.normalized_cov_params, b)
+    np.testing.assert_allclose(found.cov_params(), b @ u.T @ u @ b * 6 / 5 * 17 / 16)
+    reach = stats.t.ppf(0.975, 5) * found.bse
+    np.testing.assert_allclose(found.conf_int()[:, 1], by_hand + reach)
 
 
 def test_the_order_of_rows_does_not_matter(found, table):
-    shuffled = mixed(table.sample(frac=1, random_state=1), **CHOICE).coefficients
+    shuffled = mixed_model(table.sample(frac=1, random_state=1), **CHOICE).coefficients
     expected = found.coefficients.loc[shuffled.index]
     np.testing.assert_allclose(shuffled, expected, rtol=1e-3, atol=1e-6)
 
@@ -123,7 +114,7 @@ def test_the_order_of_rows_does_not_matter(found, table):
 def test_coefficients_and_errors_of_the_model_are_statsmodels(found, table):
     formulas = pytest.importorskip("statsmodels.formula.api")
     data = table.assign(
-        log_area=np.log(table["pixels"]) - np.log(table["pixels"]).mean(), type=table["tumour"]
+        log_area=np.log(table["pixels"]) - np.log(table["pixels"]).mean(), type=table["label"]
     )
     model = formulas.mixedlm(
         "ssim ~ C(method, Treatment('bicubic')) * region + type + log_area",
@@ -138,22 +129,22 @@ def test_coefficients_and_errors_of_the_model_are_statsmodels(found, table):
 
 def test_rows_without_a_value_are_counted(table):
     holes = table.copy()
-    holes.loc[holes["slice_id"] == 3, "ssim"] = np.nan
-    fitted = mixed(holes, **CHOICE)
+    holes.loc[holes["id"] == 3, "ssim"] = np.nan
+    fitted = mixed_model(holes, **CHOICE)
     assert fitted.skipped == 6
-    assert fitted.slices == table["slice_id"].nunique() - 1
+    assert fitted.cases == table["id"].nunique() - 1
     assert "6 skipped" in str(fitted)
 
 
 def test_one_tumour_type_is_fitted_without_that_term(table):
-    fitted = mixed(table[table["tumour"] == "glioma"], **CHOICE)
+    fitted = mixed_model(table[table["label"] == "glioma"], **CHOICE)
     assert fitted.converged
     assert "type other" not in fitted.coefficients.index
 
 
 def test_a_method_missing_in_a_region_is_a_failed_fit_and_says_so(table):
     lost = (table["method"] == "SRGAN") & (table["region"] == "tumour")
-    fitted = mixed(table[~lost], **CHOICE)
+    fitted = mixed_model(table[~lost], **CHOICE)
     assert not fitted.converged
     assert fitted.coefficients.empty
     assert "the fit failed" in fitted.notes[0]
@@ -165,7 +156,7 @@ def test_an_optimiser_that_does_not_converge_is_reported(table, monkeypatch):
     linear = pytest.importorskip("statsmodels.regression.mixed_linear_model")
     fit = linear.MixedLM.fit
     monkeypatch.setattr(linear.MixedLM, "fit", lambda self, **_: fit(self, maxiter=0))
-    fitted = mixed(table, **CHOICE)
+    fitted = mixed_model(table, **CHOICE)
     assert not fitted.converged
     assert any("converge" in note for note in fitted.notes)
 
@@ -176,7 +167,7 @@ def near_the_truth(fitted):
 
 
 def test_patients_that_are_all_alike():
-    fitted = mixed(simulated(3, patients=20, patient_sd=0.0), **CHOICE)
+    fitted = mixed_model(simulated(3, patients=20, patient_sd=0.0), **CHOICE)
     assert not fitted.patient_sd > 0.003
     assert near_the_truth(fitted)
 
@@ -184,9 +175,9 @@ def test_patients_that_are_all_alike():
 def test_an_optimiser_caught_at_no_variance_is_reported_and_the_coefficients_hold(monkeypatch):
     """Statsmodels says "converged" here, with an intercept of 0; the patients' sd is 0.008."""
     table = simulated(1, patients=20, patient_sd=0.01)
-    assert mixed(table, **CHOICE).patient_sd == pytest.approx(0.0075, rel=0.1)
+    assert mixed_model(table, **CHOICE).patient_sd == pytest.approx(0.0075, rel=0.1)
     monkeypatch.setattr(regression, "OPTIMISERS", ["lbfgs"])
-    caught = mixed(table, **CHOICE)
+    caught = mixed_model(table, **CHOICE)
     assert not caught.converged
     assert "variance between patients went to 0" in caught.notes[0]
     assert np.isnan(caught.patient_sd)
@@ -203,18 +194,18 @@ def test_an_optimiser_caught_at_no_variance_is_reported_and_the_coefficients_hol
 )
 def test_refuses_what_the_table_does_not_have(table, change, reason):
     with pytest.raises(ValueError, match=reason):
-        mixed(table, **(CHOICE | change))
+        mixed_model(table, **(CHOICE | change))
 
 
 def test_refuses_tables_it_cannot_model(table):
     with pytest.raises(ValueError, match="one method only, 'bicubic'"):
-        mixed(table[table["method"] == "bicubic"], **CHOICE)
+        mixed_model(table[table["method"] == "bicubic"], **CHOICE)
     with pytest.raises(ValueError, match='no rows of the region "tumour"'):
-        mixed(table[table["region"] == "matched"], **CHOICE)
+        mixed_model(table[table["region"] == "matched"], **CHOICE)
     with pytest.raises(ValueError, match="two patients or more"):
-        mixed(table[table["patient"] == 0], **CHOICE)
-    with pytest.raises(ValueError, match="slice 0 stands in the table twice"):
-        mixed(pd.concat([table, table.head(1)]), **CHOICE)
+        mixed_model(table[table["patient"] == 0], **CHOICE)
+    with pytest.raises(ValueError, match="case 0 occurs twice in the table"):
+        mixed_model(pd.concat([table, table.head(1)]), **CHOICE)
 
 
 @pytest.mark.slow
@@ -222,7 +213,7 @@ def test_robust_intervals_cover_where_gains_differ_and_the_models_do_not():
     robust, model = [], []
     for seed in range(120):
         data = simulated(seed, patients=40, most=20, gain_sd=0.04)
-        row = mixed(data, **CHOICE).coefficients.loc[INTERACTION]
+        row = mixed_model(data, **CHOICE).coefficients.loc[INTERACTION]
         robust.append(row["low"] <= TRUTH[INTERACTION] <= row["high"])
         model.append(abs(row["value"] - TRUTH[INTERACTION]) <= 1.96 * row["se_model"])
     assert np.mean(robust) >= 0.88

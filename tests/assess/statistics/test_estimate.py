@@ -1,0 +1,65 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from medsr_lib.assess.statistics import Contrast, Estimate, adjust, as_table
+
+P_VALUES = [0.04, 0.001, 0.03, 0.9, 0.012, 0.012]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.8, 0.49, 0.943, patients=10), "0.80 [0.49, 0.94] (n = 10 patients)"),
+        (
+            Estimate(1e-6, -2e-6, 4e-6, p=0.5, cases=9, patients=3, skipped=1),
+            "+0.0000010 [-0.0000020, +0.0000040], p = 0.5 (n = 3 patients, 9 cases, 1 skipped)",
+        ),
+        (Estimate(0.25), "0.2500 [no interval]"),
+        (Estimate(0.5, 0.5, 0.5, p=1.0), "+0.5000 [+0.5000, +0.5000], p = 1"),
+        (Estimate(12.3, -40, 60, p=0.3), "+12 [-40, +60], p = 0.3"),
+    ],
+    ids=["a share", "a small difference", "bare", "sure", "unsure"],
+)
+def test_an_estimate_reads_well(estimate, text):
+    assert str(estimate) == text
+
+
+def test_an_estimate_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Estimate(1.0).value = 2
+
+
+def test_a_table_has_columns_of_the_contrast_or_the_name():
+    found = {Contrast("ssim", "ESPCN", "bicubic", "tumour"): Estimate(0.1, p=0.01, patients=3)}
+    table = as_table(found | {Contrast("psnr", "ESPCN", "bicubic", "rim"): Estimate(2, p=0.04)})
+    assert table["metric"].tolist() == ["ssim", "psnr"]
+    assert table["p_adjusted"].tolist() == pytest.approx([0.02, 0.04])
+    assert table.loc[0, ["value", "patients"]].tolist() == [0.1, 3]
+    assert as_table({"AUC": Estimate(0.9)})["name"].tolist() == ["AUC"]
+    with pytest.raises(ValueError, match="no estimate"):
+        as_table({})
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_adjusted_p_is_statsmodels_and_nan_counts_as_none(method, theirs):
+    expected = multipletests(P_VALUES, method=theirs)[1]
+    np.testing.assert_allclose(
+        adjust([np.nan, *P_VALUES], method=method), [np.nan, *expected], rtol=1e-12
+    )
+    assert np.isnan(adjust([np.nan], method=method)).all()
+
+
+def test_adjusted_p_by_hand():
+    np.testing.assert_allclose(adjust([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(adjust([0.01, 0.04, 0.03], method="bh"), [0.03, 0.04, 0.04])
+    assert adjust([]).size == 0
+
+
+def test_adjust_refuses():
+    with pytest.raises(ValueError, match="'holm' or 'bh', got 'bonferroni'"):
+        adjust([0.1], method="bonferroni")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        adjust([0.1, 1.2])
