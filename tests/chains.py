@@ -1,23 +1,26 @@
 """Sessions that take no time: what a kernel does in a chain, without training anything."""
 
 import json
-import os
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 from nbformat.v4 import new_code_cell
 from states import identical, state_in
 
 from medsr_lib.data import phantom
 from medsr_lib.restore.training import checkpoint
-from medsr_lib.series import clean, kaggle, kaggle_chain, kernel, run, session
-from medsr_lib.series import state as chain_state
+from medsr_lib.series import outputs, run
+from medsr_lib.series.kaggle import chain as kaggle_chain
+from medsr_lib.series.kaggle import client, kernel, metadata, mounts
+from medsr_lib.series.sessions import plan, session
+from medsr_lib.series.sessions import state as states
 
 NOTEBOOK = "03_srgan"
-FIGSHARE = kernel.FIGSHARE
+FIGSHARE = metadata.FIGSHARE
 ONE_AT_A_TIME = threading.RLock()
 STEPS, EACH = 100, 40  # of a chain, and of a session
 PARAMETERS = {"scale": 2, "steps": 60, "pretraining": 40}
@@ -32,7 +35,7 @@ SMALL = {
     "device": "cpu",
 }
 CLOCK = """\
-from medsr_lib.restore.clock import Clock
+from medsr_lib.restore.training.clock import Clock
 
 taken, has_time_left = [], Clock.has_time_left
 Clock.has_time_left = lambda self, steps=1: (
@@ -42,14 +45,11 @@ Clock.has_time_left = lambda self, steps=1: (
 
 @contextmanager
 def variables(**values):
-    """Environment variables for a while, and afterwards none of a session; one at a time."""
-    with ONE_AT_A_TIME:
-        os.environ.update(values)
-        try:
-            yield
-        finally:
-            for name in [*values, session.CONTEXT]:
-                os.environ.pop(name, None)
+    """Environment variables for a while; one at a time."""
+    with ONE_AT_A_TIME, pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield
 
 
 def train(folder, *, each=EACH, total=STEPS):
@@ -73,21 +73,24 @@ def train(folder, *, each=EACH, total=STEPS):
 
 def run_session(started, inputs: Path, working: Path, *, each=EACH, record=True) -> None:
     """A session of the stand-in: the added cells' calls, and the notebook's two."""
-    context = kernel.context_of(started.text)
-    values = {session.ROOT: str(started.root), "KAGGLE_DOCKER_IMAGE": started.image}
-    with variables(**values):
-        resume_from = session.begin(context)
-        session.data_folder(FIGSHARE)
-        session.resume(resume_from, working / NOTEBOOK)
-        trainings = train(working / NOTEBOOK, each=each)
+    context = kernel.context_of(started.text).values()
+    with variables(**{mounts.ROOT: str(started.root), "KAGGLE_DOCKER_IMAGE": started.image}):
+        mounts.data_folder(FIGSHARE, marker="1.mat")
+        this = begin(working, mounts.earlier_session(context), context)
+        trainings = train(this.folder, each=each)
         if record:
-            session.record(working / NOTEBOOK, trainings)
+            this.record(trainings)
+
+
+def begin(out, resume_from=None, chain=None):
+    """The first call of notebook 03."""
+    return session.begin(out, NOTEBOOK, hours=None, resume_from=resume_from, chain=chain)
 
 
 def uninterrupted(folder: Path) -> str:
     """The fingerprint of the weights after all steps in one session."""
     train(folder, each=STEPS)
-    return chain_state.describe(folder).fingerprint
+    return states.describe(folder).fingerprint
 
 
 def prepare(service, folder: Path) -> None:
@@ -98,25 +101,37 @@ def prepare(service, folder: Path) -> None:
     service.add_dataset(FIGSHARE, folder / "slices")
     library = folder / "library"
     kernel.library_folder(library, owner=service.owner)
-    service.add_dataset(f"{service.owner}/{kernel.LIBRARY}", library)
+    service.add_dataset(f"{service.owner}/{metadata.LIBRARY}", library)
 
 
 def chain(out: Path, **options):
     """`medsr kaggle chain 03` without waiting, its lines appended to `said`, where connected."""
-    said = options.pop("said", [])
-    settings = {"sessions": 5, "hours": 1.0, "parameters": PARAMETERS}
-    settings |= {"poll": 0.01, "pause": lambda _: None} | options
-    account = kaggle.Account(pause=lambda _: None)
-    return kaggle_chain.run_chain("03", account=account, out=out, say=said.append, **settings)
+    log = options.pop("said", []).append
+    notebook = plan.one(options.pop("name", "03"), options.pop("folder", None))
+    account = client.Account(pause=options.pop("pause", lambda _: None))
+    kind = metadata.kind_of(notebook.name, gpu=None, data=options.pop("data", None))
+    settings = {
+        "base": metadata.slug_of(notebook.name),
+        "sessions": 5,
+        "hours": 1.0,
+        "parameters": PARAMETERS,
+        "from_checkpoint": None,
+        "take_over": False,
+        "limit": 12.0,
+        "poll": 0.01,
+    }
+    return kaggle_chain.run_chain(
+        notebook, account=account, kind=kind, out=out, log=log, **settings | options
+    )
 
 
 def notebook_that_stops(folder: Path, *, after: int) -> Path:
     """A folder with notebook 03, and a cell in it that plays a clock: so many steps a session."""
-    notebook = clean.read(run.notebooks_folder() / f"{NOTEBOOK}.ipynb")
-    at = next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code")
-    notebook.cells.insert(at + 1, new_code_cell(CLOCK.format(after=after), id="clock"))
+    content = plan.one("03", None).content
+    at = next(n for n, cell in enumerate(content.cells) if cell.cell_type == "code")
+    content.cells.insert(at + 1, new_code_cell(CLOCK.format(after=after), id="clock"))
     folder.mkdir(parents=True)
-    (folder / f"{NOTEBOOK}.ipynb").write_text(clean.text(notebook), encoding="utf-8")
+    (folder / f"{NOTEBOOK}.ipynb").write_text(outputs.text(content), encoding="utf-8")
     return folder
 
 

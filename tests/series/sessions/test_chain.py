@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import chains
 import pytest
 
-from medsr_lib.series import chain, cli, plan, session
-from medsr_lib.series import state as chain_state
+from medsr_lib.series import cli
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series.sessions import chain, plan
+from medsr_lib.series.sessions import state as states
 
 PARAMETERS = """data_dir = "../data"  # folder of the slices
 out_dir = "../out"  # folder of the run
 hours: float | None = None  # of the session
 resume_from: str | None = None  # an earlier session
+chain: dict | None = None  # set by medsr chain
 total = 100  # steps
 """
 
@@ -33,14 +37,13 @@ def quick(series, monkeypatch):
     series.add("03_srgan", parameters=PARAMETERS)
     calls = []
 
-    def play(command, environment):
+    def play(command):
         given = dict(word.split("=", 1) for word in command if "=" in word)
-        folder = chain.Path(command[command.index("--out") + 1]) / "03_srgan"
-        context = environment[session.CONTEXT]
-        calls.append((json.loads(context)["session"], given))
-        with chains.variables(**{session.CONTEXT: context}):
-            session.resume(json.loads(given.get("resume_from", "null")), folder)
-            session.record(folder, chains.train(folder, each=series.each))
+        context = json.loads(given["chain"])
+        calls.append((context["session"], given))
+        resume_from = json.loads(given.get("resume_from", "null"))
+        this = chains.begin(command[command.index("--out") + 1], resume_from, context)
+        this.record(chains.train(this.folder, each=series.each))
         return series.code
 
     series.each, series.code = chains.EACH, 0
@@ -50,13 +53,14 @@ def quick(series, monkeypatch):
 
 
 def start(series, out, **options):
-    settings = {"sessions": 5, "hours": 1.0, "data": series.data, "folder": series.folder}
-    return chain.run_chain("03", out=out, **settings | options)
+    settings = {"sessions": 5, "hours": 1.0, "data": series.data, "parameters": {}}
+    settings |= {"log": lambda line: None} | options
+    return chain.run_chain(plan.one("03", series.folder), out=out, **settings)
 
 
 def test_sessions_are_one_uninterrupted_training(quick, out, tmp_path):
     said = []
-    state = start(quick, out, say=said.append)
+    state = start(quick, out, log=said.append)
     assert (state.done, state.session, state.step) == (True, 3, 100)
     assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
     assert [number for number, _ in quick.calls] == [1, 2, 3]
@@ -76,7 +80,7 @@ def test_a_session_that_failed_is_run_again_from_its_own_checkpoint(quick, out, 
     quick.code = 1
     with pytest.raises(ValueError, match=r"session 1 failed: see .*s01/03_srgan\.html"):
         start(quick, out)
-    (out / "s01" / "03_srgan" / chain_state.NAME).unlink()  # as if it had not come so far
+    (out / "s01" / "03_srgan" / states.NAME).unlink()  # as if it had not come so far
     quick.code = 0
     state = start(quick, out)
     assert (state.session, state.step) == (2, 100)
@@ -108,18 +112,18 @@ def damage(path):
         (lambda f: damage(f / "srgan_checkpoint.pt"), "does not agree with its sha256"),
         (lambda f: (f / "srgan_checkpoint.pt").write_bytes(b"x"), "1 bytes of"),
         (lambda f: (f / "srgan_checkpoint.pt").unlink(), "is missing"),
-        (lambda f: (f / chain_state.NAME).write_text("{"), "not the state of a chain"),
+        (lambda f: (f / states.NAME).write_text("{"), "not the state of a chain"),
     ],
 )
-def test_a_spoilt_session_is_not_gone_on_from(quick, out, spoil, message):
+def test_a_spoilt_session_is_not_resumed(quick, out, spoil, message):
     start(quick, out, sessions=1)
     spoil(out / "s01" / "03_srgan")
-    with pytest.raises(ValueError, match=f"{message}.*\nSession 1 cannot be gone on from"):
+    with pytest.raises(ValueError, match=f"{message}.*\nSession 1 cannot be resumed"):
         start(quick, out)
     assert len(quick.calls) == 1
 
 
-def test_a_session_without_a_step_is_an_error_and_runs_again_with_more_hours(quick, out):
+def test_a_session_without_a_step_is_an_error_and_runs_again(quick, out):
     quick.each = 0
     with pytest.raises(ValueError, match="session 1 took no step"):
         start(quick, out)
@@ -145,8 +149,9 @@ def test_a_second_chain_in_the_folder_is_refused(quick, out):
         ({"sessions": 0}, "at least one session"),
         ({"hours": 0}, "hours above 0"),
         ({"parameters": {"hours": 2}}, "hours is set for each session"),
+        ({"parameters": {"chain": {}}}, "chain is set for each session"),
         ({"parameters": {"tota": 2}}, "did you mean total"),
-        ({"data": chain.Path("missing")}, "there is no folder missing"),
+        ({"data": Path("missing")}, "there is no folder missing"),
     ],
 )
 def test_bad_input_starts_nothing(quick, out, options, message):
@@ -158,6 +163,9 @@ def test_bad_input_starts_nothing(quick, out, options, message):
 def test_a_notebook_without_hours_cannot_be_chained(series, out):
     series.add("03_srgan")
     with pytest.raises(ValueError, match="03_srgan cannot be run in sessions: it has no parameter"):
+        start(series, out)
+    series.add("03_again")
+    with pytest.raises(ValueError, match="'03' means several notebooks"):
         start(series, out)
 
 
@@ -172,14 +180,12 @@ def test_the_command_says_whether_it_is_done(quick, out, capsys):
 
 REAL = """from pathlib import Path
 import time
-from medsr_lib.series import session
 import chains
-out = Path(out_dir) / "03_srgan"
-session.resume(resume_from, out)
+run = chains.begin(out_dir, resume_from, chain)
 if "wait" in data_dir:
-    (out / "began").touch()
+    (run.folder / "began").touch()
     time.sleep(60)
-session.record(out, chains.train(out))"""
+run.record(chains.train(run.folder))"""
 
 
 @pytest.mark.slow
@@ -189,10 +195,9 @@ def test_ctrl_c_ends_the_session_and_the_chain(series, out):
     waiting.mkdir()
     command = [sys.executable, "-m", "medsr_lib", "chain", "03", "--sessions", "3", "--hours", "1"]
     command += ["--out", str(out), "--notebooks", str(series.folder), "--data", str(waiting)]
-    path = str(chain.Path(chains.__file__).parent)
     process = subprocess.Popen(
         command,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": str(Path(chains.__file__).parent)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -205,17 +210,19 @@ def test_ctrl_c_ends_the_session_and_the_chain(series, out):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert not (out / "s01" / "03_srgan" / chain_state.NAME).exists()
+    assert not (out / "s01" / "03_srgan" / states.NAME).exists()
 
 
 @pytest.mark.slow
 def test_notebook_03_in_two_sessions_equals_one_uninterrupted_run(whole_03, out, tmp_path):
     folder = chains.notebook_that_stops(tmp_path / "notebooks", after=45)
-    options = {"sessions": 9, "hours": 9.0, "parameters": chains.SMALL}
-    state = chain.run_chain("03", data=whole_03.data, out=out, folder=folder, **options)
+    notebook = notebooks.read(folder / "03_srgan.ipynb")
+    options = {"data": whole_03.data, "out": out, "log": lambda line: None}
+    options |= {"sessions": 9, "hours": 9.0, "parameters": chains.SMALL}
+    state = chain.run_chain(notebook, **options)
     assert (state.session, state.done) == (2, True)
     assert chains.same_trainings(out / "s02" / "03_srgan", whole_03.folder)
     shutil.rmtree(out / "s02")
     (out / "s01" / "03_srgan" / "classifier.pt").unlink()
     with pytest.raises(ValueError, match=r"classifier\.pt is missing"):
-        chain.run_chain("03", data=whole_03.data, out=out, folder=folder, **options)
+        chain.run_chain(notebook, **options)
