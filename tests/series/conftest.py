@@ -6,7 +6,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import run
+from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.report import Result
 
 PARAMETERS = """data_dir = "../data"  # folder of the slices
 out_dir = "../out"  # folder of the run
@@ -25,7 +28,7 @@ for _ in tqdm(range(3), desc="reading"):
 print("scale", scale, "limit", limit, "in", Path.cwd().name)"""
 RECORD = """_ = report.record(
     folder,
-    {"n_slices": 7, "psnr": 31.23456, "python": Path(sys.executable).as_posix(),
+    {"slices": 7, "psnr": 31.23456, "python": Path(sys.executable).as_posix(),
      "table": [{"region": "tumour", "ssim": 0.9}, {"region": "<whole>", "ssim": 0.95}]},
     {"dot.png": "A dot & <nothing> else."})"""
 
@@ -59,12 +62,12 @@ class Series:
     def out(self) -> Path:
         return self.root / "runs" / "x {1}"
 
-    def add(self, name: str, *code: str, **options: str) -> Path:
+    def add(self, name: str, *code: str, **options: str) -> Notebook:
         path = self.folder / f"{name}.ipynb"
         nbformat.write(notebook(*code, **options), path)
-        return path
+        return notebooks.read(path)
 
-    def run(self, *names: str, **options: object) -> list[run.Result]:
+    def run(self, *names: str, **options: object) -> list[Result]:
         settings = {"data": self.data, "out": self.out, "progress": False} | options
         return run.run(names, folder=self.folder, **settings)
 
@@ -92,7 +95,7 @@ def _break_kernel(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list[run.Result]]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list[Result]]:
     """Notebooks of which one is done, one fails and one is not reached, by this Python's kernel."""
     series = _series(tmp_path_factory.mktemp("series"))
     text = r"Equation $x_1 < \frac{a_i}{b}$ and a [next](02_second.ipynb)."

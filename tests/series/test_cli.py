@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from medsr_lib import __version__
-from medsr_lib.series import cli, run
+from medsr_lib.series import cli, outputs, run
+from medsr_lib.series.report import Result, Status
+from medsr_lib.series.running import folders
 
 
 @pytest.fixture
@@ -25,7 +27,9 @@ def test_a_run_ends_with_the_path_of_its_index(here, series, capsys):
 
 
 def test_a_failed_notebook_is_named_with_cell_and_error(series, capsys, monkeypatch):
-    failed = run.Result("02_b", "failed", cell=3, source="x = 1 / 0", error="ZeroDivisionError: no")
+    failed = Result(
+        "02_b", Status.FAILED, cell=3, source="x = 1 / 0", error="ZeroDivisionError: no"
+    )
     monkeypatch.setattr(run, "run", lambda *_, **__: [failed])
     series.add("02_b")
     assert cli.main(["run", "--notebooks", str(series.folder), "--data", str(series.data)]) == 1
@@ -68,34 +72,31 @@ def test_ctrl_c_is_130(series, capsys, monkeypatch):
     assert capsys.readouterr().err == "medsr: stopped\n"
 
 
-def test_without_data_the_embedded_slices_are_written_and_run(here, series, monkeypatch):
-    written, asked = [], []
-    for name in ("_write_phantom", "_write_chest"):
-        monkeypatch.setattr(cli, name, lambda folder, **how: written.append((folder, how)))
-    monkeypatch.setattr(run, "run", lambda *_, data, out, **__: asked.append((data, out)) or [])
+def test_without_data_the_embedded_ones_are_written_and_run(here, series, monkeypatch):
+    monkeypatch.setattr(folders, "write_embedded", lambda found: [here / "data"])
     series.add("01_a")
-    series.add("05_b", parameters='data_dir = "../data/phantom-chest"\nout_dir = "../out"')
-    assert cli.main(["run", "01", "--notebooks", "notebooks"]) == 0
     assert cli.main(["run", "--notebooks", "notebooks"]) == 0
-    slices = (Path("data/phantom"), {"patients": 24, "slices": 4, "seed": 0})
-    radiographs = (Path("data/phantom-chest"), {"patients": 40, "seed": 0})
-    assert written == [slices, slices, radiographs]
-    assert asked == [
-        ([Path("data/phantom")], Path("runs/demo")),
-        ([Path("data/phantom"), Path("data/phantom-chest")], Path("runs/demo")),
-    ]
+    assert (here / "runs/demo/index.html").is_file()
 
 
 def test_refresh_puts_the_outputs_into_the_notebooks(here, series, monkeypatch):
     kept = []
-    monkeypatch.setattr(run, "run", lambda *_, **__: [run.Result("01_a", "done")])
-    monkeypatch.setattr(run, "refresh", lambda results, folder: kept.append((results, folder)))
+    monkeypatch.setattr(run, "run", lambda *_, **__: [Result("01_a", Status.DONE)])
+    monkeypatch.setattr(outputs, "refresh", lambda results, folder: kept.append((results, folder)))
     series.add("01_a")
     assert cli.main(["run", "--notebooks", "notebooks", "--data", "data", "--refresh"]) == 0
-    assert kept == [([run.Result("01_a", "done")], Path("notebooks"))]
+    assert kept == [([Result("01_a", Status.DONE)], Path("notebooks"))]
 
 
-def test_list_shows_what_can_be_told(series, capsys):
+def test_what_is_not_installed_is_named_with_its_extra(series, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    arguments = ["run", "--list", "--notebooks", str(series.folder)]
+    series.folder.joinpath("01_a.ipynb").touch()
+    assert cli.main(arguments) == 2
+    assert "needs nbformat: pip install 'medsr-lib[notebooks]'" in capsys.readouterr().err
+
+
+def test_list_shows_the_parameters(series, capsys):
     series.add("01_a")
     assert cli.main(["run", "--list", "--notebooks", str(series.folder)]) == 0
     assert "01_a\n  data_dir: str" in (out := capsys.readouterr().out)
@@ -112,8 +113,8 @@ def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
     assert cli.main(["data", "phantom", str(tmp_path), "--patients", "3", "--seed", "1"]) == 0
     assert cli.main(["data", "chest", str(tmp_path), "--patients", "5"]) == 0
     assert cli.main(["data", "figshare", str(tmp_path)]) == 0
-    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1, "progress": False}
-    radiographs = {"patients": 5, "seed": 0, "progress": False}
+    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1}
+    radiographs = {"patients": 5, "seed": 0}
     assert calls == [(tmp_path, settings), (tmp_path, radiographs), tmp_path]
 
 

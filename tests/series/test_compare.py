@@ -1,20 +1,18 @@
 """Two runs side by side."""
 
-import json
-
 import pandas as pd
 import pytest
 from PIL import Image
 
-from medsr_lib.series import cli, compare, manifest, report
-from medsr_lib.series.report import Result
+from medsr_lib.series import cli, compare, report
+from medsr_lib.series.report import Result, Run, Status
 
 
-def scores(shift=0.0, *, slices=range(8), fold=0, **extra):
-    """Two slices of each patient; `shift` is added to the PSNR of the network."""
+def scores(shift=0.0, *, cases=range(8), fold=0, **extra):
+    """Two cases of each patient; `shift` is added to the PSNR of the network."""
     return pd.DataFrame(
         {
-            "slice_id": str(n),
+            "id": str(n),
             "patient": f"P{n // 2}",
             "method": method,
             "region": region,
@@ -23,25 +21,32 @@ def scores(shift=0.0, *, slices=range(8), fold=0, **extra):
             "ssim": 0.9,
             **extra,
         }
-        for n in slices
+        for n in cases
         for method in ("bicubic", "ESPCN")
         for region in ("whole", "tumour")
     )
 
 
-def made(folder, *, table=None, gain=1.5, parameters=None, digest="d", status="done", picture="a"):
+def made(folder, *, table=None, gain=1.5, parameters=None, digest="d", picture="a"):
     """A run of one notebook, as `run` leaves it."""
     own = folder / "02_espcn"
     own.mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(own / f"{picture}.png")
     rows = [{"method": "ESPCN", "psnr": 30.0 + gain, "slices": 8}, {"method": "old", "psnr": 1.0}]
-    values = {"slices": 8, "patients": 4, "gain_psnr": gain, "table": rows}
+    values = {"cases": 8, "patients": 4, "gain_psnr": gain, "table": rows}
     report.record(own, values, {f"{picture}.png": f"Picture {picture}"})
     if table is not None:
         table.to_csv(own / "scores.csv", index=False)
     settings = {"data_dir": "/x/brain", "out_dir": "/y", "scale": 4} | (parameters or {})
-    manifest.write(folder, [Result("02_espcn", status, digest=digest, parameters=settings)])
+    done = Result("02_espcn", Status.DONE, digest=digest, parameters=settings)
+    report.write_run(Run(folder, [done]))
     return folder
+
+
+def pair_of(*runs):
+    """The one notebook of two runs, compared."""
+    (pair,) = compare.compare(*runs, seed=0).pairs
+    return pair
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def runs(tmp_path):
 
 
 def test_parameters_and_values_that_differ(runs):
-    (pair,) = compare.compare(*runs).pairs
+    pair = pair_of(*runs)
     assert pair.parameters == {"scale": (4, 2)}
     assert pair.headlines == [{"name": "gain_psnr", "A": 1.5, "B": 1.75, "B − A": 0.25}]
     row = {"method": "ESPCN", "of": "psnr", "A": 31.5, "B": 31.75, "B − A": 0.25}
@@ -60,8 +65,8 @@ def test_parameters_and_values_that_differ(runs):
     assert not pair.notes
 
 
-def test_differences_are_taken_within_slices_and_over_patients(runs):
-    (pair,) = compare.compare(*runs).pairs
+def test_differences_are_taken_within_cases_and_over_patients(runs):
+    pair = pair_of(*runs)
     assert [(row["region"], row["method"]) for row in pair.paired] == [
         ("whole", "ESPCN"),
         ("tumour", "ESPCN"),
@@ -69,23 +74,23 @@ def test_differences_are_taken_within_slices_and_over_patients(runs):
     row = pair.paired[0]
     assert row["value"] == pytest.approx(0.2 * 1.35)
     assert row["low"] < row["value"] < row["high"]
-    assert (row["metric"], row["patients"], row["slices"]) == ("psnr", 4, 8)
+    assert (row["metric"], row["patients"], row["cases"]) == ("psnr", 4, 8)
 
 
-def test_slices_of_one_run_only_are_counted(tmp_path):
+def test_cases_of_one_run_only_are_counted(tmp_path):
     a = made(tmp_path / "a", table=scores())
-    b = made(tmp_path / "b", table=scores(0.2, slices=range(4, 12)))
-    (pair,) = compare.compare(a, b).pairs
-    assert {row["slices"] for row in pair.paired} == {4}
-    assert pair.notes == ["4 slices are in both, of 8 in A and 8 in B"]
+    b = made(tmp_path / "b", table=scores(0.2, cases=range(4, 12)))
+    pair = pair_of(a, b)
+    assert {row["cases"] for row in pair.paired} == {4}
+    assert pair.notes == ["4 cases are in both, of 8 in A and 8 in B"]
 
 
-def test_other_slices_with_the_same_numbers_are_not_paired(tmp_path):
+def test_other_cases_with_the_same_numbers_are_not_paired(tmp_path):
     a = made(tmp_path / "a", table=scores())
     b = made(tmp_path / "b", table=scores(fold=50))
-    (pair,) = compare.compare(a, b).pairs
+    pair = pair_of(a, b)
     assert not pair.paired
-    assert pair.notes == ["the two runs have no slice in common; nothing can be paired"]
+    assert pair.notes == ["the two runs have no case in common; nothing can be paired"]
 
 
 def test_rows_of_several_conditions_are_kept_apart(tmp_path):
@@ -93,14 +98,14 @@ def test_rows_of_several_conditions_are_kept_apart(tmp_path):
         return pd.concat([scores(shift, level=0.1), scores(2 * shift, level=0.2)])
 
     a, b = made(tmp_path / "a", table=both(0)), made(tmp_path / "b", table=both(0.1))
-    (pair,) = compare.compare(a, b).pairs
+    pair = pair_of(a, b)
     values = {row["method"]: row["value"] for row in pair.paired}
     assert values["ESPCN, 0.2"] == pytest.approx(2 * values["ESPCN, 0.1"])
 
 
 def test_the_code_of_a_notebook_may_differ(tmp_path):
     a, b = made(tmp_path / "a"), made(tmp_path / "b", digest="e")
-    (pair,) = compare.compare(a, b).pairs
+    pair = pair_of(a, b)
     assert pair.notes == ["the code of the notebook differs between the two runs"]
 
 
@@ -118,57 +123,37 @@ def test_the_page_holds_its_pictures(runs, capsys):
 
 
 def test_what_is_not_finished_is_said_and_the_rest_compared(runs):
-    report.record(runs[0] / "03_srgan", {"slices": 8})
-    results = list(manifest.read(runs[1]).results)
-    manifest.write(runs[1], [*results, Result("03_srgan", "failed", error="no memory")])
-    found = compare.compare(*runs)
+    for folder, status in zip(runs, (Status.DONE, Status.FAILED)):
+        known = report.read_run(folder)
+        report.write_run(Run(folder, [*known.results, Result("03_srgan", status)]))
+    assert compare.compare(*runs, seed=0).notes == ["03_srgan: has no results.json in a"]
+    report.record(runs[0] / "03_srgan", {"cases": 8})
+    found = compare.compare(*runs, seed=0)
     assert [pair.name for pair in found.pairs] == ["02_espcn"]
-    manifest.write(runs[0], [*manifest.read(runs[0]).results, Result("03_srgan", "done")])
-    assert compare.compare(*runs).notes == ["03_srgan: failed in b"]
+    assert found.notes == ["03_srgan: failed in b"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, r"b is not the folder of a run: no run\.json in it"),
-        ("{", r"run\.json: damaged"),
-        ("[]", r"of another version: its format is None, expected 'medsr run 1'"),
-        ('{"format": "medsr run 0"}', "its format is 'medsr run 0'"),
-        ('{"format": "medsr run 1"}', r"run\.json: damaged \(KeyError\('notebooks'\) is missing"),
-    ],
-)
-def test_what_is_no_run_is_refused(tmp_path, capsys, text, message):
+def test_runs_with_nothing_in_common_are_refused(tmp_path, capsys):
     a = made(tmp_path / "a")
-    (tmp_path / "b").mkdir()
-    if text is not None:
-        (tmp_path / "b" / "run.json").write_text(text)
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        compare.compare(a, tmp_path / "b")
+    report.record(tmp_path / "b" / "03_srgan", {})
+    with pytest.raises(ValueError, match=r"no notebook that both.*\n  02_espcn: not in b\n  03_s"):
+        compare.compare(a, tmp_path / "b", seed=0)
     assert cli.main(["compare", str(a), str(tmp_path / "c")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 
-def test_runs_with_nothing_in_common_are_refused(tmp_path):
-    a = made(tmp_path / "a")
-    report.record(tmp_path / "b" / "03_srgan", {})
-    with pytest.raises(ValueError, match=r"no notebook that both.*\n  02_espcn: not in b\n  03_s"):
-        compare.compare(a, tmp_path / "b")
+def test_scores_and_parameters_that_are_not_known_are_noted(tmp_path):
+    a, b = made(tmp_path / "a", table=scores()), made(tmp_path / "b", table=scores())
+    pd.DataFrame({"psnr": [1.0]}).to_csv(b / "02_espcn" / "scores.csv")
+    (b / "run.json").unlink()
+    unknown, unread = pair_of(a, b).notes
+    assert unknown == "its parameters are not known in both runs"
+    assert unread.startswith("scores.csv cannot be read: no column id, method, patient, pixels, ")
 
 
-def test_results_of_an_older_version_are_refused(tmp_path):
-    a, b = made(tmp_path / "a"), made(tmp_path / "b")
-    (b / "02_espcn" / "results.json").write_text(json.dumps({"psnr": 30}))
-    with pytest.raises(ValueError, match=r"02_espcn: results.json in b is of an older version"):
-        compare.compare(a, b)
-
-
-def test_a_run_without_run_json_is_read_from_its_notebooks(ran, tmp_path):
-    series, _ = ran
-    other = made(tmp_path / "b")
-    for name in ("01_first.ipynb", "01_first/results.json"):
-        (other / name).parent.mkdir(exist_ok=True)
-        (other / name).write_bytes((series.out / name).read_bytes())
-    (other / "run.json").unlink()
-    (pair,) = compare.compare(series.out, other).pairs
-    assert pair.b.parameters["scale"] == 2
-    assert not pair.parameters
+def test_pictures_are_packed_into_the_page(tmp_path):
+    Image.new("RGB", (3000, 30), "red").save(tmp_path / "wide.png")
+    address = compare._embedded(tmp_path / "wide.png")
+    assert address.startswith("data:image/png;base64,")
+    assert len(address) < 2000
+    assert compare._embedded(tmp_path / "none.png") == ""

@@ -1,3 +1,5 @@
+"""What runs leave: `results.json` of each notebook, `run.json` of all."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +10,7 @@ import pytest
 import torch
 
 from medsr_lib.series import report
-from medsr_lib.series.report import Result, load_record, record
-from medsr_lib.series.summary import index_page
+from medsr_lib.series.report import Result, Run, Status, load_record, record
 
 
 @dataclass(frozen=True)
@@ -105,79 +106,68 @@ def test_a_broken_record_is_no_record(tmp_path, content):
     assert load_record(tmp_path) is None
 
 
-def page_of(tmp_path, *results, **options):
-    return index_page(tmp_path, results, **options).read_text(encoding="utf-8")
-
-
-def test_everything_in_the_index_is_escaped(tmp_path):
-    nasty = "<script>alert('&')</script>"
-    values = {nasty: nasty, "t": [{nasty: nasty}]}
-    result = Result(
-        "01_a",
-        "failed",
-        title=nasty,
-        parameters={nasty: nasty},
-        changed=(nasty,),
-        error=nasty,
-        cell=1,
-        source=nasty,
-        page=tmp_path / 'a"b.html',
-        record={"values": values, "figures": [{"file": 'x".png', "caption": nasty + '"'}]},
-    )
-    page = page_of(tmp_path, result, title=nasty, data=nasty, command=nasty)
-    assert "<script" not in page
-    assert "a%22b.html" in page
-    assert 'src="01_a/x%22.png"' in page
-
-
-def test_long_tables_and_lists_are_cut(tmp_path):
-    values = {"t": [{"n": n} for n in range(50)], "list": list(range(50))}
-    page = page_of(tmp_path, Result("01_a", "done", record={"values": values}))
-    assert "The first 24 of 50 rows." in page
-    assert "11, … (50)" in page
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (True, "yes"),
-        (3064, "3064"),
-        (0.123456, "0.1235"),
-        ({"value": 0.5, "low": 0.25, "high": 0.75}, "0.50 (0.25 to 0.75)"),
-        ({"value": 0.003659, "low": -0.0029, "high": 0.01019}, "0.004 (−0.003 to 0.010)"),
-        ({"value": 132.6, "low": 98.4, "high": 171.0}, "133 (98 to 171)"),
-        ({"value": 0.5, "low": float("nan"), "high": float("nan")}, "0.5 (nan to nan)"),
-        ({"value": 1, "low": 0, "high": 2, "p": 0.03}, "1.0 (0.0 to 2.0), p = 0.03"),
-    ],
-)
-def test_single_values(tmp_path, value, text):
-    page = page_of(tmp_path, Result("01_a", "done", record={"values": {"x": value}}))
-    assert f"<td>{text}</td>" in page
-
-
-def test_a_column_has_the_same_number_of_decimals(tmp_path):
-    rows = [{"psnr": 31.2345, "p": 0.5, "n": 3}, {"psnr": 30.0, "p": 1e-7, "n": None}]
-    page = page_of(tmp_path, Result("01_a", "done", record={"values": {"t": rows}}))
-    assert "<tr><td>31.23</td><td>0.5</td><td>3</td></tr>" in page
-    assert "<tr><td>30.00</td><td>&lt; 0.001</td><td>–</td></tr>" in page
-
-
-def test_results_of_an_earlier_run_are_dated(tmp_path):
-    old = {"values": {"n": 5}, "created": "2024-05-06T07:08:09+02:00"}
-    page = page_of(tmp_path, Result("01_a", "not run", record=old))
-    assert "These results are from an earlier run, 2024-05-06 07:08." in page
-    assert "<span>n = 5</span>" in page
-
-
-def test_a_page_of_a_folder_with_nothing(tmp_path):
-    page = page_of(tmp_path)
-    assert "0 of 0 notebooks done" in page
-    assert report.versions()["medsr_lib"] in page
-
-
 def test_saved_values_are_json_for_any_program(tmp_path):
     table = pd.DataFrame({"method": ["ESPCN"], "value": [float("nan")]})
     path = report.save(tmp_path / "report.json", {"contrasts": table, "largest": float("inf")})
     found = json.loads(path.read_text())
     assert found == {"contrasts": [{"method": "ESPCN", "value": None}], "largest": "inf"}
+
+
+def run_of(folder, *results, **about):
+    """A run in a folder, written there and read again."""
+    report.write_run(Run(folder, results, **about))
+    return report.read_run(folder)
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path):
+    record(tmp_path / "01_a", {"psnr": 30.5})
+    (tmp_path / "01_a.html").touch()
+    done = Result("01_a", Status.DONE, digest="d", parameters={"scale": 2}, changed=["scale"])
+    failed = Result("02_b", Status.FAILED, error="ValueError: none", cell=3, seconds=1.5)
+    about = {"command": "medsr run", "data": ["x"], "without": ["03_c"], "created": "2024"}
+    found = run_of(tmp_path, done, failed, versions={"torch": "2"}, **about)
+    first, second = found.results
+    assert first.values == {"psnr": 30.5}
+    assert (first.page, first.executed) == (tmp_path / "01_a.html", None)
+    assert (first.status, first.parameters, first.changed) == ("done", {"scale": 2}, ["scale"])
+    assert (second.status, second.error, second.cell, second.seconds) == (
+        *("failed", failed.error, 3, 1.5),
+    )
+    assert {name: getattr(found, name) for name in about} == about
+    assert found.versions == {"torch": "2"}
+
+
+def test_earlier_results_are_those_that_were_finished(tmp_path):
+    statuses = {"01_a": Status.DONE, "02_b": Status.FAILED, "03_c": Status.STOPPED}
+    for name in statuses:
+        record(tmp_path / name, {})
+    run_of(tmp_path, *(Result(name, status) for name, status in statuses.items()))
+    (earlier,) = report.earlier(tmp_path)
+    assert (earlier.notebook, earlier.status) == ("01_a", Status.EARLIER)
+
+
+def test_results_without_a_run_are_found_by_their_folders(tmp_path):
+    assert report.earlier(tmp_path / "new") == []
+    record(tmp_path / "01_a", {"psnr": 30.5})
+    assert report.read_run(tmp_path).results[0].values == {"psnr": 30.5}
+    (tmp_path / "run.json").write_text("{")
+    assert [result.notebook for result in report.earlier(tmp_path)] == ["01_a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"is not the folder of a run: no run\.json in it"),
+        ("{", r"run\.json: damaged"),
+        ("[]", r"of another version: its format is None, expected 'medsr run 1'"),
+        ('{"format": "medsr run 0"}', "its format is 'medsr run 0'"),
+        ('{"format": "medsr run 1"}', r"run\.json: damaged \('notebooks'\)"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        report.read_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        report.read_run(tmp_path / "none")

@@ -1,67 +1,25 @@
+"""Running notebooks: what is left by those that end well, fail, or are stopped."""
+
 import os
 import re
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from medsr_lib.series import clean, report, run
+from medsr_lib.series import report
+from medsr_lib.series.report import Status
 
 
-@pytest.mark.parametrize("name", ["02", "2", "02_b", "02_b.ipynb"])
-def test_a_notebook_is_found_by_number_or_name(series, name):
+def test_wrong_input_is_refused_before_anything_runs(series):
     series.add("01_a")
-    path = series.add("02_b")
-    assert run.find([name], series.folder) == [path]
-
-
-def test_notebooks_come_in_their_order_and_once(series):
-    paths = [series.add("01_a"), series.add("02_b"), series.add("10_c")]
-    assert run.find([], series.folder) == paths
-    assert run.find(["10", "01_a", "01"], series.folder) == [paths[0], paths[2]]
-
-
-def test_a_notebook_that_does_not_exist(series):
-    series.add("01_a")
-    series.add("02_b")
-    with pytest.raises(ValueError, match="no notebook '03'; there are 01_a, 02_b"):
-        run.find(["01", "03"], series.folder)
-
-
-def test_a_folder_without_notebooks(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no notebooks in"):
-        run.find([], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"steps": 1}, "no parameter 'steps'"),
-        ({"scale": "2"}, r"01_a: scale is int .*, not '2' \(str\)"),
-        ({"data_dir": "x"}, "data_dir is not given as a parameter; use --data"),
-        ({"out_dir": "x"}, "out_dir is not given as a parameter; use --out"),
-    ],
-)
-def test_wrong_parameters_are_refused_before_anything_runs(series, parameters, message):
-    series.add("01_a")
-    with pytest.raises(ValueError, match=message):
-        series.run(parameters=parameters)
-    assert not series.out.exists()
-
-
-def test_data_that_are_not_there(series):
-    series.add("01_a")
+    with pytest.raises(ValueError, match=r"01_a: scale is int .*, not '2' \(str\)"):
+        series.run(parameters={"scale": "2"})
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"):
         series.run(data=series.root / "missing")
-
-
-def test_a_notebook_that_cannot_be_told_its_folders(series):
-    series.add("01_a", parameters="scale = 4")
-    with pytest.raises(ValueError, match=r"01_a\.ipynb: no data_dir, out_dir in its parameters"):
-        series.run()
+    assert not series.out.exists()
 
 
 def test_the_first_failure_ends_the_run(ran):
@@ -76,7 +34,7 @@ def test_the_first_failure_ends_the_run(ran):
 
 def test_a_finished_notebook_has_its_record_and_its_parameters(ran):
     series, (first, *_) = ran
-    assert first.record["values"]["n_slices"] == 7
+    assert first.record["values"]["slices"] == 7
     assert first.changed == ("scale",)
     assert first.parameters["scale"] == 2
     assert first.parameters["limit"] is None
@@ -201,73 +159,37 @@ finally:
     assert (series.out / "01_first" / "saved").is_file()
     page = (series.out / "index.html").read_text(encoding="utf-8")
     assert "stopped by the user" in page
+    assert "■ stopped" in page
     assert "– not run" in page
 
 
-def finished(series, *code, **options):
-    """A notebook and what a run of it would have left, without running it."""
-    path = series.add("01_first", *code, **options)
-    copy = nbformat.read(path, 4)
-    copy.cells[2].outputs = [nbformat.v4.new_output("stream", text="hello")]
+def test_results_keep_the_parameters_they_were_made_with(series):
+    code = """from pathlib import Path
+from medsr_lib.series import report
+if limit == 0:
+    raise ValueError("none")
+_ = report.record(Path(out_dir) / "{0}", {{"scale": scale}})"""
+    series.add("01_a", code.format("01_a"), title="# One\n\n**Is it _so_?**")
+    series.add("02_b", code.format("02_b"))
+    series.run("02", parameters={"scale": 2})
+    series.run(parameters={"scale": 3, "limit": 0})
+    found = report.read_run(series.out)
+    first, second = found.results
+    assert (first.status, first.parameters["scale"], first.record) == ("failed", 3, None)
+    assert (first.question, first.error) == ("Is it so?", "ValueError: none")
+    assert (second.status, second.parameters["scale"]) == ("earlier run", 2)
+    assert second.values == {"scale": 2}
+    assert found.command.startswith("medsr run --data ")
+    assert (found.data, found.versions) == ([str(series.data)], report.versions())
+    page = (series.out / "index.html").read_text(encoding="utf-8")
+    assert "– not run" in page
+    assert "These results are from an earlier run" in page
+
+
+def test_a_damaged_run_json_does_not_stop_a_run(series):
+    series.add("01_a", "1")
     series.out.mkdir(parents=True)
-    nbformat.write(copy, series.out / path.name)
-    parameters = {"data_dir": str(series.data), "out_dir": str(series.out)}
-    return run.Result("01_first", "done", parameters=parameters, executed=series.out / path.name)
-
-
-def test_refresh_keeps_the_outputs_in_the_notebook(series):
-    result = finished(series, "print('hello')")
-    (path,) = run.refresh([result], series.folder)
-    text = path.read_text(encoding="utf-8")
-    kept = nbformat.reads(text, 4)
-    assert kept.cells[2].outputs[0].text == "hello"
-    assert [cell.id for cell in kept.cells] == ["cell0", "cell1", "cell2"]
-    assert kept.metadata[clean.ORIGIN] == clean.origin(kept)
-    edited = nbformat.reads(text.replace("print('hello')", "print('hallo')"), 4)
-    assert kept.metadata[clean.ORIGIN] != clean.origin(edited)
-    assert text.endswith("}\n")
-    assert run.refresh([result], series.folder) == [path]
-    assert path.read_text(encoding="utf-8") == text
-
-
-def test_refresh_of_a_real_run_removes_what_was_local(ran):
-    series, (first, *_) = ran
-    (path,) = run.refresh([replace(first, changed=())], series.folder)
-    text = path.read_text(encoding="utf-8")
-    assert "scale 2 limit None in notebooks" in text
-    assert str(series.root) not in text
-    assert "injected" not in text
-
-
-def test_refresh_refuses_other_parameters_and_failures(ran):
-    series, (first, failed, _) = ran
-    with pytest.raises(ValueError, match="01_first ran with its own scale; run the defaults"):
-        run.refresh([first], series.folder)
-    with pytest.raises(ValueError, match="02_second: failed; only a finished run can be kept"):
-        run.refresh([failed], series.folder)
-
-
-def test_refresh_writes_none_if_one_cannot_be_kept(series):
-    result = finished(series, "print('hello')")
-    before = (series.folder / "01_first.ipynb").read_bytes()
-    with pytest.raises(ValueError, match="02_b: not run"):
-        run.refresh([result, run.Result("02_b")], series.folder)
-    assert (series.folder / "01_first.ipynb").read_bytes() == before
-
-
-def test_refresh_refuses_a_local_path_and_names_the_cell(series):
-    result = finished(series, "print('hello')")
-    copy = nbformat.read(result.executed, 4)
-    copy.cells[2].outputs[0].text = f"wrote {series.out / 'x.png'}"
-    nbformat.write(copy, result.executed)
-    with pytest.raises(ValueError, match="01_first: the output of code cell 2 has the local path"):
-        run.refresh([result], series.folder)
-
-
-def test_refresh_refuses_a_notebook_that_is_too_large(series):
-    result = finished(series, "print('hello')")
-    copy = nbformat.read(result.executed, 4)
-    copy.cells[2].outputs[0].text = "x" * run.LARGEST
-    nbformat.write(copy, result.executed)
-    with pytest.raises(ValueError, match="01_first has 5001 kB with its outputs, more"):
-        run.refresh([result], series.folder)
+    (series.out / report.RUN).write_text("{")
+    (result,) = series.run("01")
+    assert result.status is Status.DONE
+    assert report.read_run(series.out).results[0].notebook == "01_a"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from medsr_lib.series import cli, run, sweep
+from medsr_lib.series import cli, report, run, sweep
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series.report import Result, Run, Status
 
 CODE = """from pathlib import Path
 from medsr_lib.series import report
@@ -28,16 +30,18 @@ def asked(series, monkeypatch):
     def ran(names, *, data, out, parameters, folder, **_):
         calls.append((out.name, names, parameters))
         results = []
-        for path in run.find(names, folder):
-            status = "failed" if parameters.get("scale") == 8 else "done"
-            given = run._folders(data[0], out) | parameters
-            result = run.replace(run._waiting(path, given), status=status, seconds=1.5)
-            if status == "failed":
-                results.append(run.replace(result, error="ValueError: too much", cell=2))
+        for notebook in notebooks.find(names, folder):
+            places = {"data_dir": str(data[0].resolve()), "out_dir": str(out)}
+            about = {"parameters": notebook.defaults | parameters | places, "seconds": 1.5}
+            about |= {"digest": notebook.digest}
+            if parameters.get("scale") == 8:
+                error = {"error": "ValueError: too much", "cell": 2}
+                results.append(Result(notebook.name, Status.FAILED, **about, **error))
                 break
-            run.report.record(out / path.stem, {"gain_psnr": float(parameters["scale"])})
-            results.append(run.replace(result, record=run.report.load_record(out / path.stem)))
-        run.manifest.write(out, results)
+            report.record(out / notebook.name, {"gain_psnr": float(parameters["scale"])})
+            record = report.load_record(out / notebook.name)
+            results.append(Result(notebook.name, Status.DONE, **about, record=record))
+        report.write_run(Run(out, results))
         return results
 
     monkeypatch.setattr(run, "run", ran)
@@ -45,14 +49,10 @@ def asked(series, monkeypatch):
     return series
 
 
-def swept(series, *assignments, names=("02",)):
-    points = sweep.sweep(
-        names,
-        sweep.grid(assignments),
-        data=[series.data],
-        out=series.root / "grid",
-        folder=series.folder,
-    )
+def swept(series, *assignments, names=("02",), **options):
+    """How each combination ended."""
+    places = {"data": [series.data], "out": series.root / "grid", "folder": series.folder}
+    points = sweep.sweep(names, sweep.grid(assignments), **places, **options)
     return [point.status for point in points]
 
 
@@ -184,19 +184,8 @@ def test_ctrl_c_leaves_the_table_of_what_is_done(asked, monkeypatch):
 
 def test_a_real_run_of_a_grid(series):
     series.add("02_b", CODE)
-    points = sweep.sweep(
-        ["02"],
-        sweep.grid(["scale=8,2", "rate=0.5"]),
-        data=[series.data],
-        out=series.root / "grid",
-        folder=series.folder,
-        progress=False,
-    )
-    assert [point.status for point in points] == ["failed", "done"]
-    assert sweep.headlines(points[1]) == {
-        "02 primary": {"value": 0.5, "low": 0.0, "high": 1.0},
-        "02 gain_psnr": 1.0,
-    }
+    assert swept(series, "scale=8,2", "rate=0.5", progress=False) == ["failed", "done"]
     row = (series.root / "grid" / "sweep.csv").read_text().splitlines()[2]
     assert row.startswith("2,0.5,done,")
+    assert row.endswith(",scale=2_rate=0.5,,0.5,0.0,1.0,1.0")
     assert swept(series, "scale=2", "rate=0.5") == ["skipped"]

@@ -230,12 +230,12 @@ def _centre(found: Mapping[str, Any]) -> str | None:
 
 
 def _estimate(found: Mapping[str, Any]) -> str:
-    numbers = centre(found), found["low"], found["high"]
-    middle, low, high = (_to_width(v, found) for v in numbers)
+    middle, low, high = (_to_width(v, found) for v in (centre(found), *map(found.get, ENDS)))
+    shown = middle if found["low"] is None else f"{middle} ({low} to {high})"
     rest = [p_value(found.get("p"))]
     if found.get("patients"):
         rest.append(f"n = {found['patients']} patients")
-    return ", ".join([f"{middle} ({low} to {high})", *filter(None, rest)])
+    return ", ".join([shown, *filter(None, rest)])
 
 
 def _to_width(number: object, found: Mapping[str, Any]) -> str:

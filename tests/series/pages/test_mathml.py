@@ -1,6 +1,6 @@
 import pytest
 
-from medsr_lib.series.mathml import mathml, to_html
+from medsr_lib.series.pages.mathml import mathml, to_html
 
 SSIM = r"""$$
 \mathrm{SSIM}(x, y) = \frac{(2\mu_x\mu_y + C_1)(2\sigma_{xy} + C_2)}

@@ -1,4 +1,4 @@
-from medsr_lib.series.progress import Log, Terminal, watch
+from medsr_lib.series.running.progress import Log, Terminal, watch
 
 
 def test_a_log_gets_a_line_at_the_start_and_at_the_end(capsys):
