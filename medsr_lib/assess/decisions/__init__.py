@@ -1,1 +1,36 @@
 """Which decisions change when an image is restored."""
+
+from medsr_lib.assess.decisions.attention import gradcam, lesion_overlap, map_similarity
+from medsr_lib.assess.decisions.classifier import classify, classify_summary
+from medsr_lib.assess.decisions.detector import (
+    calibration_error,
+    detect,
+    log_odds,
+    operating_point,
+    reliability,
+    temperature,
+    threshold_at,
+)
+from medsr_lib.assess.decisions.metadata import Guess, guess_class
+from medsr_lib.assess.decisions.readers import patches
+from medsr_lib.assess.decisions.segmenter import segment, segment_summary
+
+__all__ = [
+    "Guess",
+    "calibration_error",
+    "classify",
+    "classify_summary",
+    "detect",
+    "gradcam",
+    "guess_class",
+    "lesion_overlap",
+    "log_odds",
+    "map_similarity",
+    "operating_point",
+    "patches",
+    "reliability",
+    "segment",
+    "segment_summary",
+    "temperature",
+    "threshold_at",
+]

@@ -1,7 +1,5 @@
 """Where a classifier looks: Grad-CAM maps, how far they move, and how much lies on the lesion."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
@@ -10,14 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsr_lib import images as image_rules
+from medsr_lib.assess.decisions.readers import Network
 
-Network = Callable[[Tensor], Tensor]
 Array = NDArray[np.floating]
 
 
-def gradcam(
-    features: Network, judge: Network, images: Tensor, *, target: int, batch: int = 32
-) -> Tensor:
+BATCH = 32  # images at a time
+
+
+def gradcam(features: Network, head: Network, images: Tensor, *, target: int) -> Tensor:
     """Where in each image a class is seen: Grad-CAM, (N, H, W), not negative.
 
     Selvaraju et al. 2017 (arXiv 1610.02391, equations 1 and 2): each channel A_k of the features
@@ -31,24 +30,23 @@ def gradcam(
     Args:
         features: images (B, 1, H, W) -> activations A (B, C, h, w): the first part of a classifier
             in evaluation mode, such as `LesionClassifier.last_features`.
-        judge: A -> logits (B, K): the second part, such as `LesionClassifier.head`.
+        head: A -> logits (B, K): the second part, such as `LesionClassifier.head`.
         images: (N, 1, H, W) float in [0, 1], on the classifier's device.
         target: the class, its place among the logits.
-        batch: images at a time.
 
     Raises:
-        TypeError, ValueError: images that are none, or no such class.
+        TypeError, ValueError: invalid images, or no such class.
     """
     image_rules.check(images)
     maps = []
-    for part in images.split(batch):
+    for part in images.split(BATCH):
         with torch.no_grad():
             A = features(part)
         A = A.detach().requires_grad_()
         with torch.enable_grad():
-            logits = judge(A)
+            logits = head(A)
             if not 0 <= target < logits.shape[1]:
-                raise ValueError(f"target {target} is none of the {logits.shape[1]} classes")
+                raise ValueError(f"target {target} is not one of the {logits.shape[1]} classes")
             others = [k for k in range(logits.shape[1]) if k != target]
             y = logits[:, target] - logits[:, others].logsumexp(1)
             (gradient,) = torch.autograd.grad(y.sum(), A)
@@ -59,8 +57,8 @@ def gradcam(
     return torch.cat(maps)
 
 
-def moved(maps: Tensor, reference: Tensor) -> pd.DataFrame:
-    """How much other maps of the same images differ from the reference's, a row per image.
+def map_similarity(maps: Tensor, reference: Tensor) -> pd.DataFrame:
+    """How similar other maps of the same images are to the reference's, a row per image.
 
     Returns:
         correlation, Pearson's over pixels, and shift, how far the centre of mass moved, in pixels;
@@ -80,7 +78,7 @@ def moved(maps: Tensor, reference: Tensor) -> pd.DataFrame:
     return pd.DataFrame({"correlation": r, "shift": np.hypot(*centres.T)})
 
 
-def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
+def lesion_overlap(maps: Tensor, masks: Tensor) -> pd.DataFrame:
     """How much of each map lies on the lesion, a row per image.
 
     Returns:
@@ -90,7 +88,8 @@ def inside(maps: Tensor, masks: Tensor) -> pd.DataFrame:
         or the mask empty.
 
     Raises:
-        TypeError, ValueError: masks that are not bool or of another shape, or maps as in `moved`.
+        TypeError, ValueError: masks that are not bool or of another shape, or maps as in
+            `map_similarity`.
     """
     a = _as_maps(maps, "maps")
     if masks.dtype != torch.bool:

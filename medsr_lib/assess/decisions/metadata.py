@@ -1,4 +1,4 @@
-"""Could a class be told without a look at the images? From what their files alone give away."""
+"""Could you guess the class without seeing the image? From what the files alone reveal."""
 
 from dataclasses import dataclass
 
@@ -10,88 +10,66 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medsr_lib.assess.statistics.estimate import Estimate
 from medsr_lib.assess.statistics.roc import auc, auc_interval
 
-Array = NDArray[np.floating]
+FOLDS = 5  # of the cross-validation
 
 
-@dataclass(frozen=True, repr=False)
-class Confound:
+@dataclass(frozen=True)
+class Guess:
     """How well the class follows from numbers that are no finding.
 
     Attributes:
         auc: area under the ROC curve of a classifier that sees all the columns; 0.5 is guessing.
-        low, high: 95 % interval over patients.
         single: AUC of each column alone, in whichever direction it points: 0.5 to 1.
-        n, patients: how many images, and of how many patients.
     """
 
-    auc: float
-    low: float
-    high: float
+    auc: Estimate
     single: dict[str, float]
-    n: int
-    patients: int
 
-    def __repr__(self) -> str:
-        columns = ", ".join(f"{name} {auc:.3f}" for name, auc in self.single.items())
-        return (
-            f"Confound(AUC {self.auc:.3f} [{self.low:.3f}, {self.high:.3f}], {self.n} images of "
-            f"{self.patients} patients; alone: {columns})"
-        )
+    def __str__(self) -> str:
+        alone = ", ".join(f"{name} {area:.3f}" for name, area in self.single.items())
+        return f"AUC {self.auc}; alone: {alone}"
 
 
-def confound(
-    columns: pd.DataFrame,
-    *,
-    positive: ArrayLike,
-    patients: ArrayLike,
-    seed: int,
-    folds: int = 5,
-    resamples: int = 2000,
-) -> Confound:
+def guess_class(
+    columns: pd.DataFrame, *, positive: ArrayLike, patients: ArrayLike, seed: int
+) -> Guess:
     """Cross-validate a classifier of numbers about the files: their size, shape, JPEG quality.
 
     A logistic regression of the standardised columns (scikit-learn, penalty C = 1), by their
-    logarithm where all values are positive. Each patient is judged by a model that has not seen
-    them; the scores of all folds are taken together. The interval is the percentile interval of
-    resampled patients (Efron & Tibshirani 1993, section 13.3) with the models as they are.
+    logarithm where all values are positive, in five folds. Each patient is classified by a model
+    that has not seen them; the scores of all folds are taken together. The interval is that of
+    `statistics.auc_interval`, over patients, with the models as they are.
 
     Args:
         columns: (n, k) numbers by name, a row per image.
         positive: (n,) true or 1 for the class that is looked for.
         patients: (n,) whose image it is.
         seed: of the folds and of the resampling.
-        folds: of the cross-validation.
-        resamples: of the bootstrap.
 
     Raises:
         ValueError: lengths that differ, values that are no finite numbers, or fewer patients of a
             class than folds.
     """
-    values, truth, groups = _checked(columns, positive, patients, folds)
-    logs = [np.log(c) if (c > 0).all() else c for c in values.T]
-    x = np.stack(logs, axis=1)
+    values, truth, groups = _checked(columns, positive, patients)
+    x = np.stack([np.log(c) if (c > 0).all() else c for c in values.T], axis=1)
     scores = np.zeros(len(x))
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for known, held_out in parts.split(x, truth, groups):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         scores[held_out] = model.fit(x[known], truth[known]).decision_function(x[held_out])
-    low, high = auc_interval(scores, truth, groups, seed=seed, resamples=resamples)
-    single = [auc(column, truth) for column in x.T]
-    return Confound(
-        auc=auc(scores, truth),
-        low=low,
-        high=high,
-        single={str(name): max(a, 1 - a) for name, a in zip(columns, single)},
-        n=len(x),
-        patients=len(np.unique(groups)),
+    single = {str(name): auc(column, truth) for name, column in zip(columns, x.T)}
+    return Guess(
+        auc=auc_interval(scores, truth, groups, seed=seed),
+        single={name: max(area, 1 - area) for name, area in single.items()},
     )
 
 
 def _checked(
-    columns: pd.DataFrame, positive: ArrayLike, patients: ArrayLike, folds: int
-) -> tuple[Array, NDArray[np.bool_], NDArray[np.generic]]:
+    columns: pd.DataFrame, positive: ArrayLike, patients: ArrayLike
+) -> tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.generic]]:
     try:
         values = columns.to_numpy(float)
     except (TypeError, ValueError):
@@ -105,9 +83,9 @@ def _checked(
     if not np.isfinite(values).all() or not values.shape[1]:
         raise ValueError("columns must be finite numbers, at least one column of them")
     for name, members in (("positive", groups[truth]), ("negative", groups[~truth])):
-        if len(np.unique(members)) < folds:
+        if len(np.unique(members)) < FOLDS:
             raise ValueError(
-                f"{folds} folds need as many patients of each class, got "
+                f"{FOLDS} folds need as many patients of each class, got "
                 f"{len(np.unique(members))} that are {name}"
             )
     return values, truth, groups

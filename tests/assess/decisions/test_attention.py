@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.decisions import attention
-from medsr_lib.restore.networks.sr import LesionClassifier
+from medsr_lib.assess import decisions
+from medsr_lib.restore.networks import LesionClassifier
 
 W = torch.tensor([[0.0, 2.0], [1.0, 0.0]])  # channel -> logits
 
@@ -14,7 +14,7 @@ def features(x):
     return torch.cat([small, 1 - small], 1)
 
 
-def judge(a):
+def head(a):
     return a.mean((2, 3)) @ W
 
 
@@ -30,7 +30,7 @@ def test_gradcam_is_equations_1_and_2(images):
     a = features(images)
     w = (W[:, 1] - W[:, 0]) / a[0, 0].numel()  # the mean over places of dy / dA
     expected = torch.relu((w[:, None, None] * a).sum(1))
-    found = attention.gradcam(features, judge, images, target=1, batch=2)
+    found = decisions.gradcam(features, head, images, target=1)
     assert found.shape == (3, 16, 12)
     size = {"mode": "bilinear", "align_corners": False}
     expected = torch.nn.functional.interpolate(expected[:, None], (16, 12), **size)[:, 0]
@@ -38,7 +38,7 @@ def test_gradcam_is_equations_1_and_2(images):
 
 
 def test_the_other_class_is_seen_elsewhere(images):
-    bright, dark = (attention.gradcam(features, judge, images, target=k) for k in (1, 0))
+    bright, dark = (decisions.gradcam(features, head, images, target=k) for k in (1, 0))
     assert bright[0, 3, 3] > 0 == dark[0, 3, 3]
     assert dark[0, 12, 10] > 0 == bright[0, 12, 10]
 
@@ -46,7 +46,7 @@ def test_the_other_class_is_seen_elsewhere(images):
 def test_a_classifier_keeps_its_weights_and_has_no_gradients():
     torch.manual_seed(0)
     network = LesionClassifier(classes=["well", "ill"], width=4).eval()
-    found = attention.gradcam(
+    found = decisions.gradcam(
         network.last_features, network.head, torch.rand(2, 1, 64, 48), target=1
     )
     assert found.shape == (2, 64, 48)
@@ -56,8 +56,8 @@ def test_a_classifier_keeps_its_weights_and_has_no_gradients():
 
 
 def test_gradcam_refuses_other_classes(images):
-    with pytest.raises(ValueError, match="target 2 is none of the 2 classes"):
-        attention.gradcam(features, judge, images, target=2)
+    with pytest.raises(ValueError, match="target 2 is not one of the 2 classes"):
+        decisions.gradcam(features, head, images, target=2)
 
 
 def test_a_map_moves_with_its_centre():
@@ -65,7 +65,7 @@ def test_a_map_moves_with_its_centre():
     a[:, 2, 3] = 1
     b = torch.zeros(2, 10, 10)
     b[0, 2, 3], b[1, 5, 7] = 7, 1
-    found = attention.moved(b, a)
+    found = decisions.map_similarity(b, a)
     assert found["shift"].tolist() == [0, 5]
     assert found["correlation"].tolist() == pytest.approx([1, -1 / 99])
 
@@ -73,15 +73,15 @@ def test_a_map_moves_with_its_centre():
 def test_correlation_is_numpys():
     a, b = torch.rand(1, 9, 7), torch.rand(1, 9, 7)
     expected = np.corrcoef(a.flatten(), b.flatten())[0, 1]
-    assert attention.moved(a, b)["correlation"][0] == pytest.approx(expected, abs=1e-6)
+    assert decisions.map_similarity(a, b)["correlation"][0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_where_nothing_is_seen_nothing_can_be_said():
     nothing = torch.zeros(1, 4, 4)
-    assert attention.moved(nothing, torch.rand(1, 4, 4)).isna().all(axis=None)
+    assert decisions.map_similarity(nothing, torch.rand(1, 4, 4)).isna().all(axis=None)
     masks = torch.ones(1, 4, 4, dtype=torch.bool)
-    assert attention.inside(nothing, masks).isna().all(axis=None)
-    assert attention.inside(torch.rand(1, 4, 4), ~masks).isna().all(axis=None)
+    assert decisions.lesion_overlap(nothing, masks).isna().all(axis=None)
+    assert decisions.lesion_overlap(torch.rand(1, 4, 4), ~masks).isna().all(axis=None)
 
 
 def test_what_lies_inside_by_hand():
@@ -89,7 +89,7 @@ def test_what_lies_inside_by_hand():
     masks[:, :2] = True
     maps[0, 0, 0], maps[0, 3, 3] = 3, 1
     maps[1, 0, 0], maps[1, 3, 3] = 1, 3
-    found = attention.inside(maps, masks)
+    found = decisions.lesion_overlap(maps, masks)
     assert found["share"].tolist() == [0.75, 0.25]
     assert found["hit"].tolist() == [1, 0]
     assert found["area"].tolist() == [0.5, 0.5]
@@ -98,10 +98,10 @@ def test_what_lies_inside_by_hand():
 def test_refuses_what_is_no_map():
     maps = torch.rand(1, 4, 4)
     with pytest.raises(ValueError, match=r"maps are \(1, 4, 4\), those of the reference \(1, 4, 3"):
-        attention.moved(maps, maps[..., 1:])
+        decisions.map_similarity(maps, maps[..., 1:])
     with pytest.raises(ValueError, match="maps: hold NaN, infinite or negative"):
-        attention.moved(-maps, maps)
+        decisions.map_similarity(-maps, maps)
     with pytest.raises(TypeError, match=r"expected bool, got torch\.float32"):
-        attention.inside(maps, maps)
+        decisions.lesion_overlap(maps, maps)
     with pytest.raises(ValueError, match=r"maps: expected \(N, H, W\), got \(4, 4\)"):
-        attention.inside(maps[0], maps > 0)
+        decisions.lesion_overlap(maps[0], maps > 0)

@@ -7,9 +7,8 @@ from statsmodels.stats.proportion import proportion_confint
 from torch import nn
 from torchmetrics.classification import BinaryCalibrationError
 
+from medsr_lib.assess import decisions as d
 from medsr_lib.assess import statistics
-from medsr_lib.assess.decisions import classifier
-from medsr_lib.assess.decisions import detector as d
 
 LABELS = ("NORMAL", "PNEUMONIA")
 
@@ -25,20 +24,20 @@ class Mean(nn.Module):
 
 @pytest.fixture
 def scores():
-    """Honest log-odds of 4000 images, and whether they are ill."""
+    """Calibrated log-odds of 4000 images, and whether they are ill."""
     rng = np.random.default_rng(0)
     z = rng.normal(0.3, 2, 4000)
     return z, rng.random(4000) < 1 / (1 + np.exp(-z))
 
 
 @pytest.fixture
-def slices():
+def cases():
     ill = [True, True, True, False, False]
     return pd.DataFrame(
         {
-            "slice_id": list("abcde"),
+            "id": list("abcde"),
             "patient": ["p", "p", "q", "r", "s"],
-            "tumour": np.where(ill, LABELS[1], LABELS[0]),
+            "label": np.where(ill, LABELS[1], LABELS[0]),
         }
     )
 
@@ -46,20 +45,17 @@ def slices():
 def test_log_odds_are_the_difference_of_the_logits():
     images = torch.linspace(0, 1, 5)[:, None, None, None].expand(-1, 1, 8, 8)
     network = Mean().train()
-    found = d.log_odds(network, images, batch=2, device="cpu")
-    np.testing.assert_allclose(found, [0, 1, 2, 3, 4], atol=1e-6)
+    found = d.log_odds(network, {"HR": images}, device="cpu")
+    np.testing.assert_allclose(found["HR"], [0, 1, 2, 3, 4], atol=1e-6)
 
 
 def test_log_odds_refuse_other_networks():
-    images = torch.rand(2, 1, 8, 8)
-    with pytest.raises(ValueError, match=r"expected logits \(2, 2\) of two classes, got \(2, 3\)"):
-        d.log_odds(lambda x: torch.zeros(len(x), 3), images, device="cpu")
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        d.log_odds(lambda x: torch.full((len(x), 2), torch.inf), images, device="cpu")
+    with pytest.raises(ValueError, match=r"expected logits \(2, 2\) for 2 images, got \(2, 3\)"):
+        d.log_odds(lambda x: torch.zeros(len(x), 3), {"HR": torch.rand(2, 1, 8, 8)}, device="cpu")
 
 
 @pytest.mark.parametrize("t", [0.5, 1, 3])
-def test_the_temperature_undoes_a_wrong_certainty(scores, t):
+def test_the_temperature_undoes_a_wrong_confidence(scores, t):
     z, ill = scores
     assert d.temperature(t * z, ill) == pytest.approx(t, rel=0.06)
 
@@ -80,7 +76,7 @@ def test_no_other_temperature_has_less_loss(scores):
     assert loss(found) < min(loss(0.97 * found), loss(1.03 * found))
 
 
-def test_few_images_all_told_rightly_ask_for_no_boundless_certainty():
+def test_few_images_all_correctly_classified_ask_for_no_boundless_certainty():
     found = d.temperature([-2, -1, 1, 2], [False, False, True, True])
     assert 0.5 < found < 2
 
@@ -103,25 +99,23 @@ def test_sensitivity_and_specificity_count_images_and_trust_patients():
     z = [2, 2, 0, -1, -1, 3]
     ill = [True, True, True, False, False, False]
     found = d.operating_point(z, ill, ["p", "p", "q", "r", "s", "t"], threshold=1)
-    assert found["value"].tolist() == pytest.approx([2 / 3, 2 / 3])
-    assert found["images"].tolist() == [3, 3]
-    assert found["patients"].tolist() == [2, 3]
-    assert found.loc["sensitivity", "high"] > found.loc["specificity", "high"]
-
-
-@pytest.mark.parametrize(("share", "n"), [(0, 8), (0.25, 40), (1, 13)])
-def test_wilson_is_that_of_statsmodels(share, n):
-    expected = proportion_confint(round(share * n), n, method="wilson")
-    assert d.wilson(share, n) == pytest.approx(expected, abs=1e-12)
+    sensitivity, specificity = found["sensitivity"], found["specificity"]
+    assert sensitivity.value == specificity.value == pytest.approx(2 / 3)
+    assert (sensitivity.cases, specificity.cases) == (3, 3)
+    assert (sensitivity.patients, specificity.patients) == (2, 3)
+    assert sensitivity.high > specificity.high
+    expected = proportion_confint(2, 3, method="wilson")
+    assert (specificity.low, specificity.high) == pytest.approx(expected)
 
 
 def test_calibration_error_is_that_of_torchmetrics(scores):
     z, ill = scores
     p = 1 / (1 + np.exp(-1.7 * z))
     expected = BinaryCalibrationError(n_bins=10)(torch.tensor(p), torch.tensor(ill))
-    found = d.calibration_error(d.reliability(p, ill))
+    found = d.calibration_error(d.reliability(p, ill, bins=10))
     assert found == pytest.approx(float(expected), abs=1e-6)
-    assert found > 0.05 > 0.02 > d.calibration_error(d.reliability(1 / (1 + np.exp(-z)), ill))
+    calibrated = d.reliability(1 / (1 + np.exp(-z)), ill, bins=10)
+    assert found > 0.05 > 0.02 > d.calibration_error(calibrated)
 
 
 def test_reliability_by_hand():
@@ -129,6 +123,7 @@ def test_reliability_by_hand():
     assert found["n"].tolist() == [2, 2]
     assert found["predicted"].tolist() == [0.1, 0.75]
     assert found["observed"].tolist() == [0.5, 1]
+    assert found["low"].tolist() == pytest.approx(proportion_confint([1, 2], 2, method="wilson")[0])
     assert d.calibration_error(found) == pytest.approx(0.325)
 
 
@@ -141,14 +136,14 @@ def test_empty_bins_are_nan_and_count_nothing():
 
 def test_reliability_refuses_log_odds():
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got -1 to 2; give probabilities"):
-        d.reliability([-1, 2], [False, True])
+        d.reliability([-1, 2], [False, True], bins=10)
     with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
         d.reliability([0, 1], [False, True], bins=0)
 
 
-def test_decisions_flip_at_the_threshold(slices):
+def test_decisions_flip_at_the_threshold(cases):
     z = {"original": [2, 1.1, 0, 0, 3], "restored": [2, 0.9, 1.5, 0, 0.5]}
-    found = d.decide(z, slices, classes=LABELS, threshold=1, reference="original")
+    found = d.detect(z, cases, classes=LABELS, threshold=1, reference="original")
     restored = found[found["method"] == "restored"]
     assert restored["flipped"].tolist() == [0, 1, 1, 0, 1]
     assert restored["to_wrong"].tolist() == [0, 1, 0, 0, 0]
@@ -157,10 +152,10 @@ def test_decisions_flip_at_the_threshold(slices):
     assert found.loc[found["method"] == "original", "flipped"].sum() == 0
 
 
-def test_decisions_go_into_summary_and_contrasts(slices):
+def test_decisions_go_into_summary_and_contrasts(cases):
     z = {"original": [2, 1.1, 0, 0, 3], "restored": [2, 0.9, 1.5, 0, 0.5]}
-    found = d.decide(z, slices, classes=LABELS, threshold=1, reference="original")
-    summary = classifier.classify_summary(found, reference="original")
+    found = d.detect(z, cases, classes=LABELS, threshold=1, reference="original")
+    summary = d.classify_summary(found, reference="original")
     assert summary.loc["restored", ["to_wrong", "to_right"]].tolist() == [1, 2]
     assert summary.loc["original", "accuracy"] == 0.6
     shift = statistics.paired_difference(
@@ -178,13 +173,14 @@ def test_decisions_go_into_summary_and_contrasts(slices):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"reference": "HR"}, "no method 'HR' to hold the others against"),
-        ({"classes": ("a", "b")}, r"classes must be the two that occur, negatives first"),
+        ({"reference": "HR"}, "no method 'HR' to compare the others with"),
+        ({"classes": ("a", "b")}, "label 'NORMAL' is none of the classes"),
+        ({"classes": ("a", "b", "c")}, "classes must be two, negatives first"),
         ({"scores": {"original": [1.0]}}, r"'original': expected 5 finite scores, got \(1,\)"),
     ],
 )
-def test_decide_refuses_what_does_not_fit(slices, change, reason):
+def test_detect_refuses_what_does_not_fit(cases, change, reason):
     given = {"scores": {"original": np.zeros(5)}, "classes": LABELS, "reference": "original"}
     given |= change
     with pytest.raises(ValueError, match=reason):
-        d.decide(given.pop("scores"), slices, threshold=0, **given)
+        d.detect(given.pop("scores"), cases, threshold=0, **given)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsr_lib.assess.decisions import metadata as c
+from medsr_lib.assess.decisions import guess_class
 
 
 @pytest.fixture
@@ -17,37 +17,35 @@ def files():
     return {"columns": columns, "positive": positive, "patients": patients}
 
 
-def test_a_confounded_set_is_found_out(files):
-    found = c.confound(**files, seed=0)
-    assert 0.8 < found.auc < 0.95
-    assert found.low < found.auc < found.high
+def test_a_class_that_the_files_reveal_is_found_out(files):
+    found = guess_class(**files, seed=0)
+    assert 0.8 < found.auc.value < 0.95
+    assert found.auc.low < found.auc.value < found.auc.high
     assert found.single["bytes"] > 0.8 > 0.7 > found.single["width"]
-    assert (found.n, found.patients) == (120, 60)
-    assert "120 images of 60 patients; alone: bytes 0." in repr(found)
+    assert (found.auc.cases, found.auc.patients) == (120, 60)
+    assert "60 patients, 120 cases); alone: bytes 0." in str(found)
 
 
-def test_numbers_that_tell_nothing_are_near_a_half(files):
-    found = c.confound(**{**files, "columns": files["columns"][["width"]]}, seed=0)
-    assert found.low < 0.5
-    assert found.auc < 0.65
+def test_numbers_that_reveal_nothing_are_near_a_half(files):
+    found = guess_class(**files | {"columns": files["columns"][["width"]]}, seed=0)
+    assert found.auc.low < 0.5
+    assert found.auc.value < 0.65
 
 
-def test_files_that_tell_all_have_an_auc_of_1(files):
+def test_files_that_reveal_all_have_an_auc_of_1(files):
     quality = pd.DataFrame({"quality": np.where(files["positive"], 75, 96)})
-    found = c.confound(**{**files, "columns": quality}, seed=0)
-    assert (found.auc, found.low, found.high) == (1, 1, 1)
+    found = guess_class(**files | {"columns": quality}, seed=0).auc
+    assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
 def test_the_same_seed_gives_the_same_numbers(files):
-    assert c.confound(**files, seed=1) == c.confound(**files, seed=1)
-    assert c.confound(**files, seed=1) != c.confound(**files, seed=2)
+    first, again, other = (guess_class(**files, seed=seed).auc.low for seed in (1, 1, 2))
+    assert first == again != other
 
 
 def test_columns_that_are_not_positive_go_in_as_they_are(files):
-    shifted = files["columns"] - 900
-    assert c.confound(**{**files, "columns": shifted}, seed=0).single["width"] == pytest.approx(
-        c.confound(**files, seed=0).single["width"]
-    )
+    shifted = guess_class(**files | {"columns": files["columns"] - 900}, seed=0)
+    assert shifted.single["width"] == pytest.approx(guess_class(**files, seed=0).single["width"])
 
 
 @pytest.mark.parametrize(
@@ -61,4 +59,4 @@ def test_columns_that_are_not_positive_go_in_as_they_are(files):
 )
 def test_refuses(files, change, reason):
     with pytest.raises(ValueError, match=reason):
-        c.confound(**{**files, **change}, seed=0)
+        guess_class(**files | change, seed=0)
