@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 from medsr_lib.data import figshare, store
 from medsr_lib.restore import degrade, networks
 from medsr_lib.restore.networks import losses
-from medsr_lib.restore.training import fit
+from medsr_lib.restore.training import fit, gan
+from medsr_lib.restore.training.engine import Precision
 
 SLICES, EPOCHS, SESSION = 2450, 20_000, 9.0  # the training slices of four folds; hours
 CROP = 96
@@ -57,9 +58,9 @@ def networks_of(options):
 
 def plain(options, batch, steps, images, to_lr, vgg, device):
     """The plain loop."""
-    generator, judge = (network.to(device).train() for network in networks_of(options))
-    g_optimiser = torch.optim.Adam(generator.parameters(), lr=1e-4)
-    d_optimiser = torch.optim.Adam(judge.parameters(), lr=1e-4)
+    generator, discriminator = (network.to(device).train() for network in networks_of(options))
+    g_optimizer = torch.optim.Adam(generator.parameters(), lr=1e-4)
+    d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=1e-4)
     entropy = nn.BCEWithLogitsLoss()
     ones, zeros = torch.ones(batch, 1, device=device), torch.zeros(batch, 1, device=device)
     data = Slices(images.table["path"].tolist(), batch * steps)
@@ -67,31 +68,31 @@ def plain(options, batch, steps, images, to_lr, vgg, device):
     for hr in loader:
         hr = hr.to(device)
         sr = generator(to_lr(hr))
-        d_loss = (entropy(judge(hr), ones) + entropy(judge(sr.detach()), zeros)) / 2
-        d_optimiser.zero_grad()
+        d_loss = (entropy(discriminator(hr), ones) + entropy(discriminator(sr.detach()), zeros)) / 2
+        d_optimizer.zero_grad()
         d_loss.backward()
-        d_optimiser.step()
+        d_optimizer.step()
         content = F.mse_loss(vgg(sr), vgg(hr).detach())
-        g_loss = 0.006 * content + 1e-3 * entropy(judge(sr), ones)
-        g_optimiser.zero_grad()
+        g_loss = 0.006 * content + 1e-3 * entropy(discriminator(sr), ones)
+        g_optimizer.zero_grad()
         g_loss.backward()
-        g_optimiser.step()
+        g_optimizer.step()
         g_loss.item(), d_loss.item()  # for the progress bar, as one does
 
 
-def ours(options, batch, steps, images, to_lr, vgg, device, speed):
+def ours(options, batch, steps, images, to_lr, vgg, device, precision):
     """The share of `fit_gan`'s time that is spent in the step itself."""
-    history = fit.fit_gan(
+    history = gan.fit_gan(
         *networks_of(options),
         images,
         degrade=to_lr,
-        content=losses.Content(vgg, name="VGG19, random weights"),
+        content=losses.PerceptualLoss(vgg, name="VGG19, random weights"),
         steps=steps,
         seed=0,
-        batch=batch,
+        recipe=fit.Recipe(batch, learning_rate=(1e-4, 1e-5), clip=1.0),
         crop=CROP,
         device=device,
-        speed=speed,
+        precision=precision,
         progress=False,
     )
     return history.step_share
@@ -139,12 +140,12 @@ def outside_kernels(train):
     return 1 - busy / wall
 
 
-def measure(options, batch, images, to_lr, vgg, device, speeds):
+def measure(options, batch, images, to_lr, vgg, device, ways):
     """Print a line for the plain loop and for each way of ours."""
     stamped = Stamped(to_lr)
     given = (options, batch, options.steps, images, stamped, vgg, device)
     runs = {"plain loop": partial(plain, *given)}
-    runs |= {name: partial(ours, *given, speed) for name, speed in speeds.items()}
+    runs |= {name: partial(ours, *given, precision) for name, precision in ways.items()}
     taken, shares, memory = ({name: [] for name in runs} for _ in range(3))
     for round_ in range(options.rounds + 1):  # the first warms up
         for name, run in runs.items():
@@ -193,17 +194,17 @@ def main():
     chip = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{chip}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"SRResNet x4, {options.blocks} blocks of {options.width}; crops of {CROP}")
-    speeds = {
-        "fit_gan": fit.Speed(),
-        "  channels last": fit.Speed(channels_last=True),
-        "  bfloat16": fit.Speed(precision="bfloat16"),
-        "  bfloat16, channels last": fit.Speed(precision="bfloat16", channels_last=True),
+    ways = {
+        "fit_gan": Precision(),
+        "  channels last": Precision(channels_last=True),
+        "  bfloat16": Precision("bfloat16"),
+        "  bfloat16, channels last": Precision("bfloat16", channels_last=True),
     }
     if options.compile:
-        speeds["  compiled"] = fit.Speed(compile=True)
-        speeds["  compiled, bfloat16, channels last"] = fit.Speed("bfloat16", True, True)
+        ways["  compiled"] = Precision(compile=True)
+        ways["  compiled, bfloat16, channels last"] = Precision("bfloat16", True, True)
     for batch in options.batch:
-        measure(options, batch, images, to_lr, vgg, device, speeds)
+        measure(options, batch, images, to_lr, vgg, device, ways)
     if device != "cuda":
         print("\nno CUDA GPU here: kernels, GPU memory and float16 could not be measured")
 

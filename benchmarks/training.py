@@ -50,16 +50,16 @@ class Task:
 def bare(task: Task) -> float:
     """Steps per second of forward, backward and Adam alone."""
     network = task.make()
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     part = slice(100, 100 + task.crop)
     hr = torch.stack([task.images[i].image[None, part, part] for i in range(task.batch)])
     lr = task.degrade(hr)
     start = time.perf_counter()
     for _ in range(steps):
         value = task.loss(network(lr), hr)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
-        optimiser.step()
+        optimizer.step()
     return steps / (time.perf_counter() - start)
 
 
@@ -73,7 +73,7 @@ def fitted(task: Task) -> tuple[float, float]:
         loss=task.loss,
         steps=steps,
         seed=0,
-        batch=task.batch,
+        recipe=fit.Recipe(batch=task.batch),
         crop=task.crop,
         device="cpu",
     )

@@ -126,9 +126,11 @@ def chain(out: Path, **options):
 
 
 def notebook_that_stops(folder: Path, *, after: int) -> Path:
-    """A folder with notebook 03, and a cell in it that plays a clock: so many steps a session."""
+    """A folder with notebook 03, and a cell in it that plays a clock: so many steps of SRResNet and
+    SRGAN a session; the classifier, which is trained before, is not counted.
+    """
     content = plan.one("03", None).content
-    at = next(n for n, cell in enumerate(content.cells) if cell.cell_type == "code")
+    at = next(n for n, cell in enumerate(content.cells) if "classifier.about" in cell.source)
     content.cells.insert(at + 1, new_code_cell(CLOCK.format(after=after), id="clock"))
     folder.mkdir(parents=True)
     (folder / f"{NOTEBOOK}.ipynb").write_text(outputs.text(content), encoding="utf-8")

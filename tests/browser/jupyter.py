@@ -19,8 +19,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 from small import DENOISING, DETECTION, SLICES
 
 from medsr_lib.data import phantom
-from medsr_lib.series import clean, run
-from medsr_lib.series.parameters import parameters_of
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import outputs
+from medsr_lib.series.notebook import Notebook
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("steps", "espcn_steps", "classifier_steps", "segmenter_steps", "robust_steps")
@@ -35,14 +36,15 @@ from pathlib import Path
 
 import torch
 
-from medsr_lib.restore import degrade, fit, networks
+from medsr_lib.restore import degrade, networks
+from medsr_lib.restore.training import fit
 from medsr_lib.show import explore
 
 images, folder = torch.rand(4, 1, 64, 64), Path("../runs/monitor")
 for steps in (30, 40):
     fit.fit(
         networks.ESPCN(scale=2), images, degrade=degrade.by_name("bicubic", scale=2),
-        steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32, batch=4,
+        steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32, recipe=fit.Recipe(batch=4),
         validation=images[:2], validate_every=5, device="cpu", progress=False,
     )
 explore.training(folder)"""
@@ -71,12 +73,11 @@ def prepare(root: Path) -> None:
     shutil.copytree(ROOT / ".lab", root / ".lab")
     folder = root / "notebooks"
     folder.mkdir()
-    shutil.copy(run.notebooks_folder() / "README.md", folder)
-    for path in run.find([], run.notebooks_folder()):
-        (folder / path.name).write_text(clean.text(_small(path)), encoding="utf-8")
-    monitor = new_notebook(cells=[new_code_cell(TRAINING)])
-    monitor.metadata.kernelspec = clean.KERNEL
-    (folder / f"{MONITOR}.ipynb").write_text(clean.text(monitor), encoding="utf-8")
+    shutil.copy(notebooks.default_folder() / "README.md", folder)
+    for notebook in notebooks.find([]):
+        (folder / notebook.path.name).write_text(outputs.text(_small(notebook)), encoding="utf-8")
+    monitor = outputs.neutral(new_notebook(cells=[new_code_cell(TRAINING)]))
+    (folder / f"{MONITOR}.ipynb").write_text(outputs.text(monitor), encoding="utf-8")
 
 
 def write_slices(folder: Path) -> None:
@@ -84,20 +85,19 @@ def write_slices(folder: Path) -> None:
     phantom.write_figshare(folder, patients=15, slices_per_patient=2, seed=1, size=128)
 
 
-def small_parameters(path: Path) -> dict[str, object]:
+def small_parameters(notebook: Notebook) -> dict[str, object]:
     """Those that the notebook has."""
-    given = CHEST.get(path.stem[:2], SLICES) | BRIEF
-    return {name: value for name, value in given.items() if name in parameters_of(path)}
+    given = CHEST.get(notebook.name[:2], SLICES) | BRIEF
+    return {name: value for name, value in given.items() if name in notebook.parameters}
 
 
-def _small(path: Path):
-    notebook = clean.read(path)
-    lines = [f"{name} = {value!r}" for name, value in small_parameters(path).items()]
-    for cell in clean.code_cells(notebook):
+def _small(notebook: Notebook):
+    lines = [f"{name} = {value!r}" for name, value in small_parameters(notebook).items()]
+    for cell in notebook.code:
         cell.outputs, cell.execution_count = [], None
-        if "parameters" in clean.tags(cell):
+        if "parameters" in notebooks.tags(cell):
             cell.source = "\n".join([cell.source, *lines])
-    return notebook
+    return notebook.content
 
 
 @dataclass

@@ -7,7 +7,7 @@ import torch
 
 from medsr_lib.restore import degrade, networks
 from medsr_lib.restore.networks import losses
-from medsr_lib.restore.training import checkpoint, fit
+from medsr_lib.restore.training import checkpoint, fit, gan
 from medsr_lib.show import explore
 from medsr_lib.show.explore import history
 
@@ -16,7 +16,7 @@ to_lr = degrade.by_name("bicubic", scale=2)
 
 def train(path, images, steps=6, **rest):
     network = networks.ESPCN(scale=2)
-    given = {"validation": images[:1], "validate_every": 2, "batch": 2, "crop": 16}
+    given = {"validation": images[:1], "validate_every": 2, "recipe": fit.Recipe(batch=2), "crop": 16}
     return fit.fit(
         network, images, degrade=to_lr, steps=steps, seed=0, checkpoint=path, progress=False,
         device="cpu", **{**given, **rest},
@@ -51,7 +51,7 @@ def test_the_log_is_that_of_the_history(tmp_path, images):
 
 
 def test_an_adversarial_log_has_the_columns_of_fit_gan(tmp_path, images):
-    done = fit.fit_gan(
+    done = gan.fit_gan(
         networks.SRResNet(scale=2, blocks=1, width=4),
         networks.Discriminator(size=32, width=4),
         images,
@@ -59,9 +59,8 @@ def test_an_adversarial_log_has_the_columns_of_fit_gan(tmp_path, images):
         content=losses.Content(torch.nn.Conv2d(1, 2, 3), name="test"),
         steps=4,
         seed=0,
-        batch=2,
+        recipe=fit.Recipe(batch=2),
         crop=32,
-        log_every=2,
         validate_every=2,
         picture=to_lr(images[:1]),
         checkpoint=tmp_path / "srgan_checkpoint.pt",

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
 
 BLOCK = 32  # steps drawn together: one by one takes longer
@@ -34,37 +35,23 @@ class PackedImages(Protocol):
     """Images of any sizes, one after the other; `data.store.Store` is one.
 
     The value of a stored pixel p of image n is (p - low[n]) / (high[n] - low[n]).
+
+    Attributes:
+        pixels: (P,) of any real type.
+        offset: (N,) where each image begins.
+        height, width: (N,) in pixels.
+        low, high: (N,) the stored pixels that mean 0 and 1.
     """
 
-    @property
-    def pixels(self) -> Tensor:
-        """(P,) of any real type."""
-
-    @property
-    def offset(self) -> Tensor:
-        """(N,) where each image begins."""
-
-    @property
-    def height(self) -> Tensor:
-        """(N,) in pixels."""
-
-    @property
-    def width(self) -> Tensor:
-        """(N,) in pixels."""
-
-    @property
-    def low(self) -> Tensor:
-        """(N,) the stored pixel that means 0."""
-
-    @property
-    def high(self) -> Tensor:
-        """(N,) the stored pixel that means 1."""
+    pixels: Tensor
+    offset: Tensor
+    height: Tensor
+    width: Tensor
+    low: Tensor
+    high: Tensor
 
 
-Images = PackedImages | Tensor | Sequence[Tensor]
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Packed:
     pixels: Tensor
     offset: Tensor
@@ -72,6 +59,9 @@ class _Packed:
     width: Tensor
     low: Tensor
     high: Tensor
+
+
+Images = PackedImages | Tensor | Sequence[Tensor]
 
 
 def as_packed(images: Images) -> PackedImages:
@@ -188,8 +178,7 @@ class Crops(_Batches):
             raise ValueError(
                 f"crop {size} does not fit: the smallest image measures {smallest} pixels"
             )
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
+        checks.whole("batch", batch, least=1)
         if batch % world:
             raise ValueError(f"a batch of {batch} cannot be shared by {world} processes alike")
         self.share = slice(rank * batch // world, (rank + 1) * batch // world)

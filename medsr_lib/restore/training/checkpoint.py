@@ -1,13 +1,14 @@
 """A training's state in one file: all of it or nothing, and never any code.
 
-Beside `x.pt` stands `x.pt.sha256`, in the format of `sha256sum -c`.
+Beside `x.pt` lies `x.pt.sha256`, in the format of `sha256sum -c`.
 """
 
 import hashlib
 import os
 import pickle
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,7 +24,7 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     """Write `state` under a temporary name, flush it, read it back, and only then rename it.
 
     A full disk or a process killed at any moment leaves the former file, which still agrees with
-    its sha256: for the moment between the two renames, both sums stand in the file beside it.
+    its sha256.
 
     Args:
         path: the file.
@@ -33,24 +34,27 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         TypeError: something else in `state`, which `load` would refuse.
         OSError: the disk is full, or did not keep what was written.
     """
-    path = Path(path)
     content = {
         "format": FORMAT,
         "versions": {"medsr_lib": __version__, "torch": str(torch.__version__)},
         "state": state,
     }
-    with atomic(path) as temporary:
+
+    def write(temporary: Path) -> str:
         with temporary.open("wb") as file:
             written = _Summed(file)
             torch.save(content, cast(IO[bytes], written))
             file.flush()
             os.fsync(file.fileno())
-        _refuse_code(path, temporary)
-        new = written.sum.hexdigest()
-        if sha256(temporary) != new:
-            raise OSError(f"{path}: the disk did not keep what was written; nothing was replaced")
-        _note(path, [new, *_former(path)])
-    _note(path, [new])
+        try:
+            torch.load(temporary, map_location="meta", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise TypeError(
+                f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
+            ) from None
+        return written.sum.hexdigest()
+
+    _replace(Path(path), write)
 
 
 def load(path: str | Path) -> dict[str, Any] | None:
@@ -86,11 +90,11 @@ def load(path: str | Path) -> dict[str, Any] | None:
 
 
 def carry(source: str | Path, target: str | Path) -> list[Path]:
-    """Bring the checkpoints of an earlier session, read-only perhaps, to where this one goes on.
+    """Copy the checkpoints of an earlier session, which may be read-only, into this one's folder.
 
     Every `*.pt` of the folder `source` is verified and copied into the folder `target`, with its
     sha256. One that is already there and has come as far stays: a session that is started again
-    goes on from its own state.
+    resumes from its own state.
 
     Returns:
         The files in `target`.
@@ -104,20 +108,14 @@ def carry(source: str | Path, target: str | Path) -> list[Path]:
     found = sorted(source.glob("*.pt"))
     if not found:
         raise FileNotFoundError(
-            f"{source}: no checkpoints (*.pt) to go on from; give the folder of the notebook in "
+            f"{source}: no checkpoints (*.pt) to resume from; give the folder of the notebook in "
             "the output of the earlier session, or leave resume_from out to start anew"
         )
     steps = {path: _step(load(path)) for path in found}
     ours = {path: target / path.name for path in found}
     wanted = [p for p in found if not ours[p].exists() or _step(load(ours[p])) < steps[p]]
     for path in wanted:
-        new = sha256(path)
-        with atomic(ours[path]) as temporary:
-            shutil.copyfile(path, temporary)
-            if sha256(temporary) != new:
-                raise OSError(f"{ours[path]}: the disk did not keep what was copied")
-            _note(ours[path], [new, *_former(ours[path])])
-        _note(ours[path], [new])
+        _replace(ours[path], partial(_copied, path))
     return list(ours.values())
 
 
@@ -141,13 +139,26 @@ class _Summed:
         self.file.flush()
 
 
-def _refuse_code(path: Path, written: Path) -> None:
-    try:
-        torch.load(written, map_location="meta", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise TypeError(
-            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
-        ) from None
+def _replace(path: Path, write: Callable[[Path], str]) -> None:
+    """Put a file in place of `path`, and its sum beside it.
+
+    For the moment between the two renames, both sums are in the file beside it.
+
+    Args:
+        write: writes the file at a temporary path, and gives the sha256 of what it should hold.
+    """
+    with atomic(path) as temporary:
+        new = write(temporary)
+        if sha256(temporary) != new:
+            raise OSError(f"{path}: the disk did not keep what was written; nothing was replaced")
+        former = _noted(path) or ([sha256(path)] if path.exists() else [])
+        _note(path, [new, *former])
+    _note(path, [new])
+
+
+def _copied(source: Path, target: Path) -> str:
+    shutil.copyfile(source, target)
+    return sha256(source)
 
 
 def _beside(path: Path) -> Path:
@@ -159,11 +170,6 @@ def _noted(path: Path) -> list[str]:
     if not _beside(path).is_file():
         return []
     return [line.split()[0] for line in _beside(path).read_text().splitlines() if line.strip()]
-
-
-def _former(path: Path) -> list[str]:
-    """The sums that the file at `path` may have; none where there is no such file."""
-    return _noted(path) or ([sha256(path)] if path.exists() else [])
 
 
 def _note(path: Path, sums: Iterable[str]) -> None:

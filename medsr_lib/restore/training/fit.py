@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.training.batches import (
     Crops,
@@ -103,25 +105,11 @@ def fit(
         Diverged: a loss that is no longer finite, or on the validation images a hundred times what
             it has been (a ValueError too).
     """
-    check_counts(steps=steps, validate_every=validate_every)
     clock, engine = Clock(hours, reserve), Engine(device, precision)
-    packed = as_packed(images)
-    held_out = None if validation is None else as_packed(validation)
-    crops = crops_of(packed, engine, size=crop, batch=recipe.batch, seed=seed)
-    configuration = {
-        "network": repr(network),
-        "degrade": describe(degrade),
-        "loss": describe(loss),
-        "steps": steps,
-        "seed": seed,
-        **asdict(recipe),
-        "crop": crop,
-        "validate_every": validate_every,
-        "dtype": precision.dtype,
-        "n_images": len(packed.offset),
-        "images": fingerprint(packed),
-        "validation": None if held_out is None else fingerprint(held_out),
-    }
+    crops, held_out, configuration = prepare(
+        images, validation, engine, degrade, steps, seed, recipe, crop, validate_every
+    )
+    configuration |= {"network": repr(network), "loss": describe(loss)}
     network = engine.to_device(network)
     scale_of(network, degrade, crops)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
@@ -196,23 +184,50 @@ def cosine(progress: float, first: float, last: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def check_counts(**counts: int) -> None:
-    """Refuse counts below 1, by name."""
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-
-
-def crops_of(images: PackedImages, engine: Engine, *, size: int, batch: int, seed: int) -> Crops:
-    """This process's share of the crops, on its device; at most one crop an image and step."""
-    share = {"rank": engine.rank, "world": engine.world}
-    crops = Crops(images, size=size, batch=batch, seed=seed, device=engine.device, **share)
-    if batch > len(images.offset):
+def prepare(
+    images: Images,
+    validation: Images | None,
+    engine: Engine,
+    degrade: Callable[[Tensor], Tensor],
+    steps: int,
+    seed: int,
+    recipe: Recipe,
+    crop: int,
+    validate_every: int,
+) -> tuple[Crops, PackedImages | None, dict[str, Any]]:
+    """What `fit` and `fit_gan` have in common: this process's share of the crops, the validation
+    images, and the configuration that a checkpoint must agree with.
+    """
+    checks.whole("steps", steps, least=1)
+    checks.whole("validate_every", validate_every, least=1)
+    packed, held_out = as_packed(images), None if validation is None else as_packed(validation)
+    crops = Crops(
+        packed,
+        size=crop,
+        batch=recipe.batch,
+        seed=seed,
+        device=engine.device,
+        rank=engine.rank,
+        world=engine.world,
+    )
+    if recipe.batch > len(packed.offset):
         raise ValueError(
-            f"a batch of {batch} crops is to come from as many images, but there are only "
-            f"{len(images.offset)} to train on: take a smaller batch"
+            f"a batch of {recipe.batch} crops is to come from as many images, but there are only "
+            f"{len(packed.offset)} to train on: take a smaller batch"
         )
-    return crops
+    configuration = {
+        "degrade": describe(degrade),
+        "steps": steps,
+        "seed": seed,
+        **asdict(recipe),
+        "crop": crop,
+        "validate_every": validate_every,
+        "dtype": engine.precision.dtype,
+        "n_images": len(packed.offset),
+        "images": fingerprint(packed),
+        "validation": None if held_out is None else fingerprint(held_out),
+    }
+    return crops, held_out, configuration
 
 
 @torch.inference_mode()

@@ -13,23 +13,10 @@ from torch import Tensor, nn
 
 from medsr_lib.restore import networks, resample
 from medsr_lib.restore.networks import losses
-from medsr_lib.restore.training.batches import (
-    Crops,
-    Images,
-    PackedImages,
-    as_packed,
-    fingerprint,
-)
+from medsr_lib.restore.training.batches import Crops, Images, PackedImages
 from medsr_lib.restore.training.clock import Clock
 from medsr_lib.restore.training.engine import Engine, Precision, ready
-from medsr_lib.restore.training.fit import (
-    Loss,
-    Recipe,
-    check_counts,
-    crops_of,
-    evaluate,
-    scale_of,
-)
+from medsr_lib.restore.training.fit import Loss, Recipe, evaluate, prepare, scale_of
 from medsr_lib.restore.training.loop import Diverged, Evaluation, History, Training, describe
 
 COLUMNS = (
@@ -132,28 +119,17 @@ def fit_gan(
             under bicubic interpolation; the checkpoint keeps the last state, and the message says
             what to change.
     """
-    check_counts(steps=steps, validate_every=validate_every)
     clock = Clock(hours if after is None or after.done else 1e-12, reserve)
-    engine = Engine(device, precision)
-    packed, measures = as_packed(images), measures or {}
-    held_out = None if validation is None else as_packed(validation)
-    crops = crops_of(packed, engine, size=crop, batch=recipe.batch, seed=seed)
-    configuration = {
+    engine, measures = Engine(device, precision), measures or {}
+    crops, held_out, configuration = prepare(
+        images, validation, engine, degrade, steps, seed, recipe, crop, validate_every
+    )
+    configuration |= {
         "generator": repr(generator),
         "discriminator": repr(discriminator),
         "beginning": [networks.fingerprint(generator), networks.fingerprint(discriminator)],
-        "degrade": describe(degrade),
         "content": describe(content),
         "weights": asdict(weights),
-        "steps": steps,
-        "seed": seed,
-        **asdict(recipe),
-        "crop": crop,
-        "validate_every": validate_every,
-        "dtype": precision.dtype,
-        "n_images": len(packed.offset),
-        "images": fingerprint(packed),
-        "validation": None if held_out is None else fingerprint(held_out),
         "measures": {name: describe(measure) for name, measure in measures.items()},
     }
     generator, discriminator = engine.to_device(generator), engine.to_device(discriminator)
@@ -183,7 +159,7 @@ def fit_gan(
         evaluation=Evaluation(
             measure=None
             if held_out is None
-            else PsnrGuard(average, held_out, degrade, scale=scale, measures=measures),
+            else PsnrGuard(average, held_out, degrade, scale, measures),
             every=validate_every,
             picture=None
             if picture is None
@@ -222,39 +198,32 @@ def fit_gan(
     return history
 
 
+@dataclass
 class PsnrGuard:
     """Measures a generator, and stops one that has become far worse than bicubic interpolation.
 
-    Args:
+    Attributes:
         network: LR -> SR.
         images: the validation images.
         degrade: HR -> LR.
-        scale: of SR to LR.
+        scale: how many times SR is as large as LR.
         measures: further ones, as for `evaluate`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        images: PackedImages,
-        degrade: Callable[[Tensor], Tensor],
-        *,
-        scale: int,
-        measures: Mapping[str, Loss],
-    ) -> None:
-        self.network, self.scale = network, scale
-        self.evaluate = partial(evaluate, images=images, degrade=degrade)
-        self.measures = {"mse": F.mse_loss, **measures}
+    network: nn.Module
+    images: PackedImages
+    degrade: Callable[[Tensor], Tensor]
+    scale: int
+    measures: Mapping[str, Loss]
 
     @cached_property
     def bicubic(self) -> float:
         """The mean squared error of bicubic interpolation."""
-        interpolate = partial(resample.bicubic, scale=self.scale)
-        return self.evaluate(interpolate, measures={"mse": F.mse_loss})["mse"]
+        return self._measured(partial(resample.bicubic, scale=self.scale), {})["mse"]
 
     def __call__(self) -> dict[str, float]:
         """The mean squared error ("mse") and the further measures; raises `Diverged`."""
-        found = self.evaluate(self.network, measures=self.measures)
+        found = self._measured(self.network, self.measures)
         worse = found["mse"] / self.bicubic
         if worse > WORST:
             raise Diverged(
@@ -264,6 +233,12 @@ class PsnrGuard:
                 "adversarial weight"
             )
         return found
+
+    def _measured(
+        self, method: Callable[[Tensor], Tensor], measures: Mapping[str, Loss]
+    ) -> dict[str, float]:
+        measures = {"mse": F.mse_loss, **measures}
+        return evaluate(method, self.images, degrade=self.degrade, measures=measures)
 
 
 def _refuse_saturated(training: Training) -> None:

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.training.batches import Augment, LabelledImages, MaskedCrops, digest
 from medsr_lib.restore.training.clock import Clock
 from medsr_lib.restore.training.engine import Engine, Precision
-from medsr_lib.restore.training.fit import Loss, Recipe, check_counts, cosine
+from medsr_lib.restore.training.fit import Loss, Recipe, cosine
 from medsr_lib.restore.training.loop import Evaluation, History, Training
 
 EVALUATIONS = 10  # of the validation images in a training
@@ -185,9 +186,10 @@ def _train(
 ) -> History:
     """The loop of both: `batches` gives images and what the network should say of them."""
     steps, evaluations = settings["steps"], settings["evaluations"]
-    check_counts(steps=steps, evaluations=evaluations, patience=1 if patience is None else patience)
-    if recipe.batch < 2:
-        raise ValueError(f"batch must be at least 2, got {recipe.batch}")
+    checks.whole("steps", steps, least=1)
+    checks.whole("evaluations", evaluations, least=1)
+    checks.whole("batch", recipe.batch, least=2)
+    checks.whole("patience", 1 if patience is None else patience, least=1)
     if patience is not None and measure is None:
         raise ValueError("patience needs validation images to decide by; give them, or no patience")
     clock = Clock(hours)

@@ -47,12 +47,12 @@ def trained(steps):
         degrade=noise.by_name("gaussian", level=(0.05, 0.2), seed=0),
         steps=steps,
         seed=0,
-        batch=8,
+        recipe=fit.Recipe(batch=8),
         crop=32,
         device="cpu",
         progress=False,
     )
-    return network.eval()
+    return network
 
 
 def test_it_learns_to_denoise_at_levels_it_is_not_told():
