@@ -146,6 +146,12 @@ def find(folder: Path) -> list[Path]:
     return paths
 
 
+def find_masks(folder: Path) -> list[Path]:
+    """The phantom's masks, in the folder beside the splits."""
+    tree = _tree(folder)
+    return sorted((tree / MASKS).glob("*.png")) if tree else []
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.glob("*"):
         hidden = path.name[0] == "." or path.name.lower() in _LEFT_BY_PROGRAMS

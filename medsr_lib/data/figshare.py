@@ -152,23 +152,23 @@ def find(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda p: (not p.stem.isdigit(), p.stem.zfill(9), p))
 
 
-def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """An index with the author's folds, where `cvind.mat` lies beside the slices or above them.
+def find_folds(folder: Path) -> list[Path]:
+    """The author's list of folds: `cvind.mat` beside the slices or above them, or none."""
+    places = [slice_path.parent for slice_path in find(folder)[:1]]
+    places += [above for place in places for above in list(place.parents)[:2]]
+    found = (place / "cvind.mat" for place in [*places, folder])
+    return [path for path in found if path.is_file()][:1]
 
-    The examinations of one patient are united.
+
+def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """An index with the author's folds, where there are any; a patient's examinations are united.
 
     Raises:
         ValueError: a `cvind.mat` that is none, or whose folds split an examination.
     """
-    cvind = _find_cvind(folder, Path(table["path"].iloc[0]).parent)
-    return table if cvind is None else table.assign(fold=splits.from_cvind(cvind, table))
-
-
-def _find_cvind(root: Path, folder: Path) -> np.ndarray | None:
-    """The author's folds (3064,), from `cvind.mat` beside the slices or in a folder above."""
-    places = (folder, folder.parent, folder.parent.parent, root)
-    paths = (place / "cvind.mat" for place in places)
-    return next((_read_cvind(path) for path in paths if path.is_file()), None)
+    for path in find_folds(folder):
+        return table.assign(fold=splits.from_cvind(_read_cvind(path), table))
+    return table
 
 
 def _read_cvind(path: Path) -> np.ndarray:

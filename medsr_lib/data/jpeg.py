@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,29 +14,9 @@ from torch import Tensor
 
 from medsr_lib import images as image_rules
 
-# ITU-T T.81 (1992), table K.1: the quantisation of luminance, row by row.
-LUMINANCE = np.array(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ]
-).ravel()
-_QUALITIES = np.arange(1, 101)
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-# Frame markers C0 to CF but for DHT, JPG and DAC (T.81, table B.1).
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PILLOW_RAISES = (
-    OSError,
-    SyntaxError,
-    KeyError,
-    IndexError,
-    struct.error,
+    *(OSError, SyntaxError, KeyError, IndexError, struct.error),
     Image.DecompressionBombError,
 )
 
@@ -70,20 +51,22 @@ def read(data: bytes) -> GreyJpeg:
         with Image.open(io.BytesIO(data)) as image:
             if image.format not in ("JPEG", "MPO"):
                 raise ValueError(f"a {image.format} file ({image.mode}); expected a JPEG")
-            _require_end(data)
+            if data.rfind(_END_OF_IMAGE) < data.rfind(
+                _START_OF_SCAN
+            ):  # Pillow may fill up the rest
+                raise ValueError("truncated; fetch the file again (its end marker is missing)")
             image.load()
             quality = quality_of(image.quantization[0])  # type: ignore[attr-defined]
             return GreyJpeg(_grey(image), len(image.getbands()), quality)
     except UnidentifiedImageError:
-        raise ValueError(_why_unreadable(data)) from None
+        if data.startswith(b"\xff\xd8"):
+            raise ValueError(
+                "truncated or damaged in its header, or not of 8 bits a sample; fetch the file "
+                "again, or convert it"
+            ) from None
+        raise ValueError("not an image file") from None
     except _PILLOW_RAISES as error:
         raise ValueError(f"truncated or damaged; fetch the file again ({error})") from None
-
-
-def _require_end(data: bytes) -> None:
-    """Where the end marker is missing, Pillow may fill up the picture instead of complaining."""
-    if data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN):
-        raise ValueError("truncated; fetch the file again (its end marker is missing)")
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
@@ -105,54 +88,31 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
     )
 
 
-def _why_unreadable(data: bytes) -> str:
-    if not data.startswith(b"\xff\xd8"):
-        return "not an image file"
-    bits = _bits_per_sample(data)
-    if bits not in (None, 8):
-        return f"{bits} bits a sample; only JPEGs of 8 bits are read, convert the file"
-    return "truncated or damaged in its header; fetch the file again"
-
-
-def _bits_per_sample(data: bytes) -> int | None:
-    """From the frame header (T.81, B.2.2), where there is one."""
-    at = 2
-    while at + 4 < len(data) and data[at] == 0xFF:
-        if data[at + 1] in _FRAMES:
-            return data[at + 4]
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
-
-
 def quality_of(table: Sequence[int]) -> int:
-    """The setting from 1 to 100 of the IJG library whose quantisation is nearest to a table.
+    """The setting from 1 to 100 of libjpeg whose quantisation is nearest to a table.
 
-    The library (libjpeg, jcparam.c: jpeg_quality_scaling, jpeg_add_quant_table) makes table K.1 of
-    ITU-T T.81 coarser or finer by the setting; programs that follow other rules, as the one did
-    that wrote most NORMAL files of the chest set, get the setting with the least sum of absolute
-    differences.
+    libjpeg makes table K.1 of ITU-T T.81 coarser or finer by the setting (jcparam.c). Programs that
+    follow other rules, as the one did that wrote most NORMAL files of the chest set, get the
+    setting with the least sum of absolute differences.
 
     Args:
         table: 64 divisors of luminance row by row, as Pillow gives them.
 
     Raises:
         ValueError: not 64 numbers.
-
-    >>> quality_of((LUMINANCE + 1) // 2)
-    75
     """
     if len(table) != 64:
         raise ValueError(f"a quantisation table has 64 numbers, got {len(table)}")
-    return int(_QUALITIES[np.abs(_TABLES - np.asarray(table)).sum(1).argmin()])
+    return int(np.abs(_tables() - np.asarray(table)).sum(1).argmin()) + 1
 
 
+@cache
 def _tables() -> NDArray[np.int64]:
-    """(100, 64): what libjpeg uses at each setting, of 8-bit baseline files."""
-    percent = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)
-    return np.clip((LUMINANCE * percent[:, None] + 50) // 100, 1, 255)
-
-
-_TABLES = _tables()
+    """(100, 64): what libjpeg uses at each setting."""
+    pixels = np.zeros((8, 8), np.uint8)
+    files = (encode(pixels, quality=quality) for quality in range(1, 101))
+    opened = (Image.open(io.BytesIO(file)) for file in files)
+    return np.array([image.quantization[0] for image in opened])  # type: ignore[attr-defined]
 
 
 def encode(pixels: NDArray[np.uint8], *, quality: int) -> bytes:
@@ -177,9 +137,9 @@ def recompress(images: Tensor, *, quality: int) -> Tensor:
     """Compress and decode images in memory: one simulated JPEG for all.
 
     Applied after all images were brought to one size, it leaves them with equal quantisation, so
-    that the compression of the files they came from tells a classifier less of their class. What
-    the first compression took away does not come back. The same images give the same pixels with
-    the same libjpeg; another version may differ by a grey level.
+    that the compression of the files they came from reveals less of their class. What the first
+    compression took away does not come back. The same images give the same pixels with the same
+    libjpeg; another version may differ by a grey level.
 
     Args:
         images: (B, 1, H, W) float in [0, 1]; rounded to 256 grey levels.

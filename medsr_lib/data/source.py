@@ -37,6 +37,7 @@ class Source:
         find: the files of its images in or below a folder, in the order of the index; none where
             the folder holds no such data.
         read: one file as a `Case`; raises ValueError for one that cannot be used.
+        find_others: further files that it reads, such as folds or masks.
         columns: what of `Case.about` goes into the index.
         complete: given the index and the folder, returns the index with what only all files
             together tell, such as folds. It sees a column `checksum` of the pixels.
@@ -48,6 +49,7 @@ class Source:
     layout: str
     find: Callable[[Path], list[Path]]
     read: Callable[[Path], Case]
+    find_others: Callable[[Path], list[Path]] = lambda folder: []
     columns: tuple[str, ...] = ()
     complete: Callable[[pd.DataFrame, Path], pd.DataFrame] = lambda table, folder: table
     keeps_repeats: bool = False
@@ -61,6 +63,7 @@ FIGSHARE = Source(
     "N.mat files in it or below",
     find=figshare.find,
     read=figshare.read_slice,
+    find_others=figshare.find_folds,
     columns=("pid", "raw_min", "raw_max"),
     complete=figshare.with_folds,
 )
@@ -69,6 +72,7 @@ CHEST_XRAY = Source(
     "train/ and test/ with NORMAL/ and PNEUMONIA/ in each",
     find=chest_xray.find,
     read=chest_xray.read_image,
+    find_others=chest_xray.find_masks,
     columns=("subtype", "channels", "jpeg_quality", "bytes"),
     complete=chest_xray.with_splits,
     keeps_repeats=True,

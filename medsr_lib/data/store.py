@@ -231,7 +231,7 @@ def prepare(
 ) -> Store:
     """Open the store at `path` if it was made so from the folder as it is now, else make it.
 
-    Names, sizes and times of the images' files tell whether the folder has changed. Every file is
+    Names, sizes and times of its files tell whether the folder has changed. Every file is
     read twice, by several threads. The store is written under a temporary name and then renamed:
     whatever interrupts this, a former one at `path` stays as it was.
 
@@ -261,7 +261,8 @@ def prepare(
             raise ValueError("jpeg_quality compresses squares of 256 grey levels; give a size, too")
     folder, path = Path(folder), Path(path)
     source = sources.of(folder)
-    files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in source.find(folder)]
+    paths = source.find(folder) + source.find_others(folder)
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     how = json.dumps([files, size, jpeg_quality, skip_bad])
     made_from = hashlib.sha256(how.encode()).hexdigest()
     if _made_from(path) != made_from:

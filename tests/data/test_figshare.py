@@ -1,32 +1,28 @@
 import contextlib
-from pathlib import Path
+import hashlib
+import io
+import re
+import shutil
+import zipfile
+from collections import namedtuple
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from servers import serving
 
-from medsr_lib.data import figshare
-
-COLUMNS = [
-    "slice_id", "path", "patient_id", "patient", "tumour", "fold", "height", "width",
-    "tumour_pixels", "raw_min", "raw_max",
-]  # fmt: skip
+from medsr_lib.data import figshare, source
 
 
 @pytest.fixture
 def read(tmp_path, write_mat):
-    """`read(**overrides)` -> the TumourSlice of a file written with them."""
+    """`read(**overrides)` -> the case of a file written with them."""
     return lambda **overrides: figshare.read_slice(write_mat(tmp_path / "17.mat", **overrides))
 
 
 def codes(text):
     return np.array([[ord(c) for c in text]], np.uint16)
-
-
-def index(root, **arguments):
-    return figshare.index(root, progress=False, **arguments)
 
 
 # read_slice
@@ -37,7 +33,6 @@ def test_image_and_mask_come_upright(read, picture):
     raw = picture(4).astype(np.float32)
     assert s.image.shape == s.mask.shape == (64, 56)
     np.testing.assert_array_equal(s.image, (raw - raw.min()) / (raw.max() - raw.min()))
-    np.testing.assert_array_equal(s.raw, picture(4))
     assert torch.nonzero(s.mask).float().mean(0).tolist() == [24, 34]  # row, column
 
 
@@ -58,7 +53,7 @@ def test_int16_of_full_range_does_not_overflow(read):
     s = read(image=image)
     expected = (image.astype(float) + 32768) / 65535
     np.testing.assert_allclose(s.image, expected, atol=1e-6)
-    assert (s.raw_min, s.raw_max) == (-32768, 32767)
+    assert (s.about["raw_min"], s.about["raw_max"]) == (-32768, 32767)
 
 
 def test_percentiles_clip_what_lies_outside(tmp_path, write_mat):
@@ -66,51 +61,37 @@ def test_percentiles_clip_what_lies_outside(tmp_path, write_mat):
     path = write_mat(tmp_path / "1.mat", image=image.astype(np.int16))
     s = figshare.read_slice(path, percentiles=(1, 99))
     low, high = np.percentile(image, (1, 99))
-    assert (s.raw_min, s.raw_max) == (low, high)
+    assert (s.about["raw_min"], s.about["raw_max"]) == (low, high)
     np.testing.assert_allclose(s.image, np.clip((image - low) / (high - low), 0, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("turn", [codes("MR040240B"), codes("MR040240B").T])
-def test_pid_in_either_orientation(read, turn):
-    s = read(PID=turn)
-    assert (s.patient_id, s.patient) == ("MR040240B", "MR040240")
+@pytest.mark.parametrize("turn", [np.asarray, np.transpose])
+@pytest.mark.parametrize(
+    ("pid", "patient"),
+    [("MR040240B", "MR040240"), ("MR040240", "MR040240"), ("98765C", "98765"), ("1034", "1034")],
+)
+def test_pid_in_either_orientation_and_the_patient(read, turn, pid, patient):
+    s = read(PID=turn(codes(pid)))
+    assert (s.about["pid"], s.patient) == (pid, patient)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["float64", "uint8"])
 def test_labels(read, n, kind):
-    assert read(label=np.array([[n]], kind)).tumour == figshare.TUMOURS[n]
+    assert read(label=np.array([[n]], kind)).label == figshare.TUMOURS[n]
 
 
 @pytest.mark.parametrize("turn", [np.atleast_2d, np.transpose])
 def test_border_pairs_count_from_0(read, turn):
     border = turn(np.array([[1.0, 1.0, 35.0, 19.5, 56.0, 64.0]]))
-    assert read(tumorBorder=border).border.tolist() == [[0, 0], [34, 18.5], [55, 63]]
+    assert read(tumorBorder=border).about["border"].tolist() == [[0, 0], [34, 18.5], [55, 63]]
 
 
-def test_border_lies_around_the_mask(read):
+def test_border_lies_around_the_mask_and_the_slice_knows_its_number(read):
     s = read()
-    x, y = s.border.long().T
+    x, y = s.about["border"].long().T
     assert s.mask[y, x].all()
-
-
-def test_slice_knows_its_number_and_shows_itself(read):
-    s = read()
-    assert s.slice_id == "17"
-    assert "17: meningioma, patient 103414, 64 x 56, tumour 113 pixels" in repr(s)
-
-
-@pytest.mark.parametrize(
-    ("pid", "base"),
-    [
-        ("MR040240B", "MR040240"),
-        ("MR040240", "MR040240"),
-        ("103414", "103414"),
-        ("98765C", "98765"),
-    ],
-)
-def test_patient_base(pid, base):
-    assert figshare.patient_base(pid) == base
+    assert repr(s) == "Case(17: meningioma, patient 103414, 64 x 56, lesion 113 pixels)"
 
 
 picture_of_nan = np.full((64, 56), np.nan)
@@ -205,44 +186,18 @@ def test_damage_of_any_kind_raises_nothing_else(tmp_path, write_mat):
             figshare.read_slice(path)
 
 
-def test_a_file_that_is_not_hdf5(tmp_path):
-    (tmp_path / "17.mat").write_text("MATLAB 5.0 MAT-file")
-    with pytest.raises(ValueError, match=r"17\.mat: cannot be read as a MATLAB v7\.3"):
-        figshare.read_slice(tmp_path / "17.mat")
-
-
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"17\.mat: no such file"):
         figshare.read_slice(tmp_path / "17.mat")
 
 
-# index
-
-
-def test_index_columns_and_rows(folder):
-    table = index(folder)
-    assert table.columns.tolist() == COLUMNS
-    assert table["slice_id"].tolist() == [str(n) for n in range(1, 11)]  # by number, not by text
-    assert table["patient"].tolist()[2:6] == ["MR000001"] * 4
-    assert table["tumour"].tolist()[::2] == ["meningioma", "glioma", "glioma", "pituitary",
-                                             "meningioma"]  # fmt: skip
-    assert set(table["tumour_pixels"]) == {113}
-    assert (table["height"].unique(), table["width"].unique()) == ([64], [56])
-    assert all(Path(path).is_file() for path in table["path"])
-    assert table.attrs["bad"] == {}
-
-
-def test_index_types(folder):
-    types = index(folder).dtypes.astype(str)
-    assert types["fold"] == "Int64"
-    assert set(types[["height", "width", "tumour_pixels"]]) == {"int64"}
-    assert set(types[["raw_min", "raw_max"]]) == {"float64"}
+# folds
 
 
 def test_index_unites_the_folds_of_repeat_examinations(folder, write_mat, write_cvind):
     write_mat(folder / "data" / "11.mat", pid="MR000001B", seed=11)
     write_cvind(folder / "cvind.mat", [1, 1, 2, 2, 3, 3, 2, 2, 3, 3, 3])
-    table = index(folder)
+    table = source.index(folder)
     assert table.groupby("patient")["fold"].nunique().max() == 1
     assert set(table.query("patient == 'MR000001'")["fold"]) == {3}  # three slices against two
 
@@ -250,27 +205,27 @@ def test_index_unites_the_folds_of_repeat_examinations(folder, write_mat, write_
 @pytest.mark.parametrize("place", ["data/cvind.mat", "cvind.mat", "../cvind.mat"])
 def test_index_finds_cvind_beside_and_above(folder, place):
     (folder / "cvind.mat").rename(folder / place)
-    assert index(folder)["fold"].tolist() == [1, 1, 2, 2, 2, 2, 2, 2, 3, 3]
-    assert index(folder / "data")["fold"].notna().all()
+    assert source.index(folder)["fold"].tolist() == [1, 1, 2, 2, 2, 2, 2, 2, 3, 3]
+    assert source.index(folder / "data")["fold"].notna().all()
 
 
 def test_index_without_cvind_has_no_folds(folder):
     (folder / "cvind.mat").unlink()
-    fold = index(folder)["fold"]
+    fold = source.index(folder)["fold"]
     assert fold.isna().all()
     assert fold.dtype == "Int64"
 
 
 def test_index_refuses_folds_that_split_an_examination(folder, write_cvind):
     write_cvind(folder / "cvind.mat", [1, 1, 2, 2, 2, 2, 2, 3, 3, 3])
-    with pytest.raises(ValueError, match="1 of 5 patients stand in several folds: 98765"):
-        index(folder)
+    with pytest.raises(ValueError, match="1 of 5 patients are in several folds: 98765"):
+        source.index(folder)
 
 
 def test_index_refuses_a_list_of_folds_that_is_too_short(folder, write_cvind):
     write_cvind(folder / "cvind.mat", [1, 1, 2, 2, 3, 3, 2, 2, 3])
     with pytest.raises(ValueError, match=r"lists slices 1\.\.9; it has no fold for 10"):
-        index(folder)
+        source.index(folder)
 
 
 @pytest.mark.parametrize("content", ["text", "hdf5"])
@@ -280,64 +235,146 @@ def test_index_names_an_unreadable_cvind(folder, content):
         with h5py.File(folder / "cvind.mat", "w") as file:
             file.create_group("cvind")
     with pytest.raises(ValueError, match=r"cvind\.mat: no list of folds can be read"):
-        index(folder)
+        source.index(folder)
 
 
-def test_a_missing_or_empty_folder_says_how_to_get_the_data(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; `medsr data figshare"):
-        index(tmp_path / "nowhere")
-    with pytest.raises(
-        FileNotFoundError, match=r"no \.mat slices in it; `medsr data figshare DIR`"
-    ):
-        index(tmp_path)
+# download
+
+N = 6
+SLICES = {n: bytes([n]) * (50_000 + n) for n in range(1, N + 1)}
+
+
+def zipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def cvind(folds):
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["cvind"] = folds[None].astype(float)
+    return buffer.getvalue()
+
+
+def remote(site, name, file_id, content, slices=range(0)):
+    site.files[str(file_id)] = content
+    md5 = hashlib.md5(content).hexdigest()
+    return figshare.RemoteFile(name, file_id, md5, len(content), slices)
 
 
 @pytest.fixture
-def spoilt(folder, write_mat):
-    """The folder with a truncated, a foreign, an empty-masked and two duplicate slices."""
-    data = folder / "data"
-    (data / "2.mat").write_bytes((data / "2.mat").read_bytes()[:3000])
-    (data / "4.mat").write_text("not a slice")
-    write_mat(data / "6.mat", mask=np.zeros((64, 56), bool))
-    write_mat(data / "12.mat", seed=1)  # the pixels of 1
-    write_mat(data / "more" / "8.mat", seed=99)  # another 8
-    return folder
+def article(monkeypatch):
+    """Two zips of three slices, the second with a folder in its names, and cvind.mat."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    first = zipped({f"{n}.mat": SLICES[n] for n in (1, 2, 3)})
+    second = zipped({"part/": b""} | {f"part/{n}.mat": SLICES[n] for n in (4, 5, 6)})
+    with serving() as site:
+        replaced = {
+            "ADDRESSES": (f"{site.address}/files/{{file_id}}",),
+            "ZIPS": (
+                remote(site, "a.zip", 11, first, range(1, 4)),
+                remote(site, "b.zip", 12, second, range(4, 7)),
+            ),
+            "CVIND": remote(site, "cvind.mat", 13, cvind(np.arange(N) % 5 + 1)),
+            "N_SLICES": N,
+        }
+        for name, value in replaced.items():
+            monkeypatch.setattr(figshare, name, value)
+        yield site
 
 
-def test_index_reports_all_bad_files_in_one_error(spoilt):
-    with pytest.raises(ValueError, match=r"^5 of 12 files cannot be used; .*skip_bad") as caught:
-        index(spoilt)
-    lines = str(caught.value).splitlines()[1:]
-    for name, reason in {
-        "2.mat": "truncated",
-        "4.mat": "cannot be read",
-        "6.mat": "mask is empty",
-        "12.mat": "duplicate, the same pixels as",
-        "8.mat": "duplicate, slice 8 was there before",
-    }.items():
-        assert sum(f"{name}: " in line and reason in line for line in lines) == 1
+def names(folder):
+    return {path.name for path in folder.iterdir()}
 
 
-def test_skip_bad_leaves_them_out_warns_and_lists_them(spoilt):
-    with pytest.warns(UserWarning, match=r"5 of 12 files left out:\n.*2\.mat: cannot be read"):
-        table = index(spoilt, skip_bad=True)
-    assert table["slice_id"].tolist() == ["1", "3", "5", "7", "8", "9", "10"]
-    assert [Path(path).name for path in table.attrs["bad"]] == [
-        "2.mat", "4.mat", "6.mat", "8.mat", "12.mat",
-    ]  # fmt: skip
+def test_download_brings_all_files_and_again_only_what_is_missing(article, tmp_path):
+    assert figshare.download(tmp_path) == tmp_path
+    assert names(tmp_path) == {"data", "cvind.mat"}
+    assert {p.stem: p.read_bytes() for p in (tmp_path / "data").iterdir()} == {
+        str(n): content for n, content in SLICES.items()
+    }
+    article.asked.clear()
+    figshare.download(tmp_path)
+    assert article.asked == []
+    (tmp_path / "data" / "5.mat").unlink()
+    figshare.download(tmp_path)
+    assert article.asked == [("/files/12", None)]
 
 
-def test_skip_bad_with_nothing_left(tmp_path):
-    (tmp_path / "1.mat").write_text("not a slice")
-    with (
-        pytest.warns(UserWarning, match="1 of 1 files left out"),
-        pytest.raises(FileNotFoundError, match=r"none of its 1 \.mat files is a usable slice"),
-    ):
-        index(tmp_path, skip_bad=True)
+def test_zip_fetched_by_hand_is_taken(article, tmp_path):
+    (tmp_path / "a.zip").write_bytes(article.files["11"])
+    figshare.download(tmp_path)
+    assert [path for path, _ in article.asked] == ["/files/13", "/files/12"]
 
 
-def test_slices_of_many_sizes(folder, write_mat):
-    write_mat(folder / "data" / "5.mat", image=np.arange(30 * 70).reshape(30, 70), pid="MR000001B")
-    table = index(folder)
-    assert table.loc[4, ["height", "width"]].tolist() == [30, 70]
-    assert isinstance(table, pd.DataFrame)
+def test_interrupted_unpacking_keeps_the_zip(article, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        with pytest.raises(OSError, match="No space"):
+            figshare.download(tmp_path)
+    article.asked.clear()
+    figshare.download(tmp_path)
+    assert article.asked == [("/files/12", None)]
+
+
+def test_slices_missing_from_the_zips(article, tmp_path, monkeypatch):
+    monkeypatch.setattr(figshare, "N_SLICES", N + 2)
+    folds = remote(article, "cvind.mat", 13, cvind(np.ones(N + 2)))
+    monkeypatch.setattr(figshare, "CVIND", folds)
+    with pytest.raises(FileNotFoundError, match=r"2 of the 8 slices .* first of them 7, 8\."):
+        figshare.download(tmp_path)
+
+
+def test_the_numbers_of_the_article_fit_together():
+    zips = figshare.ZIPS
+    assert [n for file in zips for n in file.slices] == list(range(1, figshare.N_SLICES + 1))
+    assert [re.findall(r"\d+", f.name) for f in zips] == [
+        [str(f.slices[0]), str(f.slices[-1])] for f in zips
+    ]
+    assert all(re.fullmatch("[0-9a-f]{32}", f.md5) for f in (*zips, figshare.CVIND))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (cvind(np.ones(N - 1)), "6 folds from 1 to 5, but there are 5 values"),
+        (cvind(np.arange(N)), r"6 folds from 1 to 5, but there are 6 values, among them \[0, 1"),
+        (b"no HDF5", "no list of folds can be read from it; delete it"),
+    ],
+)
+def test_wrong_folds(article, tmp_path, monkeypatch, content, reason):
+    monkeypatch.setattr(figshare, "CVIND", remote(article, "cvind.mat", 13, content))
+    with pytest.raises(ValueError, match=reason):
+        figshare.download(tmp_path)
+
+
+def test_too_little_space_is_reported_before_anything_is_fetched(article, tmp_path, monkeypatch):
+    needed = figshare._still_needed(tmp_path)
+    (tmp_path / "a.zip.part").write_bytes(bytes(1000))
+    assert figshare._still_needed(tmp_path) == needed - 1000  # what was enough stays enough
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 1000))
+    with pytest.raises(OSError, match="Make room"):
+        figshare.download(tmp_path)
+    assert article.asked == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../2.mat", "/2.mat", "a/../2.mat", "a/b/2.mat", "..\\2.mat", "C:/2.mat", ".a/2.mat"),
+        *("7.mat", "0.mat", "02.mat", "٢.mat", "x.mat", "2.mat.exe", "2.mat\n"),
+    ],
+)
+def test_other_names_in_a_zip_are_refused(article, tmp_path, monkeypatch, name):
+    bad = remote(article, "a.zip", 11, zipped({"1.mat": b"good", name: b"bad"}), range(1, 7))
+    monkeypatch.setattr(figshare, "ZIPS", (bad,))
+    with pytest.raises(ValueError, match=re.escape(f"a.zip holds {name!r}, which is not one of")):
+        figshare.download(tmp_path)
+    assert names(tmp_path / "data") == set()

@@ -12,27 +12,27 @@ def table():
     for p in range(60):
         for n in range(rng.integers(1, 10)):
             letter = "AB"[n % 2] if p % 3 == 0 else ""
-            tumour = ("meningioma", "glioma", "pituitary")[p % 3]
-            rows.append((f"MR{p:06}{letter}", f"MR{p:06}", tumour))
-    table = pd.DataFrame(rows, columns=["patient_id", "patient", "tumour"])
-    return table.assign(slice_id=[str(n + 1) for n in range(len(table))])
+            label = ("meningioma", "glioma", "pituitary")[p % 3]
+            rows.append((f"MR{p:06}{letter}", f"MR{p:06}", label))
+    table = pd.DataFrame(rows, columns=["pid", "patient", "label"])
+    return table.assign(id=[str(n + 1) for n in range(len(table))])
 
 
 @pytest.fixture
-def dealt(table):
+def folds(table):
     return table.assign(fold=splits.by_patient(table, n_folds=5, seed=0))
 
 
-def test_no_patient_in_two_folds(dealt):
-    assert dealt.groupby("patient")["fold"].nunique().max() == 1
-    assert sorted(dealt["fold"].unique()) == [1, 2, 3, 4, 5]
-    assert dealt["fold"].dtype == "Int64"
+def test_no_patient_in_two_folds(folds):
+    assert folds.groupby("patient")["fold"].nunique().max() == 1
+    assert sorted(folds["fold"].unique()) == [1, 2, 3, 4, 5]
+    assert folds["fold"].dtype == "Int64"
 
 
-def test_folds_are_alike_in_size_and_tumours(dealt):
-    by_tumour = dealt.groupby(["fold", "tumour"]).size().unstack()
-    assert by_tumour.sum(axis=1).between(0.7 * len(dealt) / 5, 1.3 * len(dealt) / 5).all()
-    assert (by_tumour > 0).all(axis=None)
+def test_folds_are_alike_in_size_and_labels(folds):
+    by_label = folds.groupby(["fold", "label"]).size().unstack()
+    assert by_label.sum(axis=1).between(0.7 * len(folds) / 5, 1.3 * len(folds) / 5).all()
+    assert (by_label > 0).all(axis=None)
 
 
 def test_the_seed_decides(table):
@@ -53,51 +53,51 @@ def test_refuses_more_folds_than_patients(table, n_folds):
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_split_parts_rows_and_patients(dealt, fold):
-    training, test = splits.split(dealt, fold=fold)
-    assert len(training) + len(test) == len(dealt)
+def test_split_parts_rows_and_patients(folds, fold):
+    training, test = splits.split(folds, fold=fold)
+    assert len(training) + len(test) == len(folds)
     assert set(test["fold"]) == {fold}
     assert not set(training["patient"]) & set(test["patient"])
 
 
-def test_split_refuses_a_fold_that_does_not_exist(dealt):
+def test_split_refuses_a_fold_that_does_not_exist(folds):
     with pytest.raises(ValueError, match=r"fold 6 does not exist; there are \[1, 2, 3, 4, 5\]"):
-        splits.split(dealt, fold=6)
+        splits.split(folds, fold=6)
 
 
-def test_split_without_folds_says_how_to_deal_them(table):
+def test_split_without_folds_says_how_to_make_them(table):
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    with pytest.raises(ValueError, match=r"there are \[\]: no cvind\.mat .* folds\.by_patient"):
+    with pytest.raises(ValueError, match=r"there are \[\]: no cvind\.mat .* splits\.by_patient"):
         splits.split(table.assign(fold=unknown), fold=1)
 
 
-def test_split_refuses_a_single_fold(dealt):
-    with pytest.raises(ValueError, match="all slices are in fold 2; nothing is left to train on"):
-        splits.split(dealt[dealt["fold"] == 2], fold=2)
+def test_split_refuses_a_single_fold(folds):
+    with pytest.raises(ValueError, match="all images are in fold 2; nothing is left to train on"):
+        splits.split(folds[folds["fold"] == 2], fold=2)
 
 
-def test_split_names_a_patient_on_both_sides(dealt):
-    at = dealt.index[dealt["patient"] == "MR000003"]
-    dealt.loc[at[0], "fold"] = dealt.loc[at[1], "fold"] % 5 + 1
-    with pytest.raises(ValueError, match="1 of 60 patients stand in several folds: MR000003;"):
-        splits.split(dealt, fold=1)
+def test_split_names_a_patient_on_both_sides(folds):
+    at = folds.index[folds["patient"] == "MR000003"]
+    folds.loc[at[0], "fold"] = folds.loc[at[1], "fold"] % 5 + 1
+    with pytest.raises(ValueError, match="1 of 60 patients are in several folds: MR000003;"):
+        splits.split(folds, fold=1)
 
 
-def test_split_names_a_patient_with_and_without_a_fold(dealt):
-    dealt.loc[dealt.index[dealt["patient"] == "MR000003"][0], "fold"] = pd.NA
-    with pytest.raises(ValueError, match="stand in several folds: MR000003"):
-        splits.split(dealt, fold=1)
+def test_split_names_a_patient_with_and_without_a_fold(folds):
+    folds.loc[folds.index[folds["patient"] == "MR000003"][0], "fold"] = pd.NA
+    with pytest.raises(ValueError, match="are in several folds: MR000003"):
+        splits.split(folds, fold=1)
 
 
 def test_from_cvind_takes_the_number_of_the_slice(table):
-    some = table[table["patient"] == table["patient_id"]].iloc[::-1]
+    some = table[table["patient"] == table["pid"]].iloc[::-1]
     per_patient = dict(zip(some["patient"], range(10**6)))
     cvind = np.zeros(len(table), int)
-    cvind[some["slice_id"].astype(int) - 1] = some["patient"].map(per_patient)
+    cvind[some["id"].astype(int) - 1] = some["patient"].map(per_patient)
     assert splits.from_cvind(cvind, some).tolist() == some["patient"].map(per_patient).tolist()
 
 
 @pytest.mark.parametrize("name", ["0", "500", "scan7"])
 def test_from_cvind_names_slices_it_has_no_fold_for(table, name):
     with pytest.raises(ValueError, match=rf"lists slices 1\.\.{len(table)}; .* no fold for {name}"):
-        splits.from_cvind(np.ones(len(table), int), table.head(1).assign(slice_id=name))
+        splits.from_cvind(np.ones(len(table), int), table.head(1).assign(id=name))

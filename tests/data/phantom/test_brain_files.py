@@ -1,6 +1,5 @@
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,13 +8,14 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsr_lib.data import phantom
+from medsr_lib.data.phantom import brain_files
 
 SMALL = {"patients": 9, "slices_per_patient": 2, "seed": 3, "size": 128}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return phantom.write_figshare(tmp_path_factory.mktemp("phantom"), progress=False, **SMALL)
+    return phantom.write_figshare(tmp_path_factory.mktemp("phantom"), **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_fold_index_is_one_row_by_patient(folder, slices):
 
 
 def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
-    visits = phantom.examinations(24, slices_per_patient=4, seed=0)
+    visits = brain_files.examinations(24, slices_per_patient=4, seed=0)
     bases = Counter(re.match(r"(MR)?\d+", v.patient_id).group() for v in visits)
     assert sorted(bases.values())[-3:] == [2, 2, 2]
     for base in (b for b, n in bases.items() if n == 2):
@@ -146,102 +146,34 @@ def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
 
 
 def test_patients_are_as_many_as_asked_for():
-    visits = phantom.examinations(24, slices_per_patient=4, seed=0)
+    visits = brain_files.examinations(24, slices_per_patient=4, seed=0)
     assert len({v.person for v in visits}) == 24
     assert sum(len(v.slices) for v in visits) == 96
 
 
 @pytest.mark.parametrize("patients", [3, 8, 24, 233])
 def test_all_tumours_and_planes_occur(patients):
-    visits = phantom.examinations(patients, slices_per_patient=1, seed=0)
-    assert {v.tumour for v in visits} == set(phantom.LABELS)
+    visits = brain_files.examinations(patients, slices_per_patient=1, seed=0)
+    assert {v.tumour for v in visits} == set(brain_files.SHARES)
     assert len({v.plane for v in visits}) == 3
     assert len({v.patient_id for v in visits}) == patients
 
 
 @pytest.mark.parametrize("patients", [15, 24, 233])
 def test_every_fold_holds_every_tumour(patients):
-    visits = phantom.examinations(patients, slices_per_patient=1, seed=0)
+    visits = brain_files.examinations(patients, slices_per_patient=1, seed=0)
     assert len({(v.fold, v.tumour) for v in visits}) == 15
 
 
 def test_tumour_shares_approach_the_originals():
-    kinds = Counter(v.tumour for v in phantom.examinations(233, slices_per_patient=1, seed=0))
-    for kind, share in phantom.SHARES.items():
+    kinds = Counter(v.tumour for v in brain_files.examinations(233, slices_per_patient=1, seed=0))
+    for kind, share in brain_files.SHARES.items():
         assert kinds[kind] / 233 == pytest.approx(share, abs=0.02)
-
-
-def test_same_seed_gives_the_same_bytes_whatever_the_number_of_patients(tmp_path, folder):
-    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1}, progress=False)
-    for name in ("image", "tumorMask", "tumorBorder", "PID"):
-        with h5py.File(tmp_path / "data/1.mat") as a, h5py.File(folder / "data/1.mat") as b:
-            assert np.array_equal(a["cjdata"][name], b["cjdata"][name])
-
-
-def test_another_seed_gives_other_heads(tmp_path, slices):
-    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1, "seed": 4}, progress=False)
-    image = _read(tmp_path / "data/1.mat")[0]
-    assert np.corrcoef(image.ravel(), slices[0][0].ravel())[0, 1] < 0.99
-
-
-def test_second_call_leaves_files_untouched(folder):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert phantom.write_figshare(folder, **SMALL) == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_foreign_file_is_refused_and_kept(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "1.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(FileExistsError, match=r"1\.mat is not of this phantom.*another folder"):
-        phantom.write_figshare(tmp_path, **SMALL)
-    assert [p.name for p in tmp_path.rglob("*.*")] == ["1.mat"]
-
-
-def test_another_phantom_is_refused(folder):
-    with pytest.raises(FileExistsError, match="not of this phantom"):
-        phantom.write_figshare(folder, **{**SMALL, "seed": 5})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("patients", 0), ("slices_per_patient", -1), ("seed", -1), ("seed", 0.5), ("size", 16)],
-)
-def test_bad_argument_is_named(tmp_path, name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be .* got {value}"):
-        phantom.write_figshare(tmp_path / "new", **{**SMALL, name: value})
-    assert not (tmp_path / "new").exists()
-
-
-def test_interruption_leaves_whole_files_and_the_next_call_goes_on(tmp_path, monkeypatch, folder):
-    put, calls = phantom._put, []
-
-    def put_and_stop(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == 12:  # in the middle of the third file
-            raise KeyboardInterrupt
-        put(*args, **kwargs)
-
-    monkeypatch.setattr(phantom, "_put", put_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        phantom.write_figshare(tmp_path, **SMALL, progress=False)
-    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["1.mat", "2.mat"]
-    monkeypatch.setattr(phantom, "_put", put)
-    phantom.write_figshare(tmp_path, **SMALL, progress=False)
-    names = {p.relative_to(folder) for p in folder.rglob("*")}
-    assert {p.relative_to(tmp_path) for p in tmp_path.rglob("*")} == names
-
-
-def test_a_killed_run_leaves_no_obstacle(tmp_path):
-    Path(tmp_path / "data").mkdir()
-    (tmp_path / "data" / "1.mat.part").write_bytes(b"half")
-    phantom.write_figshare(tmp_path, **{**SMALL, "patients": 1}, progress=False)
-    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["1.mat", "2.mat"]
 
 
 def test_bicubic_finds_real_slices_as_hard(tmp_path):
     """Real slices: 33.2 dB after bicubic x 4 down and up (shared measures, 150 slices)."""
-    phantom.write_figshare(tmp_path, patients=9, slices_per_patient=1, seed=0, progress=False)
+    phantom.write_figshare(tmp_path, patients=9, slices_per_patient=1, seed=0)
     values = [_bicubic_psnr(_read(tmp_path / f"data/{n}.mat")[0]) for n in range(1, 10)]
     assert min(values) > 28
     assert max(values) < 36

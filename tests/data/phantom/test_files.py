@@ -1,0 +1,129 @@
+"""What both phantoms' folders have in common."""
+
+import json
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from medsr_lib.data import phantom
+from medsr_lib.data.phantom import brain_files, chest_files
+
+
+@dataclass
+class Kind:
+    write: object
+    small: dict
+    fewest: int  # patients
+    module: object
+    function: str  # of the module, that draws
+    first: str
+    foreign: str
+
+
+KINDS = {
+    "brain": Kind(
+        phantom.write_figshare,
+        {"patients": 4, "slices_per_patient": 2, "seed": 3, "size": 64},
+        *(1, brain_files, "_draw_slice", "data/1.mat", "data/1.mat"),
+    ),
+    "chest": Kind(
+        phantom.write_chest_xray,
+        {"patients": 8, "seed": 3, "size": 96},
+        *(5, chest_files, "_draw", "train/NORMAL/IM-0115-0001.jpeg", "test/NORMAL/a.jpeg"),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def written(kind, tmp_path_factory):
+    return kind.write(tmp_path_factory.mktemp("phantom"), **kind.small)
+
+
+def values(path):
+    """What a file of images holds."""
+    if path.suffix == ".mat":
+        with h5py.File(path) as file:
+            return [data[()] for data in file.get("cjdata", {}).values()]
+    with Image.open(path) as image:
+        return [np.asarray(image)]
+
+
+def images_in(root):
+    return sorted(p for p in root.rglob("*.*") if p.suffix in (".mat", ".jpeg", ".png"))
+
+
+def test_same_seed_gives_the_same_images_whatever_the_number_of_patients(kind, written, tmp_path):
+    kind.write(tmp_path, **{**kind.small, "patients": kind.fewest})
+    for path in images_in(tmp_path):
+        for a, b in zip(values(path), values(written / path.relative_to(tmp_path)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_another_seed_gives_other_images(kind, written, tmp_path):
+    kind.write(tmp_path, **{**kind.small, "patients": kind.fewest, "seed": 4})
+    assert (tmp_path / kind.first).read_bytes() != (written / kind.first).read_bytes()
+
+
+def test_second_call_leaves_files_untouched(kind, written):
+    before = {path: path.stat().st_mtime_ns for path in written.rglob("*")}
+    assert kind.write(str(written), **kind.small) == written
+    assert {path: path.stat().st_mtime_ns for path in written.rglob("*")} == before
+    assert json.loads((written / "phantom.json").read_text())["patients"] == kind.small["patients"]
+
+
+def test_foreign_files_and_other_phantoms_are_refused_and_kept(kind, written, tmp_path):
+    path = tmp_path / kind.foreign
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"something else")
+    with pytest.raises(FileExistsError, match=rf"{path.name} is not of this phantom.*another fold"):
+        kind.write(tmp_path, **kind.small)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+    assert path.read_bytes() == b"something else"
+    with pytest.raises(FileExistsError, match="not of this phantom"):
+        kind.write(written, **{**kind.small, "seed": 5})
+
+
+def test_an_interrupted_phantom_has_whole_files_and_is_completed(
+    kind, written, tmp_path, monkeypatch
+):
+    draw, calls = getattr(kind.module, kind.function), []
+
+    def draw_and_stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return draw(*args, **kwargs)
+
+    left = tmp_path / kind.first
+    left = left.with_name(f".{left.name}.99.tmp")  # of a run that was killed
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    with monkeypatch.context() as patch:
+        patch.setattr(kind.module, kind.function, draw_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            kind.write(tmp_path, **kind.small)
+    done = images_in(tmp_path)
+    assert 2 <= len(done) < len(images_in(written))
+    times = [path.stat().st_mtime_ns for path in done]
+    kind.write(tmp_path, **kind.small)
+    assert [path.stat().st_mtime_ns for path in done] == times
+    left.unlink()
+    found = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*.*")}
+    assert found == {p.relative_to(written): p.read_bytes() for p in written.rglob("*.*")}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("patients", 0), ("seed", 0.5), ("seed", -1), ("size", 16)]
+)
+def test_a_bad_argument_is_named(kind, tmp_path, name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be a whole .* of at least .* got {value}"):
+        kind.write(tmp_path / "new", **{**kind.small, name: value})
+    assert not (tmp_path / "new").exists()
