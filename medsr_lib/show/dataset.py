@@ -6,6 +6,7 @@ figure names.
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -195,7 +196,8 @@ def file_traits(table: pd.DataFrame, aucs: Mapping[str, str]) -> Figure:
         axes.grid()
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     right.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    left.legend(loc="upper left", markerscale=1.6)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, markerscale=1.6)
     tried = [f"{what}: {text}" for what, text in aucs.items()]
     caption(figure, "What the files reveal without the image", numbers_behind(table), *tried)
     return figure
@@ -206,7 +208,7 @@ QUARTILES = "dashed: median, dotted: quartiles"
 
 def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
     """Draw a bar per row of the table, stacked by its columns, with the numbers written on it."""
-    tones = colours([str(name) for name in table], LABEL_COLOURS)
+    tones: Any = colours([str(name) for name in table], LABEL_COLOURS)
     table.plot.barh(stacked=True, ax=axes, color=tones, width=0.72, legend=False, ec="white")
     totals = table.sum(axis=1)
     for bars, name in zip(axes.containers, table):
@@ -242,7 +244,7 @@ def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
         saturation=1,
         inner="quart",
         inner_kws={"color": "white", "linewidth": 1.6},
-        linewidth=0,
+        linewidth=1,
         cut=0,
         density_norm="width",
         log_scale=True,

@@ -237,8 +237,7 @@ def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note:
     right.set_title(f"Outline of {lesions}", weight="bold")
     right.set_xlabel("lesions that come or go")
     for axes in (left, right):
-        axes.set_xlim(0)
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.28), handlelength=1.1)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), handlelength=1.1)
     first = classified.iloc[0]
     title = "Which decisions change from HR to SR?"
     caption(figure, title, note, people(first["cases"], first["patients"]))
@@ -275,7 +274,7 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
     sums = changes.groupby(table["method"]).sum().loc[methods]
     figure, axes = row_chart(methods, height=0.3, width=7.6)
     _stacks(axes, sums, DIAGNOSED)
-    reach = 1.3 * max(1.0, *(abs(x) for x in axes.dataLim.intervalx))
+    reach = max(abs(x) for x in axes.get_xlim())
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("← images now wrong      images now right →")
     figure.legend(loc="outside lower center", ncols=4, handlelength=1.1)
@@ -340,7 +339,7 @@ def _diagonal(axes: Axes) -> None:
 
 def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]]) -> None:
     """Draw a stacked bar per row, negative counts to the left; the counts are beyond its ends."""
-    rows = np.arange(len(table))
+    rows = range(len(table))
     ends = {-1: np.zeros(len(table)), 1: np.zeros(len(table))}
     texts: dict[int, list[list[str]]] = {sign: [[] for _ in rows] for sign in ends}
     for kind, (label, tone) in kinds.items():
@@ -348,15 +347,16 @@ def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
         sign = -1 if (values < 0).any() else 1
         axes.barh(rows, values, 0.55, ends[sign], color=tone, label=label, ec="white", lw=0.8)
         ends[sign] = ends[sign] + values
-        for row in rows[values != 0]:
-            texts[sign][row].append(count(abs(values[row])))
+        for row, value in enumerate(values):
+            if value:
+                texts[sign][row].append(count(abs(value)))
     for row in rows:
         for sign, parts in texts.items():
             _beside(axes, ends[sign][row], row, sign, " + ".join(parts[row][::sign]), INK)
         if not texts[-1][row] and not texts[1][row]:
             _beside(axes, 0, row, 1, "reference" if table.index[row] == "HR" else "none", MUTED)
     name_rows(axes, [textwrap.fill(str(name), 20) for name in table.index])
-    axes.margins(x=0.18)
+    axes.set_xlim(1.4 * ends[-1].min(), max(1.4 * ends[1].max(), 1))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda x, _: count(abs(x)))
     axes.axvline(0, color=INK, linewidth=1)

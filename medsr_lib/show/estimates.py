@@ -99,18 +99,13 @@ def transfer_matrix(
     Raises:
         ValueError: there is no gain, or an unknown interpolation.
     """
-    values, low, high = (
-        pd.DataFrame(
-            {on: {by: getattr(e, end) for by, e in of.items()} for on, of in gains.items()}
-        )
-        for end in ("value", "low", "high")
-    )
+    values = pd.DataFrame({on: {by: e.value for by, e in of.items()} for on, of in gains.items()})
     choose("interpolation", interpolation, values.index)
     if not np.isfinite(values.to_numpy(float)).any():
         raise ValueError("there is no gain to draw: the table is empty or all of it is NaN")
-    trained = [name for name in values.index if name not in interpolation]
+    trained = [str(name) for name in values.index if name not in interpolation]
     order = [*trained, *interpolation]
-    texts = [[_gain(values, low, high, by, on) for on in values] for by in order]
+    texts = [[_gain(of.get(by)) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
     size = (2.9 + 1.35 * len(values.columns), 1.0 + 0.62 * len(order))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
@@ -127,13 +122,15 @@ def transfer_matrix(
         ax=axes,
     )
     axes.set_facecolor("#EDEDED")
+    for row, column in np.argwhere(values.loc[order].isna().to_numpy()):
+        axes.text(column + 0.5, row + 0.5, "not tested", ha="center", va="center", color=MUTED)
     for row, name in enumerate(trained):
         if name in gains:
-            place = (list(gains).index(name) + 0.04, row + 0.06)
-            axes.add_patch(Rectangle(place, 0.92, 0.88, fill=False, ec="black", lw=2.4))
-    axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in values], rotation=0)
-    names = [f"{textwrap.fill(name, 22)}" for name in order]
-    axes.set_yticks(axes.get_yticks(), names, rotation=0)
+            place = (list(gains).index(name), row)
+            frame = Rectangle(place, 1, 1, fill=False, ec="black", lw=3, zorder=3)
+            axes.add_patch(frame)
+    axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in gains], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 22) for name in order], rotation=0)
     axes.tick_params(length=0)
     axes.set_xlabel("tested on", weight="bold")
     axes.set_ylabel("trained on", weight="bold")
@@ -150,17 +147,12 @@ def transfer_matrix(
     return figure
 
 
-def _gain(values: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, by: str, on: str) -> str:
+def _gain(e: Estimated | None) -> str:
     """Write a gain with its interval below it."""
-    if not np.isfinite(values.at[by, on]):
-        return "not tested"
-    ends = (low.at[by, on], high.at[by, on])
-    text = signed(values.at[by, on], 2)
-    return (
-        f"{text}\n[{', '.join(signed(end, 2) for end in ends)}]"
-        if np.isfinite(ends).all()
-        else text
-    )
+    if e is None or not np.isfinite(e.value):
+        return ""
+    interval = f"\n[{signed(e.low, 2)}, {signed(e.high, 2)}]" if np.isfinite(e.low) else ""
+    return f"{signed(e.value, 2)}{interval}"
 
 
 def _interval(e: Estimated) -> str:

@@ -146,7 +146,7 @@ def gain_by_size(table: pd.DataFrame, *, metric: str, method: str, baseline: str
         parts = kept.groupby(pd.qcut(kept["pixels"].rank(method="first"), groups))
         low, middle, high = (parts["gain"].quantile(q) for q in (0.25, 0.5, 0.75))
         label = f"medians and\nquartiles of about\n{len(kept) // groups} images each"
-        style = {"color": "black", "marker": "o", "ms": 5, "lw": 1.6, "label": label}
+        style: Any = {"color": "black", "marker": "o", "ms": 5, "lw": 1.6, "label": label}
         axes.errorbar(parts["pixels"].median(), middle, [middle - low, high - middle], **style)
     axes.set_xscale("log")
     log_axis(axes.xaxis)
@@ -202,7 +202,7 @@ def perception_plane(
         patients = rows.groupby(["method", "patient"])[metrics].mean().groupby("method")
         mean, half = patients.mean(), 1.96 * patients.sem().fillna(0)
         for name in (name for name in methods if name in mean.index):
-            style = {"color": tones[name], "ms": 7, "mec": "white", "elinewidth": 1.6}
+            style: Any = {"color": tones[name], "ms": 7, "mec": "white", "elinewidth": 1.6}
             x, y = mean.loc[name, metrics]
             dx, dy = half.loc[name, metrics]
             axes.errorbar(x, y, dy, dx, "o", label=name, **style)
@@ -360,7 +360,7 @@ def bland_altman(
     choose("region", ["tumour"], table["region"].unique())
     choose("method", methods, table["method"].unique())
     chosen = table[table["region"].eq("tumour") & table["method"].isin(methods)]
-    kept = chosen[np.isfinite(chosen[pair]).all(axis=1)]
+    kept = chosen.replace([np.inf, -np.inf], np.nan).dropna(subset=pair)
     if kept.empty:
         raise ValueError(f"no case has {pair[0]} and {pair[1]} in the region tumour")
     rows = -(-len(methods) // IN_A_ROW)
@@ -394,15 +394,19 @@ def bland_altman(
         axes.axhline(0, color=INK, linewidth=1, zorder=0)
         axes.margins(0.08)
         axes.set_title("\n".join(lines), size=8.5)
-        axes.text(
-            0.03, 0.97, textwrap.fill(method, 24), weight="bold", va="top", transform=axes.transAxes
-        )
+        style: Any = {
+            "weight": "bold",
+            "va": "top",
+            "bbox": {"fc": "white", "ec": "none", "pad": 1.5},
+        }
+        axes.text(0.03, 0.97, textwrap.fill(method, 24), transform=axes.transAxes, **style)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     for axes in panels.flat[len(methods) :]:
         axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("SR − HR")
     figure.supxlabel(f"average of SR and HR, {unit}", size=9)
-    figure.supylabel("SR − HR", size=9)
     missing = len(chosen) - len(kept)
     caption(
         figure,
@@ -476,7 +480,7 @@ def _lines(
         rows = table[table["method"] == name].sort_values(x)
         places = shift(rows[x], k - (len(methods) - 1) / 2)
         ends = [rows[y] - rows["low"], rows["high"] - rows[y]]
-        style = {"color": colour, "marker": "o", "ms": 3.5, "elinewidth": 1, "label": name}
+        style: Any = {"color": colour, "marker": "o", "ms": 3.5, "elinewidth": 1, "label": name}
         axes.errorbar(places, rows[y], ends, **style)
     axes.set_xticks(sorted(table[x].unique()))
     axes.grid(axis="y")

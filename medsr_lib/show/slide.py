@@ -2,9 +2,12 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from medsr_lib.case import Case
 from medsr_lib.show.estimates import Estimated, forest
@@ -25,8 +28,11 @@ from medsr_lib.show.style import INK, MUTED, drawn, margin_text, name_rows, peop
 SIZE = (13.33, 7.5)
 """Inches of a slide of 16:9."""
 
-VERDICTS = 8
-"""Lines that a slide holds, at 14 points a line."""
+BESIDE = 2
+"""Up to so many methods, the findings are beside the pictures; below those of more."""
+
+ROOM = {True: (42, 11, 16), False: (52, 8, 28)}
+"""Beside the pictures or not: letters of a line of the verdict, lines, letters of a name."""
 
 
 @drawn
@@ -41,7 +47,7 @@ def summary_slide(
     degradation: str,
     title: str,
 ) -> Figure:
-    """Draw one slide of 16:9 for a talk: pictures above, below them verdict and primary contrast.
+    """Draw one slide of 16:9 for a talk: pictures of one case, verdict and primary contrast.
 
     Args:
         case: HR with its mask.
@@ -60,8 +66,11 @@ def summary_slide(
         raise ValueError(f"a slide holds two to six methods; got {len(restored)}")
     if not contrasts:
         raise ValueError("there is no contrast to draw")
-    texts = [textwrap.fill(text, 62, subsequent_indent="   ") for text in verdicts]
-    if sum(text.count("\n") + 1 for text in texts) > VERDICTS:
+    beside = len(restored) <= BESIDE
+    letters, room, short = ROOM[beside]
+    bullets = [textwrap.fill(f"• {text}", letters, subsequent_indent="   ") for text in verdicts]
+    words = "\n".join(bullets)
+    if words.count("\n") >= room:
         raise ValueError(f"{len(verdicts)} verdicts do not fit on a slide: make them fewer")
     lesion = lesion_of(case)
     box = square_around(lesion, MARGIN)
@@ -69,9 +78,16 @@ def summary_slide(
     pictures |= {name: same_size(image, lesion.shape, name) for name, image in restored.items()}
     scores = {name: f"{whole:.3f}\n{inside:.3f}" for name, (whole, inside) in ssim.items()}
     scores["Original"] = "SSIM image\nSSIM tumour"
-    figure = plt.figure(figsize=SIZE, layout="constrained")
+    figure = plt.figure(figsize=SIZE, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     figure.suptitle(textwrap.fill(title, 72), x=0.01, ha="left", size=22, weight="bold")
-    above, below = figure.subfigures(2, 1, height_ratios=(2, 1))
+    if beside:
+        parts: Any = figure.subfigures(1, 2, width_ratios=(1.65, 1))
+        above, below = parts
+        left, right = below.subplots(2, 1)
+    else:
+        parts = figure.subfigures(2, 1, height_ratios=(2, 1))
+        above, below = parts
+        left, right = below.subplots(1, 2)
     panels = above.subplots(2, len(pictures), squeeze=False)
     for (whole, inside), (name, picture) in zip(panels.T, pictures.items()):
         grey(whole, picture, WINDOW)
@@ -83,15 +99,14 @@ def summary_slide(
         whole.set_title(textwrap.fill(name, width), loc="center", size=14, weight="bold")
         tone, weight = (MUTED, "normal") if name == "Original" else (INK, "bold")
         inside.set_xlabel(scores[name], size=13, color=tone, weight=weight)
-    left, right = below.subplots(1, 2)
     left.axis("off")
     left.set_title("Verdict", size=15, weight="bold")
-    lines = "\n".join(f"• {text}" for text in texts)
-    left.text(0, 0.98, lines, va="top", size=13, linespacing=1.4, transform=left.transAxes)
+    left.text(0, 0.98, words, va="top", size=13, linespacing=1.35).set_in_layout(False)
     forest(right, contrasts, width=4)
-    name_rows(right, [textwrap.fill(name, 24) for name in contrasts])
+    name_rows(right, [textwrap.shorten(name, short, placeholder=" …") for name in contrasts])
+    right.xaxis.set_major_locator(MaxNLocator(3))
     for row, e in enumerate(contrasts.values()):
-        margin_text(right, row, signed(e.value, 4))
+        margin_text(right, row, signed(e.value, 4), size=12)
     right.set_title("Primary contrast", size=15, weight="bold")
     right.set_xlabel(
         "← tumour gains less   |   tumour gains more →\n"

@@ -267,7 +267,9 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, colour: str = INK) -> None:
+def margin_text(
+    axes: Axes, y: float, text: str, inches: float = 0.1, *, colour: str = INK, size: float = 8.5
+) -> None:
     """Write at the right of the axes, at the height `y` of the data."""
     axes.annotate(
         text,
@@ -276,7 +278,7 @@ def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, colour: st
         xycoords=axes.get_yaxis_transform(),
         textcoords="offset points",
         va="center",
-        size=8.5,
+        size=size,
         color=colour,
         annotation_clip=False,
     )

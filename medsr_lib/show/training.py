@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -118,8 +119,10 @@ def adversarial_curves(
     references = baseline or {}
     named = [metric for values in references.values() for metric in values]
     choose("metric in baseline", named, (*VALIDATED, "perceptual"))
-    rows = [["losses", "answers"], *([[measures[0], measures[-1]]] if measures else [])]
-    figure, panels = plt.subplot_mosaic(rows, figsize=(8.6, 2.9 * len(rows)), layout="constrained")
+    rows: Any = [["losses", "answers"], *([[measures[0], measures[-1]]] if measures else [])]
+    figure, panels = plt.subplot_mosaic(
+        rows, figsize=(8.6, 2.9 * len(rows)), sharex=True, layout="constrained"
+    )
     thin, pale = _thin(table)
     _traces(panels["losses"], thin, losses)
     panels["losses"].set(title="weighted losses of both networks", ylabel="loss")
@@ -128,11 +131,11 @@ def adversarial_curves(
         values = {name: of[measure] for name, of in references.items() if measure in of}
         _validation(panels[measure], pd.DataFrame(validation), measure, values)
         panels[measure].set_ylabel(textwrap.fill(better(measure), 30))
-    for name, axes in panels.items():
+    for axes in panels.values():
         _steps(axes)
         if axes.get_legend_handles_labels()[0]:
-            ncols = 2 if name == "losses" else 3
-            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=ncols)
+            below = {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "ncols": 2}
+            axes.legend(**below, handlelength=1.5, columnspacing=1.2, borderpad=0)
     caption(figure, title, note, _taken(table, pale))
     return figure
 
@@ -229,6 +232,7 @@ def _validation(
 
 def _steps(axes: Axes) -> None:
     axes.set_xlabel("step")
+    axes.tick_params(labelbottom=True)
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: count(step)))
