@@ -12,29 +12,40 @@ import nbformat
 import pytest
 
 import medsr_lib
-from medsr_lib.series import cli, kernel, run, wheel
+from medsr_lib.series import cli
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series.kaggle import kernel, metadata, wheel
+from medsr_lib.series.sessions import plan
+from medsr_lib.series.sessions.context import Context, Kind, Previous
+from medsr_lib.series.sessions.state import sha256
 
 ROOT = Path(medsr_lib.__file__).parents[1]
-NOTEBOOKS = run.find([], run.notebooks_folder())
+NOTEBOOKS = [one for one in notebooks.find([]) if one.name in metadata.KINDS]
 
 
 def built(tmp_path, name="03", **options):
     """Metadata and notebook of a kernel folder."""
-    (notebook,) = run.find([name], run.notebooks_folder())
-    folder = kernel.build(notebook, tmp_path, **options)
-    content = json.loads((folder / kernel.KERNEL).read_text())
+    notebook = plan.one(name, None)
+    chosen = {key: options.pop(key, None) for key in ("gpu", "data")}
+    settings = {
+        "kind": metadata.kind_of(notebook.name, **chosen),
+        "parameters": {},
+        "owner": "me",
+        "slug": metadata.slug_of(notebook.name),
+    }
+    folder = kernel.build(notebook, tmp_path, **settings | options)
+    content = json.loads((folder / metadata.KERNEL).read_text())
     return content, nbformat.read(folder / content["code_file"], as_version=4)
 
 
-def code(notebook):
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+def cell(notebook, name):
+    (found,) = [one.source for one in notebook.cells if one.id == name]
+    return found
 
 
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem in kernel.KINDS], ids=str)
-def test_a_notebook_keeps_all_its_cells(tmp_path, path):
-    folder = kernel.build(path, tmp_path, owner="me")
-    source = nbformat.read(path, as_version=4)
-    found = nbformat.read(folder / path.name, as_version=4)
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda one: one.name)
+def test_a_notebook_keeps_all_its_cells_and_states_what_it_needs(tmp_path, source):
+    content, found = built(tmp_path, source.name)
     nbformat.validate(found)
     assert found.metadata.kernelspec.name == "python3"
     added = ["medsr-install", "medsr-parameters", "medsr-inputs", "medsr-tidy"]
@@ -42,11 +53,26 @@ def test_a_notebook_keeps_all_its_cells(tmp_path, path):
     assert [i for i in ids if i.startswith("medsr-")] == added
     assert (ids[0], ids[-1]) == (added[0], added[-1])
     kept = [cell.source for cell in found.cells if not cell.id.startswith("medsr-")]
-    assert kept == [cell.source for cell in source.cells]
+    assert kept == [cell.source for cell in source.content.cells]
     assert not any(cell.get("outputs") for cell in found.cells)
+    gpu = source.name == "03_srgan"
+    shape = "NvidiaTeslaT4" if gpu else None
+    assert (content["enable_gpu"], content["machine_shape"]) == (gpu, shape)
+    assert content["enable_internet"] is False
+    data, library = content["dataset_sources"]
+    assert library == "me/medsr-lib"
+    marker = {metadata.FIGSHARE: "1.mat", metadata.CHEST: "train/NORMAL"}[data]
+    assert f"data_folder('{data}', marker='{marker}')" in cell(found, "medsr-inputs")
 
 
-def test_parameters_stand_behind_the_defaults_and_before_the_inputs(tmp_path):
+def test_inputs_and_gpus_can_be_chosen(tmp_path):
+    assert built(tmp_path, "06")[0]["kernel_sources"] == ["me/medsr-05-chest-xray"]
+    content, _ = built(tmp_path, "02", gpu=True, data="me/brains")
+    assert content["machine_shape"] == "NvidiaTeslaT4"
+    assert content["dataset_sources"][0] == "me/brains"
+
+
+def test_parameters_are_behind_the_defaults_and_before_the_inputs(tmp_path):
     _, found = built(tmp_path, parameters={"epochs": 20000, "norm": "batch", "vgg": None})
     tags = [cell.metadata.get("tags", []) for cell in found.cells]
     at = tags.index(["parameters"])
@@ -55,35 +81,25 @@ def test_parameters_stand_behind_the_defaults_and_before_the_inputs(tmp_path):
     assert tags[at + 1] == ["injected-parameters"]
     assert (values["epochs"], values["norm"], values["vgg"]) == (20000, "batch", None)
     assert (values["hours"], values["processes"]) == (8.5, "auto")
-    assert "session.begin(" in found.cells[at + 2].source
+    assert found.cells[at + 2].id == "medsr-inputs"
 
 
-def test_gpus_only_where_needed_and_everything_stated(tmp_path):
-    gpu, _ = built(tmp_path, "03", owner="me")
-    assert (gpu["enable_gpu"], gpu["machine_shape"]) == (True, "NvidiaTeslaT4")
-    assert gpu["dataset_sources"] == [kernel.FIGSHARE, "me/medsr-lib"]
-    for name in ("01", "02", "04", "05", "06"):
-        content, _ = built(tmp_path, name, owner="me")
-        assert (content["enable_gpu"], content["machine_shape"]) == (False, None)
-        assert content["enable_internet"] is False
-    assert content["dataset_sources"] == [kernel.CHEST, "me/medsr-lib"]
-    assert content["kernel_sources"] == ["me/medsr-05-chest-xray"]
-    assert built(tmp_path, "02", gpu=True)[0]["machine_shape"] == "NvidiaTeslaT4"
+@pytest.mark.parametrize("kind", [Kind.NOTEBOOKS, Kind.DATASETS])
+def test_a_session_of_a_chain_knows_its_place(tmp_path, kind):
+    previous = Previous("me/gan-s01", kind, 1, 40, "f", {"x.pt": "1"}, {"x.pt": "2"})
+    context = Context("a'\"b", "03_srgan", {"norm": None}, 2, previous, 1.0, "image", "digest")
+    content, found = built(tmp_path, context=context)
+    assert kernel.context_of(nbformat.writes(found)) == context
+    assert content["docker_image"] == "image"
+    assert 'wanted = "digest"' in cell(found, "medsr-install")
+    assert "resume_from = mounts.earlier_session(chain)" in cell(found, "medsr-inputs")
+    assert ("me/gan-s01" in content["kernel_sources"]) == (kind is Kind.NOTEBOOKS)
+    assert ("me/gan-s01" in content["dataset_sources"]) == (kind is Kind.DATASETS)
 
 
-def test_a_kernel_knows_its_data_by_what_is_in_them(tmp_path):
-    (cell,) = [c for c in code(built(tmp_path, "05")[1]) if "data_folder" in c]
-    assert f"data_folder('{kernel.CHEST}', marker='train/NORMAL')" in cell
-    (cell,) = [c for c in code(built(tmp_path, "02")[1]) if "data_folder" in c]
-    assert f"data_folder('{kernel.FIGSHARE}', marker='1.mat')" in cell
-
-
-def test_the_context_can_be_read_back(tmp_path):
-    context = {"chain": "a'\"b", "session": 2, "parameters": {"norm": None}, "previous": {"x": 1}}
-    (notebook,) = run.find(["03"], run.notebooks_folder())
-    folder = kernel.build(notebook, tmp_path, context=context)
-    assert kernel.context_of((folder / "03_srgan.ipynb").read_text()) == context
-    assert kernel.context_of(notebook.read_text()) is None
+def test_what_is_not_of_a_chain_has_no_context(tmp_path):
+    _, found = built(tmp_path)
+    assert kernel.context_of(nbformat.writes(found)) is None
     assert kernel.context_of("no notebook") is None
 
 
@@ -95,7 +111,7 @@ def test_the_context_can_be_read_back(tmp_path):
         ({"parameters": {"hours": 11.8}}, r"at most 11\.75 h"),
         ({"parameters": {"hours": -1.0}}, "more than 0"),
         ({"parameters": {"data_dir": "x"}}, "use --data"),
-        ({"parameters": {"resume_from": "x"}}, "found where it is mounted"),
+        ({"parameters": {"resume_from": "x"}}, "set where the kernel runs"),
         ({"slug": "abc"}, "the title 'abc' has 3 characters"),
         ({"slug": "a" * 51}, "has 51 characters"),
         ({"slug": "a--b-c"}, "Kaggle would call"),
@@ -109,7 +125,10 @@ def test_bad_input_builds_nothing(tmp_path, options, message):
 
 
 def test_the_wheel_is_the_imported_package_and_always_the_same(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "medsr_lib-0.0.1-py3-none-any.whl").touch()
     first, second = (wheel.write(tmp_path / name) for name in "ab")
+    assert list((tmp_path / "a").iterdir()) == [first]
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         names = archive.namelist()
@@ -117,7 +136,8 @@ def test_the_wheel_is_the_imported_package_and_always_the_same(tmp_path):
         for name in (n for n in names if n.startswith("medsr_lib/")):
             assert archive.read(name) == (ROOT / name).read_bytes()
     assert len(record.splitlines()) == len(names)
-    assert "medsr_lib/series/pages/page.css" in names
+    assert "medsr_lib/series/pages/templates/page.css" in names
+    assert "medsr_lib/series/kaggle/mounts.py" in names
     assert not [name for name in names if "__pycache__" in name]
 
 
@@ -146,8 +166,7 @@ def install(tmp_path, monkeypatch, sources):
         target = tmp_path / "kaggle" / "input" / name / path.name
         target.parent.mkdir(parents=True)
         target.write_bytes(path.read_bytes())
-    _, found = built(tmp_path / "built", owner="me")
-    exec(code(found)[0], {})
+    exec(cell(built(tmp_path / "built")[1], "medsr-install"), {})
     return called
 
 
@@ -156,7 +175,7 @@ def test_the_first_cell_installs_the_attached_wheel(tmp_path, monkeypatch, mount
     path = wheel.write(tmp_path / "dist")
     ((*pip, installed),) = install(tmp_path, monkeypatch, {mount: path})
     assert {"--no-index", "--no-deps"} <= set(pip)
-    assert hashlib.sha256(Path(installed).read_bytes()).hexdigest() == wheel.sha256(path)
+    assert hashlib.sha256(Path(installed).read_bytes()).hexdigest() == sha256(path)
 
 
 def test_another_wheel_is_refused(tmp_path, monkeypatch):
@@ -167,18 +186,20 @@ def test_another_wheel_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_kept_metadata_are_up_to_date():
-    for name, content in kernel.templates().items():
+    for name, content in metadata.templates().items():
         kept = json.loads((ROOT / "kaggle" / name).read_text())
         assert kept == content, f"medsr kaggle metadata kaggle writes {name} anew"
-        if name.endswith(kernel.KERNEL):
-            kernel.check(kept)
+        if name.endswith(metadata.KERNEL):
+            metadata.check(kept)
 
 
-def test_build_by_command(tmp_path, capsys):
+def test_the_commands(tmp_path, capsys):
     words = ["kaggle", "build", "03", "--out", str(tmp_path), "--owner", "me", "-p", "epochs=5"]
     assert cli.main([*words, "--name", "my-gan"]) == 0
     printed = capsys.readouterr().out.split()
     assert printed == [str(tmp_path / "medsr-lib"), str(tmp_path / "my-gan")]
-    assert (tmp_path / "medsr-lib" / kernel.DATASET).is_file()
+    assert (tmp_path / "medsr-lib" / metadata.DATASET).is_file()
     assert cli.main([*words, "-p", "nothing=5"]) == 2
     assert "no parameter 'nothing'" in capsys.readouterr().err
+    assert cli.main(["kaggle", "metadata", str(tmp_path / "kaggle")]) == 0
+    assert len(capsys.readouterr().out.split()) == len(metadata.templates())
