@@ -1,9 +1,7 @@
 """Every notebook is executed with small parameters, and what it recorded is checked."""
 
 import json
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,16 +9,16 @@ from small import SLICES
 
 from medsr_lib.assess import statistics
 from medsr_lib.data import phantom
-from medsr_lib.series import clean, run
-from medsr_lib.series.parameters import parameters_of
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series import outputs, run
 
-NOTEBOOKS = run.find([], run.notebooks_folder())
+NOTEBOOKS = notebooks.find([])
 
 
 def small(number):
     """Those of the small parameters that the notebook has."""
-    (path,) = run.find([number], run.notebooks_folder())
-    return {name: SLICES[name] for name in parameters_of(path) if name in SLICES}
+    (notebook,) = notebooks.find([number])
+    return {name: SLICES[name] for name in notebook.parameters if name in SLICES}
 
 
 @pytest.fixture(scope="session")
@@ -187,33 +185,30 @@ def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
     assert list(dict.fromkeys(row["method"] for row in table)) == ["bicubic", "lanczos", "mine"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_is_fit_to_be_read(path: Path):
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert path.stat().st_size < run.LARGEST
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
-    assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 80
-    kinds = "".join(cell.cell_type[0] for cell in notebook.cells)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_notebook_is_fit_to_be_read(notebook):
+    cells = notebook.content.cells
+    assert notebook.path.stat().st_size < outputs.LARGEST
+    assert notebook.content.metadata.kernelspec.name == "python3"
+    assert notebook.parameters
+    assert max(len(line) for cell in notebook.code for line in cell.source.splitlines()) <= 80
+    kinds = "".join(cell.cell_type[0] for cell in cells)
     assert "ccc" not in kinds  # at most two code cells in a row
-    assert "What this does not show" in "".join(cell.source for cell in notebook.cells)
+    assert "What this does not show" in "".join(cell.source for cell in cells)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_committed_outputs_are_complete_and_clean(path: Path):
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_committed_outputs_are_complete_and_clean(notebook):
+    code = notebook.code
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    outputs = [output for cell in code for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
-    text = path.read_text()
+    found = [output for cell in code for output in cell.outputs]
+    assert not [o for o in found if o.output_type == "error" or o.get("name") == "stderr"]
+    assert any("image/png" in o.get("data", {}) for o in found)
+    text = notebook.path.read_text(encoding="utf-8")
     assert not [p for p in ("/home/", "/root/", "/tmp/", "/Users/", "C:\\\\") if p in text]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_committed_outputs_are_of_this_version_and_this_code(path: Path):
-    notebook = clean.read(path)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_committed_outputs_are_of_this_version_and_this_code(notebook):
     refresh = "python3 tasks.py refresh makes them anew"
-    assert notebook.metadata.get(clean.ORIGIN) == clean.origin(notebook), refresh
+    assert notebook.content.metadata.get(outputs.ORIGIN) == outputs.origin(notebook), refresh

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from browser import accessible, jupyter
 
-from medsr_lib.series import run
+from medsr_lib.series import notebook as notebooks
 
 pytestmark = pytest.mark.browser
 
@@ -27,8 +27,8 @@ def test_the_index_lists_the_notebooks_and_asks_nobody_else(index):
     page, heard = index
     text = page.locator(".jp-RenderedMarkdown")
     links = text.locator("a").evaluate_all("all => all.map(a => a.href)")
-    for path in run.find([], run.notebooks_folder()):
-        assert any(path.name in link for link in links)
+    for notebook in notebooks.find([]):
+        assert any(notebook.path.name in link for link in links)
     assert text.locator("h1").count() == 1
     assert page.get_by_text("Would you like to receive").count() == 0  # news
     assert heard.hosts == {"127.0.0.1"}

@@ -6,12 +6,13 @@ import pytest
 from browser import accessible, jupyter
 from browser.controls import NO_PICTURE, explorers
 
-from medsr_lib.series import clean, run
+from medsr_lib.series import notebook as notebooks
 
 pytestmark = pytest.mark.browser
 
-PATHS = run.find([], run.notebooks_folder())
-SHOWN = {p.stem: clean.text(clean.read(p)).count('"explore.') for p in PATHS} | {jupyter.MONITOR: 1}
+FOUND = notebooks.find([])
+SHOWN = {one.name: one.path.read_text(encoding="utf-8").count('"explore.') for one in FOUND}
+SHOWN |= {jupyter.MONITOR: 1}
 NAMES = [*SHOWN]
 NETWORK_OF = {"04_regional_ssim": "02_espcn"}
 PLACES = ((0.3, 0.6), (0.2, 0.35), (0.7, 0.4))  # in a picture: parts of its width and height

@@ -5,14 +5,17 @@ import re
 import pytest
 from browser import accessible, jupyter
 
-from medsr_lib.series import compare, manifest, page, report, run, summary, sweep
+from medsr_lib.series import compare, report, sweep
+from medsr_lib.series import notebook as notebooks
+from medsr_lib.series.pages import index, page
+from medsr_lib.series.report import Run, Status
 
 pytestmark = pytest.mark.browser
 
 LOOKS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
-NOTEBOOKS = run.find([], run.notebooks_folder())
+NOTEBOOKS = notebooks.find([])
 VERDICTS = ("harms", "no harm shown", "not inferior within margin", "not enough data")
-PAGES = ["index", "sweep", "compare", *(path.stem for path in NOTEBOOKS)]
+PAGES = ["index", "sweep", "compare", *(notebook.name for notebook in NOTEBOOKS)]
 
 
 def judged(out):
@@ -25,10 +28,10 @@ def judged(out):
     name = "04_regional_ssim"
     report.record(out / name, {"slices": 40, "patients": 20, "verdicts": verdicts})
     failed = report.Result(
-        name, "failed", error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
+        name, Status.FAILED, error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
         parameters={"scale": 2}, record=report.load_record(out / name), page=out / f"{name}.html",
     )  # fmt: skip
-    return summary.index_page(out, [*manifest.read(out).results, failed], data=["slices"])
+    return index.write(Run(out, [*report.read_run(out).results, failed], data=["slices"]))
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +40,15 @@ def pages(tmp_path_factory):
     root = tmp_path_factory.mktemp("pages")
     data, grid = root / "data", root / "grid"
     jupyter.write_slices(data)
-    (espcn,) = run.find(["02"], run.notebooks_folder())
+    (espcn,) = notebooks.find(["02"])
     small = jupyter.small_parameters(espcn)
     combinations = [small | {"scale": scale} for scale in (2, 4)]
     points = sweep.sweep(["02"], combinations, data=[data], out=grid, progress=False)
     a, b = (point.folder for point in points)
-    compared = compare.write(compare.compare(a, b), root / "compare.html")
+    compared = compare.write(compare.compare(a, b, seed=0), root / "compare.html")
     found = {"index": judged(a), "sweep": grid / "index.html", "compare": compared}
-    for path in NOTEBOOKS:
-        found[path.stem] = page.notebook_page(path, root / f"{path.stem}.html")
+    for notebook in NOTEBOOKS:
+        found[notebook.name] = page.write(notebook, root / f"{notebook.name}.html")
     return found
 
 
