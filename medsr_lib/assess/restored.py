@@ -124,8 +124,8 @@ def _restore(
     device: torch.device,
 ) -> Restored:
     hr = torch.stack([case.image for case in cases])[:, None].to(device)
-    noun = "case" if len(cases) == 1 else "cases"
-    names = f"{noun} {', '.join(case.id for case in cases)}"
+    ids = dict.fromkeys(case.id for case in cases)
+    names = f"case{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
     with _named(f"degradation, {names}"):
         lr = degrade(hr)
         images.check_shape(lr, "LR")

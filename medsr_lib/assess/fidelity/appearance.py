@@ -2,13 +2,15 @@
 
 Images are float tensors (B, 1, H, W) in [0, 1], masks bool, (B, H, W) or (H, W); one value per
 image, (B,) float64, NaN over an empty region. Extent, and texture (`texture.texture`), take one
-slice as arrays (H, W). `measure` collects all of it for one slice. Lengths are in pixels:
-millimetres are not known.
+slice as arrays (H, W). `measure` collects all of it for one slice, `appearance` for every case and
+method. Lengths are in pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -16,10 +18,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from medsr_lib import images
+from medsr_lib.assess.fidelity import invention
 from medsr_lib.assess.fidelity.texture import TEXTURE, texture
 from medsr_lib.assess.quality.metrics import check_mask
-from medsr_lib.assess.quality.regions import bounding_box
-from medsr_lib.assess.quality.score import MIN_PIXELS
+from medsr_lib.assess.quality.regions import bounding_box, of_case
+from medsr_lib.assess.quality.score import MIN_PIXELS, about
+from medsr_lib.assess.quality.ssim import to_double
+from medsr_lib.assess.restored import Method, restored
+from medsr_lib.case import Case
 
 LOG_SIZE, LOG_SIGMA = 15, 1.5  # pixels; Ravishankar & Bresler 2011
 NO_DETAIL = 1e-9  # norm of filtered intensities in [0, 1]; rounding leaves less
@@ -27,6 +33,8 @@ NO_DETAIL = 1e-9  # norm of filtered intensities in [0, 1]; rounding leaves less
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
+REGIONS = ("tumour", "matched")  # of the table; `tumour` is measured with its border
+INVENTION = ("improvement", "omission", "hallucination", "d_im", "d_om")
 EXTENT = ("area_hr", "area_sr", "area_ratio", "centroid_shift", "area_dice")
 
 MEASURES: dict[str, tuple[str, str]] = {  # name -> (unit, meaning), of `measure`
@@ -53,6 +61,59 @@ MEASURES: dict[str, tuple[str, str]] = {  # name -> (unit, meaning), of `measure
     for name, (unit, code) in TEXTURE.items()
     for image in ("hr", "sr")
 }
+
+
+@torch.inference_mode()
+def appearance(
+    methods: Mapping[str, Method],
+    cases: Sequence[Case],
+    *,
+    degrade: Method,
+    upsample: Method,
+    scale: int,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Restore every case by every method, and measure appearance and invention in two regions.
+
+    HR itself is in the table as a method whose changes are 0, so that `statistics.contrasts` with
+    the baseline "HR" gives the change from HR, and with the reference region "matched" the change
+    in the tumour less that in comparable tissue.
+
+    Args:
+        methods: name -> LR (B, 1, h, w) -> SR (B, 1, H, W) in [0, 1].
+        cases: with masks; cropped to what the scale divides.
+        degrade: HR -> LR.
+        upsample: LR -> HR's size, the interpolation that invention is measured against.
+        scale: of the degradation.
+        device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
+
+    Returns:
+        Columns id, patient, label, fold, method, region ("tumour" and "matched"), those of
+        `MEASURES` (NaN in "matched" where they need a border), consistency (mean |degrade(SR) -
+        LR|, intensity) and those of `INVENTION` (HR is all improvement, the interpolation all
+        omission, by construction). What cannot be measured is NaN, such as all of "matched" where
+        no normal tissue is left; `statistics` counts it as skipped.
+
+    Raises:
+        TypeError, ValueError: as `restored.restored`, or a case without a mask (names the case).
+    """
+    loop = restored(methods, cases, degrade=degrade, scale=scale, device=device)
+    rows: list[dict[str, Any]] = []
+    for batch in loop:
+        (case,) = batch.cases
+        found = of_case(case, ("tumour", "rim", "peritumoural", "matched"))
+        seen = {"tumour": found, "matched": {"tumour": found["matched"]}}
+        masks = {region: found[region].to(batch.hr.device) for region in REGIONS}
+        for name, sr in batch.images.items():
+            gap = invention.data_consistency(sr, batch.lr, degrade=degrade)
+            gaps = invention.region_means(gap, masks)
+            shares = invention.region_shares(sr, batch.hr, batch.lr, masks, upsample=upsample)
+            for region in REGIONS:
+                row = about(case) | {"method": name, "region": region}
+                row |= measure(sr.cpu(), batch.hr.cpu(), seen[region])
+                row["consistency"] = gaps[region].item()
+                rows.append(row | {k: getattr(shares[region], k).item() for k in INVENTION})
+    return pd.DataFrame(rows)
 
 
 def brightness_shift(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
@@ -101,7 +162,7 @@ def sharpness(image: Tensor, mask: Tensor) -> Tensor:
     it is the sharpness of the tumour's border.
     """
     images.check(image)
-    by_row, by_column = torch.gradient(_double(image[:, 0]), dim=(1, 2))
+    by_row, by_column = torch.gradient(to_double(image[:, 0]), dim=(1, 2))
     return _mean(torch.hypot(by_row, by_column)[:, None], mask)
 
 
@@ -114,7 +175,7 @@ def hfen(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     run over the region's pixels. NaN where HR has no detail at all.
     """
     _check(sr, hr)
-    pair = _double(torch.stack(((sr - hr)[:, 0], hr[:, 0]), 1))  # (B, 2, H, W)
+    pair = to_double(torch.stack(((sr - hr)[:, 0], hr[:, 0]), 1))  # (B, 2, H, W)
     mask = check_mask(mask, pair[:, :1])
     reach, (rows, columns) = LOG_SIZE // 2, bounding_box(mask.any(0).cpu().numpy())
     if not mask.any():
@@ -178,33 +239,29 @@ def extent(
     return dict(zip(EXTENT, (area_a, area_b, ratio, shift, dice)))
 
 
-def measure(
-    sr: Tensor, hr: Tensor, regions: Mapping[str, Tensor], *, min_pixels: int = MIN_PIXELS
-) -> dict[str, float]:
+def measure(sr: Tensor, hr: Tensor, regions: Mapping[str, Tensor]) -> dict[str, float]:
     """Every measure of `MEASURES` for one slice.
 
     Args:
-        sr, hr: (H, W) in [0, 1]; also (1, H, W) or (1, 1, H, W).
+        sr, hr: (1, 1, H, W) in [0, 1], on the CPU.
         regions: (H, W) bool by name, of `regions.regions`; `tumour`, `rim` and `peritumoural` are
             read. `{"tumour": found["matched"]}` measures what needs no border in normal tissue.
-        min_pixels: a smaller region counts as missing.
 
     Returns:
-        All names of `MEASURES` in their order; NaN where a region is missing, too small, or does
-        not define the measure (the texture of a constant one). `pixels` is always given.
+        All names of `MEASURES` in their order; NaN where a region is missing, has fewer than
+        `MIN_PIXELS`, or does not define the measure (the texture of a constant one). `pixels` is
+        always given.
 
     Raises:
         TypeError, ValueError: as `brightness_shift`.
     """
-    sr, hr = _one(sr), _one(hr)
     _check(sr, hr)
     nowhere = torch.zeros(hr.shape[-2:], dtype=torch.bool)
-    given = {name: regions.get(name, nowhere) for name in ("tumour", "rim", "peritumoural")}
-    masks = {name: check_mask(mask, hr)[0].cpu() for name, mask in given.items()}
-    kept = [mask if mask.sum() >= min_pixels else nowhere for mask in masks.values()]
+    masks = [regions.get(name, nowhere) for name in ("tumour", "rim", "peritumoural")]
+    kept = [mask if mask.sum() >= MIN_PIXELS else nowhere for mask in masks]
     tumour, rim, around = kept
     found = {
-        "pixels": float(masks["tumour"].sum()),
+        "pixels": float(masks[0].sum()),
         "brightness_shift": brightness_shift(sr, hr, tumour).item(),
         "brightness_shift_sd": brightness_shift_sd(sr, hr, tumour).item(),
         "hfen": hfen(sr, hr, tumour).item(),
@@ -217,7 +274,7 @@ def measure(
     found["cnr_change"] = found["cnr_sr"] - found["cnr_hr"]
     steepness = found["sharpness_hr"]
     found["sharpness_change"] = found["sharpness_sr"] / steepness - 1 if steepness else np.nan
-    of_sr, of_hr = (_double(image[0, 0]).numpy() for image in (sr, hr))
+    of_sr, of_hr = (to_double(image[0, 0]).numpy() for image in (sr, hr))
     t, r, p = (mask.numpy() for mask in kept)
     complete = t | r | p if r.any() else np.zeros_like(t)
     found |= extent(of_sr, of_hr, tumour=t, surroundings=p, within=complete)
@@ -239,32 +296,19 @@ def _largest(candidates: Mask, touched: Mask) -> Mask:
 
 def _mean(image: Tensor, mask: Tensor) -> Tensor:
     """Mean of (B, 1, H, W) over a mask, (B,) float64; NaN over an empty one."""
-    x = _double(image[:, 0])
+    x = to_double(image[:, 0])
     inside = check_mask(mask, x[:, None])
     return (x * inside).sum((1, 2)) / inside.sum((1, 2))
 
 
 def _sd(image: Tensor, mask: Tensor) -> Tensor:
     """Population standard deviation of (B, 1, H, W) over a mask, (B,); exactly 0 if constant."""
-    x = _double(image[:, 0])
+    x = to_double(image[:, 0])
     outside = ~check_mask(mask, x[:, None])
     low = x.masked_fill(outside, torch.inf).amin((1, 2))
     from_low = (x - low[:, None, None])[:, None]
     spread = _mean((from_low - _mean(from_low, mask)[:, None, None, None]).square(), mask)
     return spread.sqrt()
-
-
-def _double(x: Tensor) -> Tensor:
-    """Float64; MPS has none, so the CPU does it."""
-    return (x.cpu() if x.device.type == "mps" else x).double()
-
-
-def _one(image: Tensor) -> Tensor:
-    """One slice as (1, 1, H, W), whatever axes of length 1 it came with."""
-    images_at_once = image.numel() // max(image.shape[-1] * image.shape[-2], 1)
-    if images_at_once != 1:
-        raise ValueError(f"measure takes one slice (H, W), got {tuple(image.shape)}")
-    return image.reshape(1, 1, *image.shape[-2:]).cpu()
 
 
 def _check(sr: Tensor, hr: Tensor) -> None:

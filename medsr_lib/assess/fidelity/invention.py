@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsr_lib import images
-from medsr_lib.assess.quality import metrics
+from medsr_lib.assess.quality.ssim import BORDER, gaussian_filter
 
 Function = Callable[[Tensor], Tensor]
 
@@ -36,10 +36,12 @@ _NOT_A_PROJECTION = 1e-3  # of the norm; float32 FFTs leave 1e-6, clipping far m
 
 
 def data_consistency(sr: Tensor, lr: Tensor, *, degrade: Function) -> Tensor:
-    """How far SR, degraded again, is from the LR it was made from: |degrade(SR) - LR|, (B, h, w).
+    """How far SR, degraded again, is from the LR it was made from: |degrade(SR) - LR|, (B, H, W).
 
     In units of intensity, 0 where SR agrees with the measurement. An SR that passes may still be
-    wrong in what the measurement does not see.
+    wrong in what the measurement does not see. It is computed on the grid of LR; every HR pixel has
+    the value of the LR pixel it lies in. A measure for `score.score` is
+    `lambda sr, hr: data_consistency(sr, degrade(hr), degrade=degrade)`.
 
     Args:
         sr: (B, 1, H, W) in [0, 1].
@@ -58,20 +60,7 @@ def data_consistency(sr: Tensor, lr: Tensor, *, degrade: Function) -> Tensor:
             f"degrade(sr) is {tuple(again.shape)}, lr is {tuple(lr.shape)}; "
             "give the degradation that made this LR"
         )
-    return (again - lr).abs()[:, 0]
-
-
-def data_consistency_hr(sr: Tensor, lr: Tensor, *, degrade: Function) -> Tensor:
-    """The map of `data_consistency` on the grid of SR, (B, H, W), to be averaged over regions.
-
-    Every HR pixel has the value of the LR pixel it lies in. A map for `score.score` is
-    `lambda sr, hr: data_consistency_hr(sr, degrade(hr), degrade=degrade)`.
-
-    Raises:
-        TypeError, ValueError: as `data_consistency`.
-    """
-    found = data_consistency(sr, lr, degrade=degrade)
-    return F.interpolate(found[:, None], sr.shape[-2:], mode="nearest-exact")[:, 0]
+    return F.interpolate((again - lr).abs(), sr.shape[-2:], mode="nearest-exact")[:, 0]
 
 
 def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tensor]:
@@ -108,25 +97,6 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
             "use resample.measured_part, or another that does not clip"
         )
     return measured, null
-
-
-def null_space_shares(
-    error: Tensor, masks: Mapping[str, Tensor], *, project: Function
-) -> dict[str, Tensor]:
-    """The share of the error's energy in each region that the measurement could not see, (B,).
-
-    null / (measured + null), each squared and summed over the region; 1 less this is the measured
-    share. NaN over an empty region or where there is no error. Only over the whole image are the
-    parts orthogonal; in a region they may cancel, which this does not count.
-
-    Raises:
-        TypeError, ValueError: as `null_space_split` and `region_means`.
-    """
-    seen, unseen = (
-        part[:, 0].double().square() for part in null_space_split(error, project=project)
-    )
-    of_measured, of_null = region_means(seen, masks), region_means(unseen, masks)
-    return {name: of_null[name] / (of_measured[name] + of_null[name]) for name in masks}
 
 
 @dataclass(frozen=True)
@@ -172,7 +142,7 @@ def shares(sr: Tensor, hr: Tensor, lr: Tensor, *, upsample: Function) -> Shares:
     Args:
         sr, hr: (B, 1, H, W) in [0, 1].
         lr: (B, 1, h, w).
-        upsample: LR -> (B, 1, H, W), the zero line: bicubic interpolation, for one.
+        upsample: LR -> (B, 1, H, W), what counts as no gain, such as bicubic interpolation.
 
     Raises:
         TypeError, ValueError: images that are not floats (B, 1, H, W), out of [0, 1], of different
@@ -238,10 +208,9 @@ def _distances(
 
 def _local_mean(distance: Tensor) -> Tensor:
     """Average (B, H, W) by the Gaussian window of SSIM; the image is mirrored at its edges."""
-    pad = metrics.BORDER
-    if min(distance.shape[-2:]) <= pad:
-        raise ValueError(f"the window needs more than {pad} pixels, got {tuple(distance.shape)}")
-    return metrics.gaussian_filter(F.pad(distance, (pad,) * 4, mode="reflect"))
+    if min(distance.shape[-2:]) <= BORDER:
+        raise ValueError(f"the window needs more than {BORDER} pixels, got {tuple(distance.shape)}")
+    return gaussian_filter(F.pad(distance, (BORDER,) * 4, mode="reflect"))
 
 
 def _judge(reference: Tensor, improved: Tensor, omitted: Tensor) -> Shares:

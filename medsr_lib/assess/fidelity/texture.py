@@ -5,15 +5,14 @@ Follows the Image Biomarker Standardisation Initiative (IBSI, arXiv 1612.07003; 
 time, as arrays (H, W).
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
+from skimage.feature import graycomatrix
 
 from medsr_lib.assess.quality.regions import bounding_box
 
 BINS = 32  # grey levels; IBSI's configuration D has as many
-DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows, columns; IBSI, 2D, Chebyshev distance 1
+ANGLES = (0, np.pi / 2, np.pi / 4, 3 * np.pi / 4)  # to a neighbour; IBSI, 2D, distance 1
 
 Array = NDArray[np.floating]
 Levels = NDArray[np.int64]
@@ -76,10 +75,10 @@ def first_order(values: Array) -> dict[str, float]:
     return {name: float(value) for name, value in zip(FIRST_ORDER, found)}
 
 
-def discretise(image: Array, *, low: float, high: float, bins: int = BINS) -> Levels:
-    """Grey levels 1 to `bins` by IBSI's fixed bin number.
+def discretise(image: Array, *, low: float, high: float) -> Levels:
+    """Grey levels 1 to `BINS` by IBSI's fixed bin number.
 
-    floor(bins (x - low) / (high - low)) + 1, and `bins` at `high`. What lies beyond the range goes
+    floor(BINS (x - low) / (high - low)) + 1, and `BINS` at `high`. What lies beyond the range goes
     into the first or last bin. Give the range of the HR region for HR and SR alike: each by its
     own range would take a change of contrast away before the texture is looked at.
 
@@ -88,52 +87,40 @@ def discretise(image: Array, *, low: float, high: float, bins: int = BINS) -> Le
     """
     if not high > low:
         raise ValueError(f"the range must have a width, got {low} to {high}; is HR constant?")
-    level = np.floor(bins * (np.asarray(image, np.float64) - low) / (high - low)) + 1
-    return np.clip(level, 1, bins).astype(np.int64)
+    level = np.floor(BINS * (np.asarray(image, np.float64) - low) / (high - low)) + 1
+    return np.clip(level, 1, BINS).astype(np.int64)
 
 
-def histogram(levels: Levels, *, bins: int = BINS) -> dict[str, float]:
+def histogram(levels: Levels) -> dict[str, float]:
     """Entropy in bits (TLU2) and uniformity (BJ5W) of the grey levels (n,) of a region."""
-    p = np.bincount(levels.ravel() - 1, minlength=bins) / max(levels.size, 1)
+    p = np.bincount(levels.ravel()) / max(levels.size, 1)
     found = (-_plogp(p).sum(), np.square(p).sum()) if levels.size else (np.nan, np.nan)
     return {name: float(value) for name, value in zip(HISTOGRAM, found)}
 
 
-def glcm(levels: Levels, mask: Mask, *, bins: int = BINS) -> Levels:
-    """Grey level co-occurrence matrices of a region, (4, bins, bins) counts, by `DIRECTIONS`.
+def glcm(levels: Levels, mask: Mask) -> Levels:
+    """Grey level co-occurrence matrices of a region, (4, BINS, BINS) counts, by `ANGLES`.
 
     Of neighbours at distance 1 that both lie in the mask, counted both ways (symmetric).
 
     Args:
-        levels: (H, W), 1 to `bins`, of `discretise`.
+        levels: (H, W), 1 to `BINS`, of `discretise`.
         mask: (H, W).
-        bins: how many levels there may be.
     """
     box = bounding_box(mask)
-    level, inside = levels[box] - 1, mask[box]
-    found = np.zeros((len(DIRECTIONS), bins, bins), np.int64)
-    for counts, (down, right) in zip(found, DIRECTIONS):
-        one, other = _neighbours(down, right)
-        both = inside[one] & inside[other]
-        pairs = bins * level[one][both] + level[other][both]
-        counted = np.bincount(pairs, minlength=bins * bins).reshape(bins, bins)
-        counts += counted + counted.T
-    return found
+    inside = np.where(mask, levels, 0)[box]  # 0 is outside: its row and column are dropped
+    if not inside.size:
+        return np.zeros((len(ANGLES), BINS, BINS), np.int64)
+    counts = graycomatrix(inside, [1], ANGLES, levels=BINS + 1, symmetric=True)
+    return np.moveaxis(counts[1:, 1:, 0], -1, 0).astype(np.int64)
 
 
-def glcm_features(
-    counts: Levels, *, aggregation: Literal["averaged", "merged"]
-) -> dict[str, float]:
+def glcm_features(counts: Levels) -> dict[str, float]:
     """Features of the matrices of one region, (directions, bins, bins), by `GLCM`'s names.
 
-    "averaged": of each direction, then their mean (IBSI's "2D, averaged", BTW3); "merged": of the
-    sum of the matrices ("2D, slice-merged", SUJT). Directions without any pair are left out; all
-    is NaN if none has any. Correlation is NaN if there is only one grey level.
+    Of each direction, then their mean (IBSI's "2D, averaged", BTW3). Directions without any pair
+    are left out; all is NaN if none has any. Correlation is NaN if there is only one grey level.
     """
-    if aggregation not in ("averaged", "merged"):
-        raise ValueError(f"aggregation must be 'averaged' or 'merged', got {aggregation!r}")
-    if aggregation == "merged":
-        counts = counts.sum(0, keepdims=True)
     counts = counts[counts.sum((1, 2)) > 0]
     if len(counts) == 0:
         return dict.fromkeys(GLCM, np.nan)
@@ -154,31 +141,19 @@ def glcm_features(
     return {name: float(value.mean()) for name, value in zip(GLCM, found)}
 
 
-def texture(
-    image: Array, mask: Mask, *, low: float, high: float, bins: int = BINS
-) -> dict[str, float]:
+def texture(image: Array, mask: Mask, *, low: float, high: float) -> dict[str, float]:
     """All texture measures of a region of one slice, by `TEXTURE`'s names.
 
-    The co-occurrence features are averaged over directions. `low` and `high` are those of
-    `discretise`; without width between them only `FIRST_ORDER` is measured, the rest is NaN.
+    `low` and `high` are those of `discretise`; without width between them only `FIRST_ORDER` is
+    measured, the rest is NaN.
     """
     found = first_order(image[mask])
     if not high > low:
         return dict.fromkeys(TEXTURE, np.nan) | found
-    levels = discretise(image, low=low, high=high, bins=bins)
-    features = glcm_features(glcm(levels, mask, bins=bins), aggregation="averaged")
-    found |= histogram(levels[mask], bins=bins)
+    levels = discretise(image, low=low, high=high)
+    features = glcm_features(glcm(levels, mask))
+    found |= histogram(levels[mask])
     return found | {f"glcm_{name}": value for name, value in features.items()}
-
-
-def _neighbours(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where in (H, W) each pixel is, and where its neighbour, if both exist; right is -1 to 1."""
-    columns = slice(None, -1), slice(1, None)
-    rows = columns if down else (slice(None), slice(None))
-    if right == 0:
-        columns = slice(None), slice(None)
-    one, other = columns if right >= 0 else columns[::-1]
-    return (rows[0], one), (rows[1], other)
 
 
 def _plogp(p: Array) -> Array:

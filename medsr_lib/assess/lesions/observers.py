@@ -1,4 +1,4 @@
-"""Model observers: how well a lesion can be detected, before and after super-resolution.
+"""A model observer: how well a lesion can be detected, before and after super-resolution.
 
 A detectability d' says by how many standard deviations an observer's response to images with the
 lesion exceeds that to images without; 0 is guessing, and the area under the ROC curve is
@@ -7,16 +7,16 @@ nicer image in which less can be found. `contrast_detail` makes the images with 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import eval_laguerre
 from scipy.stats import rankdata
 
-Observer = Literal["cho", "npw"]
+from medsr_lib.assess.statistics.bootstrap import percentile_interval, resampled
+from medsr_lib.assess.statistics.estimate import Estimate
+
 Patches = NDArray[np.floating]
 
 CHANNELS = 6
@@ -26,51 +26,33 @@ RESAMPLES = 2000  # of groups
 _LEAST_GROUPS = 3  # two to learn a template from, one to try it on
 
 
-@dataclass(frozen=True)
-class Detectability:
+class Detectability(NamedTuple):
     """How well a signal is detected.
 
     Attributes:
-        value: d', held out; about 0, and below it by chance, where there is nothing to detect.
-        low, high: 95 % bootstrap interval over groups.
+        d: the index d', held out; about 0, and below it by chance, where there is nothing to
+            detect. Its cases are patches, each with and without the signal, its patients groups.
         auc: area under the ROC curve of the same responses, by ranks (Mann-Whitney).
-        backgrounds: patches, each with and without the signal.
-        groups: independent units (patients) among them.
     """
 
-    value: float
-    low: float
-    high: float
+    d: Estimate
     auc: float
-    backgrounds: int
-    groups: int
 
 
 def detectability(
-    present: Patches,
-    absent: Patches,
-    *,
-    groups: Sequence[Any],
-    observer: Observer,
-    width: float | None,
-    seed: int,
-    resamples: int = RESAMPLES,
+    present: Patches, absent: Patches, *, groups: Sequence[Any], width: float, seed: int
 ) -> Detectability:
     """The detectability index d' of a signal at the centre of patches.
 
-    The observer responds w^T v and d' = (mean response with - without) / sqrt(mean of their
-    variances), the sample form of d'^2 = dv^T S^-1 dv. Its template w comes from two kinds:
-
-    - "npw", the non-prewhitening matched filter: v are the pixels and w = dv, the mean difference
-      (Wagner and Brown 1985, 10.1088/0031-9155/30/6/001).
-    - "cho", the channelised Hotelling observer (Myers and Barrett 1987, 10.1364/JOSAA.4.002447): v
-      are `laguerre_gauss` channels and w = S^-1 dv with the average covariance S. No internal noise
-      is added: it sees better than people do.
+    The channelised Hotelling observer (Myers and Barrett 1987, 10.1364/JOSAA.4.002447) responds
+    w^T v, and d' = (mean response with - without) / sqrt(mean of their variances), the sample form
+    of d'^2 = dv^T S^-1 dv. Here v are `laguerre_gauss` channels, and the template is w = S^-1 dv
+    with the mean difference dv and the average covariance S. No internal noise is added: it sees
+    better than people do.
 
     Every group's responses are to a template learnt from all other groups, so that d' is not
     inflated by a template that has seen its own backgrounds; with few patches it is a little low
-    instead. (With P^2 pixels "npw" needs the same backgrounds with and without the signal, or very
-    many.) The interval takes the responses of whole groups (percentile bootstrap); it leaves out
+    instead. The interval takes the responses of whole groups (percentile bootstrap); it leaves out
     what learning the template adds. In white noise, true d' 1.75, simulated: 10 patients of 4
     patches find 1.62 with a true coverage of 81 %, 20 of 3 find 1.67 with 86 %, 60 of 3 find 1.73
     with 92 %.
@@ -78,32 +60,28 @@ def detectability(
     Args:
         present, absent: (N, P, P) with P odd; patch i of both has the same background.
         groups: N labels, the patient of each patch. Patches of one patient are not independent.
-        observer: "cho" or "npw".
-        width: of the channels in pixels; about the diameter of the signal. None for "npw".
+        width: of the channels in pixels; about the diameter of the signal.
         seed: of the bootstrap.
-        resamples: of the bootstrap.
 
     Raises:
-        ValueError: patches that are not (N, P, P) twice or not finite, fewer than 3 groups, an
-            observer that does not exist, no width, or too few patches for the channels.
+        ValueError: patches that are not (N, P, P) twice or not finite, fewer than 3 groups, a width
+            that is not positive, or too few patches for the channels.
     """
-    _check(present, absent, groups, observer, width)
+    _check(present, absent, groups, width)
     labels, group = np.unique([str(label) for label in groups], return_inverse=True)
-    v1, v0 = (np.asarray(p, np.float64).reshape(len(p), -1) for p in (present, absent))
-    if observer == "cho" and width is not None:
-        channels = laguerre_gauss(present.shape[-1], width=width)
-        v1, v0 = v1 @ channels, v0 @ channels
-    t1, t0 = _responses(v1, v0, group, whiten=observer == "cho")
+    channels = laguerre_gauss(present.shape[-1], width=width)
+    v1, v0 = (np.asarray(p, np.float64).reshape(len(p), -1) @ channels for p in (present, absent))
+    t1, t0 = _responses(v1, v0, group)
     sums = _group_sums(np.stack((np.ones_like(t1), t1, t1**2, t0, t0**2), 1), group)  # (G, 5)
-    generator = np.random.default_rng(seed)
-    times = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), resamples)
-    low, high = np.percentile(_index(times @ sums), (2.5, 97.5))
+    drawn = [_index(n @ sums) for n in resampled(len(labels), seed=seed, resamples=RESAMPLES)]
+    low, high = percentile_interval(np.concatenate(drawn))
     value = float(_index(sums.sum(0)))
-    return Detectability(value, float(low), float(high), _auc(t1, t0), len(t1), len(labels))
+    d = Estimate(value, low, high, cases=len(t1), patients=len(labels))
+    return Detectability(d, _auc(t1, t0))
 
 
-def laguerre_gauss(size: int, *, width: float, channels: int = CHANNELS) -> NDArray[np.float64]:
-    """Laguerre-Gauss channels (size^2, channels), each of length 1, around the central pixel.
+def laguerre_gauss(size: int, *, width: float) -> NDArray[np.float64]:
+    """Laguerre-Gauss channels (size^2, CHANNELS), each of length 1, around the central pixel.
 
     u_j(r) ~ exp(-pi r^2 / a^2) L_j(2 pi r^2 / a^2) with the Laguerre polynomials L_j, j = 0, 1, ...
     (Gallas and Barrett 2003, 10.1364/JOSAA.20.001725). They suit a signal and backgrounds without
@@ -113,16 +91,15 @@ def laguerre_gauss(size: int, *, width: float, channels: int = CHANNELS) -> NDAr
     Args:
         size: P of patches (P, P), odd.
         width: a, in pixels.
-        channels: how many.
     """
     at = np.arange(size) - size // 2
     x = 2 * np.pi * (at[:, None] ** 2 + at**2).ravel() / width**2
-    found = np.stack([np.exp(-x / 2) * eval_laguerre(j, x) for j in range(channels)], 1)
+    found = np.stack([np.exp(-x / 2) * eval_laguerre(j, x) for j in range(CHANNELS)], 1)
     return found / np.linalg.norm(found, axis=0)
 
 
 def _responses(
-    v1: NDArray[np.float64], v0: NDArray[np.float64], group: NDArray[np.int64], whiten: bool
+    v1: NDArray[np.float64], v0: NDArray[np.float64], group: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Responses (N,) with and without signal, each to the template of all other groups."""
     centre = (v1.mean(0) + v0.mean(0)) / 2  # one for all groups: it moves no difference
@@ -131,16 +108,14 @@ def _responses(
     left = (len(group) - number)[:, None]  # patches that stay when a group is left out
     mean1, mean0 = (((s := _group_sums(v, group)).sum(0) - s) / left for v in (v1, v0))
     difference = mean1 - mean0  # (G, p)
-    template = difference
-    if whiten:
-        covariance = sum(_covariances(v, m, group, left) for v, m in ((v1, mean1), (v0, mean0))) / 2
-        try:
-            template = np.linalg.solve(covariance, template[..., None])[..., 0]
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                "the channels' covariance is singular: the backgrounds do not vary in all of them; "
-                "give more or larger patches"
-            ) from None
+    covariance = sum(_covariances(v, m, group, left) for v, m in ((v1, mean1), (v0, mean0))) / 2
+    try:
+        template = np.linalg.solve(covariance, difference[..., None])[..., 0]
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "the channels' covariance is singular: the backgrounds do not vary in all of them; "
+            "give more or larger patches"
+        ) from None
     gain = (template * difference).sum(1, keepdims=True)
     template = template / np.where(gain > 0, gain, np.inf)  # templates differ in scale, and in zero
     offset = (template * (mean1 + mean0)).sum(1) / 2
@@ -185,13 +160,7 @@ def _auc(t1: NDArray[np.float64], t0: NDArray[np.float64]) -> float:
     return float((ranks.sum() - n * (n + 1) / 2) / n**2)
 
 
-def _check(
-    present: Patches,
-    absent: Patches,
-    groups: Sequence[Any],
-    observer: str,
-    width: float | None,
-) -> None:
+def _check(present: Patches, absent: Patches, groups: Sequence[Any], width: float) -> None:
     if present.ndim != 3 or present.shape != absent.shape or len(groups) != len(present):
         raise ValueError(
             f"present is {present.shape}, absent {absent.shape} and groups {len(groups)} long; "
@@ -201,17 +170,15 @@ def _check(
         raise ValueError(f"patches must be square and odd, got {present.shape[1:]}")
     if not (np.isfinite(present).all() and np.isfinite(absent).all()):
         raise ValueError("patches hold NaN or infinite values")
-    n_groups = len({str(label) for label in groups})
-    if n_groups < _LEAST_GROUPS:
-        raise ValueError(
-            f"d' is held out by group and needs at least {_LEAST_GROUPS}, got {n_groups}"
-        )
-    if observer not in get_args(Observer):
-        raise ValueError(f"no observer {observer!r}; there are {', '.join(get_args(Observer))}")
-    if observer == "cho" and not (width is not None and width > 0):
+    if not width > 0:
         raise ValueError(f"the channels need a width above 0 (pixels), got {width}")
-    largest = max(pd.Series(groups).astype(str).value_counts())
-    if observer == "cho" and 2 * (len(present) - largest - 1) <= CHANNELS:
+    _, sizes = np.unique([str(label) for label in groups], return_counts=True)
+    if len(sizes) < _LEAST_GROUPS:
         raise ValueError(
-            f"{len(present) - largest} backgrounds are too few for {CHANNELS} channels; give more"
+            f"d' is held out by group and needs at least {_LEAST_GROUPS}, got {len(sizes)}"
+        )
+    learnt_from = len(present) - max(sizes)
+    if 2 * (learnt_from - 1) <= CHANNELS:
+        raise ValueError(
+            f"{learnt_from} backgrounds are too few for {CHANNELS} channels; give more"
         )

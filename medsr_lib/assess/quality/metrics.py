@@ -1,7 +1,8 @@
 """Full-reference metrics: one value per image, never reduced over the batch.
 
 Images are float tensors (B, 1, H, W) in [0, data_range]. Integers and values out of range are
-errors: a negative PSNR always means a range error.
+errors: a negative PSNR always means a range error. To add a metric, write its function here and
+give it a line in `score.MEASURES`.
 """
 
 import math
@@ -9,18 +10,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, conv2d
 
 from medsr_lib import images
 from medsr_lib.assess.quality import ssim as windows
-from medsr_lib.assess.quality.ssim import BORDER as BORDER
-from medsr_lib.assess.quality.ssim import MAPS, PARTS, WINDOW, full_precision
-from medsr_lib.assess.quality.ssim import gaussian_filter as gaussian_filter
+from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, full_precision, gaussian_filter
 
 K1, K2 = 0.01, 0.03
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
-INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where SSIM's map is used
 MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
+LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+NO_EDGES = 1e-9  # standard deviation of filtered intensities in [0, 1]; rounding leaves less
 
 
 def mse(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
@@ -79,30 +79,24 @@ def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     return ssim_maps(sr, hr, ("ssim",), data_range=data_range)["ssim"]
 
 
-def ssim_parts(sr: Tensor, hr: Tensor, *, data_range: float) -> dict[str, Tensor]:
-    """What SSIM is made of at every pixel: luminance, contrast and structure, (B, H, W) each.
-
-    Wang et al. 2004, equations (6), (9) and (10) with C3 = C2 / 2: l = (2 ux uy + C1) /
-    (ux^2 + uy^2 + C1), c = (2 sx sy + C2) / (vx + vy + C2), s = (vxy + C3) / (sx sy + C3), where
-    sx is the root of vx. Windows and edges are those of `ssim_map`, which is their product. Blur
-    lowers contrast, a change of brightness luminance, and invented detail structure.
-
-    Raises:
-        TypeError, ValueError: as `ssim`.
-    """
-    return ssim_maps(sr, hr, PARTS, data_range=data_range)
-
-
 def ssim_maps(
     sr: Tensor, hr: Tensor, names: Sequence[str] = MAPS, *, data_range: float
 ) -> dict[str, Tensor]:
-    """Several of the maps `MAPS` at once, (B, H, W) each: windows are averaged once for all.
+    """Several maps at once, (B, H, W) each: windows are averaged once for all.
 
-    `ssim` is that of `ssim_map`, `luminance`, `contrast` and `structure` those of `ssim_parts`,
-    and `contrast_structure`, the product of the latter two, is what `ms_ssim` takes.
+    `ssim` is that of `ssim_map`. It is the product of `luminance`, `contrast` and `structure`, Wang
+    et al. 2004, equations (6), (9) and (10) with C3 = C2 / 2: l = (2 ux uy + C1) / (ux^2 + uy^2 +
+    C1), c = (2 sx sy + C2) / (vx + vy + C2), s = (vxy + C3) / (sx sy + C3), where sx is the root of
+    vx. Blur lowers contrast, a change of brightness luminance, and invented detail structure.
+    `contrast_structure` is the product of these two, which `ms_ssim` takes.
 
     Computed in float64 where the device has it: E[x^2] - E[x]^2 loses digits that C2 does not
     cover.
+
+    Args:
+        sr, hr: (B, 1, H, W).
+        names: which of `ssim.MAPS`.
+        data_range: of the images.
 
     Raises:
         TypeError, ValueError: as `ssim`, or a map that does not exist.
@@ -164,7 +158,8 @@ def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
         TypeError, ValueError: as `mse`, or images smaller than 176 pixels.
     """
     maps = ms_ssim_maps(sr, hr, data_range=data_range)
-    return ms_ssim_within(maps, hr.new_ones(hr.shape[-2:], dtype=torch.bool))
+    everywhere = torch.ones_like(hr, dtype=torch.bool)
+    return ms_ssim_within(maps, ms_shares(everywhere))[:, 0].to(hr.dtype)
 
 
 def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -> list[Tensor]:
@@ -176,7 +171,7 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -
     Args:
         sr, hr: (B, 1, H, W).
         data_range: of the images.
-        first: leave out the scales before; that of 0 is also a map of `ssim_maps`.
+        first: the first scale wanted. That of 0 is also a map of `ssim_maps`.
 
     Raises:
         TypeError, ValueError: as `ms_ssim`.
@@ -198,8 +193,19 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -
     return maps
 
 
-def ms_ssim_within(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """Multi-scale SSIM of a region, (B,), from the maps of the whole, unmasked images.
+def ms_shares(masks: Tensor) -> list[Tensor]:
+    """How much of each pixel masks (B, R, H, W) cover at the five scales, (B, R, pixels) in [0, 1].
+
+    Without the 5 pixels at the edge of each scale, whose SSIM is not used.
+    """
+    shares = [windows.to_double(masks)]
+    for _ in SCALES[1:]:
+        shares.append(avg_pool2d(shares[-1], 2))
+    return [share[INNER].flatten(2) for share in shares]
+
+
+def ms_ssim_within(maps: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    """Multi-scale SSIM of regions, (B, R), from the maps of the whole, unmasked images.
 
     The product over scales of the mean of the scale's map over the region, to the power of
     `SCALES`. At a coarser scale a pixel weighs as the share of it that the region covers, so that
@@ -208,35 +214,42 @@ def ms_ssim_within(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
 
     Args:
         maps: of `ms_ssim_maps`.
-        mask: (B, H, W) or (H, W), bool.
+        shares: of `ms_shares`.
 
     Returns:
         NaN where, at some scale, the region lies wholly in the outer 5 pixels or is empty.
-
-    Raises:
-        TypeError, ValueError: a mask of another type or shape.
     """
-    shares = ms_shares(check_mask(mask, maps[0][:, None]))
-    inner = (of_scale[INNER].to(share.dtype) for of_scale, share in zip(maps, shares))
-    means = [(share * x).sum((1, 2)) / share.sum((1, 2)) for share, x in zip(shares, inner)]
-    return ms_product(means).to(maps[0].dtype)
-
-
-def ms_shares(masks: Tensor) -> list[Tensor]:
-    """How much of each pixel masks (B, R, H, W) or (B, H, W) cover at the five scales.
-
-    In [0, 1], without the 5 pixels at the edge of each scale, whose SSIM is not used.
-    """
-    shares = [masks.to(full_precision(masks.device))]
-    for _ in SCALES[1:]:
-        shares.append(avg_pool2d(shares[-1], 2))
-    return [share[INNER] for share in shares]
-
-
-def ms_product(means: Sequence[Tensor]) -> Tensor:
-    """Multi-scale SSIM from the mean of each scale's map; a negative mean counts as 0."""
+    inner = [windows.to_double(of_scale[INNER].flatten(1))[..., None] for of_scale in maps]
+    means = [(share @ x)[..., 0] / share.sum(2) for share, x in zip(shares, inner)]
     powers = [mean.clamp(min=0) ** exponent for mean, exponent in zip(means, SCALES)]
     return torch.stack(powers).prod(0)
+
+
+def edge_preservation(sr: Tensor, hr: Tensor) -> Tensor:
+    """Edge preservation index of Sattar et al. 1997 (10.1109/83.585239), (B,), 1 if equal.
+
+    Their equation for beta: the correlation over the image of high-pass filtered HR and SR,
+
+        sum (ds - mean ds) (dr - mean dr) / sqrt(sum (ds - mean ds)^2 sum (dr - mean dr)^2),
+
+    with d the 3 x 3 standard approximation of the Laplacian (four neighbours). The outer pixel,
+    whose neighbours are unknown, is left out. 0 where SR's detail has nothing to do with HR's; NaN
+    where one of them has no detail at all. It is a correlation: edges that became fainter, all by
+    the same share, cost nothing.
+
+    Raises:
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, 1], of different
+            shapes, or smaller than 3 x 3.
+    """
+    _check(sr, hr, 1.0)
+    if min(hr.shape[-2:]) < 3:
+        raise ValueError(f"edges need at least 3 x 3 pixels, got {tuple(hr.shape[-2:])}")
+    kernel = torch.tensor(LAPLACIAN, dtype=full_precision(hr.device), device=hr.device)
+    details = (conv2d(x.to(kernel.dtype), kernel[None, None]).flatten(1) for x in (hr, sr))
+    ds, dr = (detail - detail.mean(1, keepdim=True) for detail in details)
+    spread = ds.square().mean(1).sqrt() * dr.square().mean(1).sqrt()
+    index = torch.where(spread > NO_EDGES**2, (ds * dr).mean(1) / spread, torch.nan)
+    return index.to(hr.dtype)
 
 
 def check_mask(mask: Tensor, images: Tensor) -> Tensor:

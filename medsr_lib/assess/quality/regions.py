@@ -1,6 +1,6 @@
 """Where quality is measured: the tumour, the zones around its border, and what to compare it with.
 
-Radii are in pixels of HR and Euclidean: dilate(M, r) is every pixel within r of M.
+Radii are Euclidean: dilate(M, r) is every pixel within r of M.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
+
+from medsr_lib.case import Case
 
 NAMES = (
     "whole",
@@ -24,14 +26,18 @@ NAMES = (
     "matched",
     "air",
 )
-RIM = 5  # pixels on each side of the tumour's border
-AROUND = 15  # pixels beyond the border that may still be affected by the tumour
+RIM, RIM_MM = 5, 2.5  # pixels of a 0.49 mm grid, and mm, on each side of the tumour's border
+AROUND, AROUND_MM = 15, 7.5  # beyond the border, that may still be affected by the tumour
 
 Mask = NDArray[np.bool_]
 
 
 def regions(
-    image: Tensor | ArrayLike, mask: Tensor | ArrayLike, *, names: Sequence[str] = NAMES
+    image: Tensor | ArrayLike,
+    mask: Tensor | ArrayLike,
+    *,
+    names: Sequence[str] = NAMES,
+    spacing: float | None = None,
 ) -> dict[str, Tensor]:
     """The regions of one slice, from its HR image and tumour mask M.
 
@@ -53,6 +59,8 @@ def regions(
         image: (H, W) HR in [0, 1]; also (1, H, W) or (1, 1, H, W).
         mask: the same shape, bool or 0 and 1.
         names: the regions wanted, all by default.
+        spacing: side of a pixel in mm. With it the radii are 2.5 and 7.5 mm in place of 5 and 15
+            pixels.
 
     Returns:
         (H, W) bool by name, in the order of `names`.
@@ -63,8 +71,9 @@ def regions(
     """
     check_names(names)
     hr, tumour = _as_arrays(image, mask)
-    outside, inside = _distances(tumour)
-    near, around, core = outside <= RIM, outside <= AROUND, inside > RIM
+    rim, reach = (RIM, AROUND) if spacing is None else (RIM_MM / spacing, AROUND_MM / spacing)
+    outside, inside = _distances(tumour, reach)
+    near, around, core = outside <= rim, outside <= reach, inside > rim
     found = {
         "whole": np.ones_like(tumour),
         "tumour": tumour,
@@ -81,6 +90,25 @@ def regions(
     if "matched" in names:
         found["matched"] = match(hr, tumour, normal)
     return {name: torch.from_numpy(found[name]) for name in names}
+
+
+def of_case(case: Case, names: Sequence[str]) -> dict[str, Tensor]:
+    """`regions` of a case, (H, W) bool by name. `whole` needs no mask.
+
+    Raises:
+        ValueError: a case without a mask, or with an empty one; no such region. Names the case.
+    """
+    if tuple(names) == ("whole",):
+        return {"whole": torch.ones_like(case.image, dtype=torch.bool)}
+    if case.mask is None:
+        raise ValueError(
+            f'case {case.id} has no mask: only its region "whole" can be measured, '
+            f"not {', '.join(names)}"
+        )
+    try:
+        return regions(case.image, case.mask, names=names)
+    except ValueError as error:
+        raise ValueError(f"case {case.id}: {error}") from None
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -171,13 +199,13 @@ def _sums_under(shape: Mask, features: NDArray[np.floating]) -> NDArray[np.float
     return np.asarray(sums[:, h - 1 : height, w - 1 : width])
 
 
-def _distances(tumour: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance of every pixel to the tumour, and to what is not tumour; far away it is infinite."""
-    rows, columns = np.nonzero(tumour)
-    reach = AROUND + 2
+def _distances(tumour: Mask, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of every pixel to the tumour, and to what is not tumour; infinite beyond a reach."""
+    margin = int(reach) + 2
+    rows, columns = bounding_box(tumour)
     box = (
-        slice(max(0, rows.min() - reach), rows.max() + reach + 1),
-        slice(max(0, columns.min() - reach), columns.max() + reach + 1),
+        slice(max(0, rows.start - margin), rows.stop + margin),
+        slice(max(0, columns.start - margin), columns.stop + margin),
     )
     outside, inside = np.full(tumour.shape, np.inf), np.zeros(tumour.shape)
     outside[box] = _distance_to(tumour[box])

@@ -9,6 +9,7 @@ from torch import Tensor
 WINDOW = 11  # pixels; Wang et al. 2004, section III-B
 SIGMA = 1.5  # pixels
 BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
+INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
 MAPS = ("ssim", "contrast_structure", *PARTS)  # of `at_windows`
 BAND = 32768  # pixels at once on a CPU: what its cache holds in float64, some times over
@@ -56,9 +57,7 @@ def at_windows(
     if "contrast" in names or "structure" in names:
         us, ud, ss, dd = means
         both = (ss - us * us + dd - ud * ud) / 2  # vx + vy
-        apart = (
-            gaussian_filter(averaged[0] * averaged[1]) - us * ud
-        )  # vx - vy: s and d's covariance
+        apart = gaussian_filter(averaged[0] * averaged[1]) - us * ud  # vx - vy = vsd
         sxsy = ((both + apart).clamp_(min=0) * (both - apart).clamp_(min=0)).sqrt_() / 2
         maps["contrast"] = (2 * sxsy + C2) / (both + C2)
         maps["structure"] = contrast_structure / maps["contrast"]
@@ -111,3 +110,8 @@ def gaussian_filter(x: Tensor) -> Tensor:
 def full_precision(device: torch.device) -> torch.dtype:
     """Float64 where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def to_double(x: Tensor) -> Tensor:
+    """Values in float64, in which a sum over a slice keeps its digits; for MPS on the CPU."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

@@ -1,14 +1,19 @@
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 
+from medsr_lib.assess import statistics
 from medsr_lib.assess.fidelity import appearance
-from medsr_lib.assess.fidelity.appearance import MEASURES, measure
+from medsr_lib.assess.fidelity.appearance import MEASURES
 from medsr_lib.assess.fidelity.texture import TEXTURE, texture
 from medsr_lib.assess.quality import regions
+from medsr_lib.restore import degrade, resample
 
 y, x = np.mgrid[:96, :112]
 DISC = (y - 45) ** 2 + (x - 60) ** 2 <= 18**2
@@ -162,6 +167,10 @@ def test_other_parts_and_what_lies_beyond_the_limit_do_not_count():
     assert extents(beside, hr) == extents(hr, hr)
 
 
+def measure(sr, hr, found):
+    return appearance.measure(sr[None, None], hr[None, None], found)
+
+
 def test_measure_of_equal_slices(slice_pair):
     hr = slice_pair[1]
     found = measure(hr, hr, zones())
@@ -215,20 +224,6 @@ def test_measure_of_a_tumour_that_is_too_small(slice_pair):
     assert found.pop("pixels") == 29
     seen = {name for name, value in found.items() if not math.isnan(value)}
     assert seen == {"sharpness_hr", "sharpness_sr", "sharpness_change", "hfen_rim"}
-    found = measure(*slice_pair, zones(small), min_pixels=20)
-    assert math.isfinite(found["glcm_contrast_sr"])
-
-
-def test_measure_takes_any_axes_of_length_one(slice_pair):
-    sr, hr = slice_pair
-    expected = measure(sr, hr, zones())
-    assert measure(sr[None], hr[None, None], zones()) == expected
-    with pytest.raises(ValueError, match=r"one slice \(H, W\), got \(2, 96, 112\)"):
-        measure(sr.expand(2, -1, -1), hr, zones())
-
-
-def test_every_measure_has_a_unit_and_a_meaning():
-    assert all(unit and meaning for unit, meaning in MEASURES.values())
 
 
 @pytest.mark.parametrize("function", [appearance.brightness_shift, appearance.hfen])
@@ -242,3 +237,55 @@ def test_refuses_bad_images_and_masks(function):
         function(good, good, mask.float())
     with pytest.raises(ValueError, match=r"mask is \(20, 19\)"):
         function(good, good, mask[:, :19])
+
+
+bicubic = partial(resample.bicubic, scale=2)
+
+
+def table(cases, **methods):
+    shrink = degrade.by_name("bicubic", scale=2)
+    return appearance.appearance(methods, cases, degrade=shrink, upsample=bicubic, scale=2)
+
+
+def test_a_row_per_case_method_and_region_and_hr_has_not_changed(cases):
+    found = table(cases[:2], bicubic=bicubic)
+    assert len(found) == 2 * 2 * 2
+    assert {"id", "patient", "label", "fold", *MEASURES, "consistency"} <= set(found)
+    assert set(found["method"]) == {"HR", "bicubic"}
+    assert set(found["region"]) == {"tumour", "matched"}
+    hr = found[(found["method"] == "HR") & (found["region"] == "tumour")]
+    for name in ("brightness_shift", "sharpness_change", "hfen", "consistency"):
+        assert hr[name].abs().max() < 1e-6
+
+
+def test_a_brighter_image_is_brighter_by_that_much(cases):
+    found = table(cases[:2], bicubic=bicubic, brighter=lambda lr: (bicubic(lr) + 0.05).clamp(0, 1))
+    shift = found.set_index(["method", "region", "id"])["brightness_shift"].sort_index()
+    added = shift["brighter", "tumour"] - shift["bicubic", "tumour"]
+    assert added.to_list() == pytest.approx([0.05] * 2, abs=1e-3)
+
+
+def test_interpolation_is_omission_and_its_border_softer(cases):
+    found = table(cases[:2], soft=lambda lr: F.avg_pool2d(bicubic(lr), 5, 1, 2), bicubic=bicubic)
+    rows = found[found["region"] == "tumour"].groupby("method").mean(numeric_only=True)
+    assert rows.loc["bicubic", "omission"] > 0.9
+    assert rows.loc["soft", "sharpness_change"] < rows.loc["bicubic", "sharpness_change"] < 0
+
+
+def test_what_has_no_normal_tissue_is_nan_and_counted_by_the_statistics(cases):
+    everywhere = replace(cases[0], mask=torch.ones_like(cases[0].mask))
+    found = table([everywhere, cases[1]], bicubic=bicubic)
+    matched = found[(found["region"] == "matched") & (found["id"] == "1")]
+    assert (matched["pixels"] == 0).all()
+    assert matched[["hfen", "consistency", "improvement", "cnr_sr"]].isna().all(axis=None)
+    contrast = statistics.Contrast("hfen", "bicubic", "HR", "tumour", "matched")
+    (estimate,) = statistics.contrasts(found, [contrast], seed=0).values()
+    assert (estimate.cases, estimate.skipped) == (1, 1)
+
+
+def test_a_case_that_cannot_be_measured_is_named(cases):
+    with pytest.raises(ValueError, match="case 2 has no mask"):
+        table([cases[0], replace(cases[1], mask=None)], bicubic=bicubic)
+    flat = table([replace(cases[0], image=torch.full_like(cases[0].image, 0.5))], bicubic=bicubic)
+    assert flat["hfen"].isna().all()  # without detail in HR there is no share of it
+    assert flat["brightness_shift"].abs().max() < 1e-6

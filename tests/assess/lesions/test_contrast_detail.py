@@ -1,134 +1,110 @@
-import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from medsr_lib.assess.lesions.contrast_detail import contrast_detail, smallest_detectable
+from medsr_lib.assess.lesions.contrast_detail import Design, contrast_detail
 from medsr_lib.assess.lesions.insert import insert
+from medsr_lib.case import Case
 from medsr_lib.restore import degrade, resample
+
+DESIGN = Design(diameters=[3, 6], contrasts=[0.02], places=4, psf=0.0)
+
+
+def noisy(n, side, patients, seed=0):
+    """Cases of white noise; their tumour is a pixel in a corner, the rest of them is normal."""
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(0.4 + 0.02 * rng.standard_normal((n, side, side))).float()
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    mask[0, 0] = True
+    return [Case(str(i), p, "", image, mask) for i, (p, image) in enumerate(zip(patients, images))]
 
 
 @pytest.fixture(scope="module")
-def tissue():
-    """Ten noisy images of five patients, all of them normal."""
-    rng = np.random.default_rng(0)
-    images = 0.4 + 0.02 * rng.standard_normal((10, 96, 96))
-    return [torch.from_numpy(image).float() for image in images]
+def cases():
+    return noisy(10, 96, "AABBCCDDEE")
 
 
-def table(tissue, **changes):
-    arguments = {
-        "methods": {"bicubic": partial(resample.bicubic, scale=2)},
-        "images": tissue,
-        "normal_masks": [torch.ones(96, 96, dtype=torch.bool)] * len(tissue),
-        "patients": list("AABBCCDDEE")[: len(tissue)],
-        "degrade": partial(degrade.bicubic, scale=2),
-        "diameters": [3, 6],
-        "contrasts": [0.02],
-        "places_per_image": 4,
-        "psf": 0.0,
-        "seed": 0,
-        "resamples": 200,
-        "progress": False,
-    } | changes
-    return contrast_detail(**arguments)
+def table(cases, design=DESIGN, scale=2, methods=None, **changes):
+    if methods is None:
+        methods = {"bicubic": partial(resample.bicubic, scale=scale)}
+    shrink = partial(degrade.bicubic, scale=scale)
+    return contrast_detail(
+        methods, cases, replace(design, **changes), degrade=shrink, scale=scale, seed=0
+    )
 
 
-def test_a_row_for_every_method_diameter_and_contrast(tissue):
-    found = table(tissue, contrasts=[0.02, 0.04])
+def test_a_row_for_every_method_diameter_and_contrast(cases):
+    found = table(cases, contrasts=[0.02, 0.04])
     assert found["method"].tolist() == ["HR"] * 4 + ["bicubic"] * 4
     assert found["diameter"].tolist() == [3, 3, 6, 6] * 2
     assert found["contrast"].tolist() == [0.02, 0.04] * 4
-    assert set(found["patients"]) == {5}
-    assert set(found["images"]) == {10}
-    assert set(found["skipped"]) == {0}
+    counts = found[["cases", "patients", "skipped"]].drop_duplicates()
+    assert counts.to_numpy().tolist() == [[10, 5, 0]]
     assert (found["backgrounds"] > 20).all()
     assert ((found["low"] <= found["d"]) & (found["d"] <= found["high"])).all()
+    of_contrast = found["d"].to_numpy()
+    np.testing.assert_allclose(of_contrast[1::2], 2 * of_contrast[::2], rtol=0.01)  # all is linear
 
 
-def test_detection_doubles_with_contrast(tissue):
-    found = table(tissue, contrasts=[0.02, 0.04])["d"].to_numpy()
-    np.testing.assert_allclose(found[1::2], 2 * found[::2], rtol=0.01)  # all of it is linear
-
-
-def test_detection_is_lost_with_resolution(tissue):
-    smaller, larger = (partial(f, scale=4) for f in (degrade.bicubic, resample.bicubic))
-    found = table(tissue, degrade=smaller, methods={"bicubic": larger}).set_index(
-        ["method", "diameter"]
-    )["d"]
+def test_detection_is_lost_with_resolution(cases):
+    found = table(cases, scale=4).set_index(["method", "diameter"])["d"]
     assert found["bicubic", 3] < 0.8 * found["HR", 3]
 
 
 def test_hr_in_white_noise_has_the_analytic_index():
-    rng = np.random.default_rng(3)
-    images = list(torch.from_numpy(0.4 + 0.02 * rng.standard_normal((20, 192, 192))).float())
-    found = table(
-        images,
-        normal_masks=[torch.ones(192, 192, dtype=torch.bool)] * 20,
-        patients=range(20),
-        places_per_image=20,
-        diameters=[6],
-        contrasts=[0.01],
-    )
-    signal = insert(torch.zeros(21, 21), centre=(10, 10), diameter=6, contrast=0.01, seed=None)[0]
+    many = noisy(20, 192, map(str, range(20)), seed=3)
+    found = table(many, diameters=[6], contrasts=[0.01], places=20).iloc[0]
+    signal, _ = insert(torch.zeros(21, 21), centre=(10, 10), diameter=6, contrast=0.01)
     analytic = signal.norm().item() / 0.02
-    assert found["backgrounds"][0] > 200
-    assert found["d"][0] == pytest.approx(analytic, rel=0.15)
-    assert found["low"][0] < analytic < found["high"][0]
+    assert found["backgrounds"] > 200
+    assert found["d"] == pytest.approx(analytic, rel=0.15)
+    assert found["low"] < analytic < found["high"]
 
 
-def test_a_method_that_wipes_lesions_out_detects_nothing(tissue):
-    methods = {"grey": lambda lr: torch.full((len(lr), 1, 96, 96), 0.4)}
-    found = table(tissue, methods=methods, observer="npw")
+def test_a_method_that_hides_lesions_detects_little(cases):
+    rng = torch.Generator().manual_seed(0)
+    grey = 0.4 + 0.01 * torch.randn(len(cases), 1, 96, 96, generator=rng)
+    of_case = iter(grey)
+    methods = {"grey": lambda lr: next(of_case).expand(len(lr), 1, 96, 96)}
+    found = table(cases, methods=methods)
     assert (found["d"][found["method"] == "grey"] == 0).all()
 
 
-def test_irregular_lesions_and_the_other_observer(tissue):
-    found = table(tissue, shape="irregular", observer="npw", contrasts=[0.1], diameters=[6])
-    assert (found["d"] > 3).all()
-    pd.testing.assert_frame_equal(
-        found, table(tissue, shape="irregular", observer="npw", contrasts=[0.1], diameters=[6])
-    )
-
-
-def test_images_without_room_are_counted(tissue):
-    masks = [torch.ones(96, 96, dtype=torch.bool)] * 9 + [torch.zeros(96, 96, dtype=torch.bool)]
-    found = table(tissue, normal_masks=masks)
+def test_cases_without_room_are_counted(cases):
+    everywhere = torch.ones_like(cases[0].mask)
+    full = [replace(case, mask=everywhere) for case in cases]  # no normal tissue is left
+    found = table([*cases[:9], full[9]])
     assert set(found["skipped"]) == {1}
-    assert set(found["images"]) == {9}
+    assert set(found["cases"]) == {9}
     with pytest.raises(ValueError, match="no lesion of 6 pixels fits"):
-        table(tissue, normal_masks=masks[-1:] * 10)
+        table(full)
 
 
-def test_lesions_go_where_their_contrast_fits(tissue):
-    half = [torch.cat((image[:, :48] + 0.55, image[:, 48:]), 1).clamp(0, 1) for image in tissue]
-    found = table(half, contrasts=[0.3])
-    assert set(found["skipped"]) == {0}
+def test_lesions_go_where_their_contrast_fits(cases):
+    def half_bright(image):
+        return torch.cat((image[:, :48] + 0.55, image[:, 48:]), 1).clamp(0, 1)
+
+    half = [replace(case, image=half_bright(case.image)) for case in cases]
+    assert set(table(half, contrasts=[0.3])["skipped"]) == {0}
 
 
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
         ({"methods": {"HR": torch.clone}}, "no method may be called 'HR'"),
-        ({"methods": {"small": torch.clone}}, "method 'small', image 0: SR is"),
-        ({"patients": ["A"]}, "10 images, 10 masks and 1 patients"),
-        ({"diameters": []}, "at least one method, image, diameter"),
+        ({"methods": {"small": torch.clone}}, "method 'small', case 0: SR is"),
+        ({"diameters": []}, "at least one diameter and one contrast"),
+        ({"places": 0}, "n and diameter must be at least 1, got 0"),
     ],
 )
-def test_designs_that_cannot_be_measured(tissue, changes, wrong):
+def test_designs_that_cannot_be_measured(cases, changes, wrong):
     with pytest.raises(ValueError, match=wrong):
-        table(tissue, **changes)
+        table(cases, **changes)
 
 
-def test_the_smallest_diameter_detected():
-    rows = [("HR", 3, 0.5), ("HR", 6, 1.2), ("HR", 9, 2.0), ("SR", 3, 0.1), ("SR", 6, 0.4)]
-    made = pd.DataFrame(rows, columns=["method", "diameter", "d"]).assign(contrast=0.1)
-    found = smallest_detectable(made, threshold=1.0).set_index("method")
-    assert found["diameter"]["HR"] == 6
-    assert found["d"]["HR"] == 1.2
-    assert math.isnan(found["diameter"]["SR"])
-    with pytest.raises(ValueError, match="threshold must be positive"):
-        smallest_detectable(made, threshold=0)
+def test_names_a_case_without_a_mask(cases):
+    with pytest.raises(ValueError, match="case 3 has no mask"):
+        table([*cases[:3], replace(cases[3], mask=None)])

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.lesions import insert as inserting
 from medsr_lib.assess.lesions.insert import insert, places, remove
 
 SIZE = 96
@@ -15,9 +14,7 @@ def disk(row, column, radius):
 
 
 def put(image=grey, **changes):
-    return insert(
-        image, **({"centre": (40, 50), "diameter": 9, "contrast": 0.2, "seed": None} | changes)
-    )
+    return insert(image, **({"centre": (40, 50), "diameter": 9, "contrast": 0.2} | changes))
 
 
 def test_a_sphere_adds_its_area_times_the_contrast():
@@ -65,20 +62,6 @@ def test_the_psf_spreads_what_was_added():
     assert torch.equal(put(diameter=3)[1], put(diameter=3, psf=1.0)[1])
 
 
-def test_irregular_lesions_have_the_area_of_the_disc():
-    areas = [put(shape="irregular", seed=s, diameter=20)[1].sum().item() for s in range(8)]
-    assert np.mean(areas) == pytest.approx(np.pi * 100, rel=0.02)
-    assert np.ptp(areas) < 0.05 * np.mean(areas)
-
-
-def test_irregular_lesions_differ_by_seed_alone_and_are_one_piece():
-    first, again, other = (put(shape="irregular", seed=s, diameter=20)[1] for s in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert (first ^ other).sum() > 20
-    assert (first ^ disk(40, 50, 10)).sum() > 20
-    assert not (first & ~disk(40, 50, 10 * inserting.REACH)).any()
-
-
 def test_every_image_of_a_batch_gets_the_lesion():
     batch = torch.stack((grey, grey / 2))[:, None]
     found, mask = put(batch)
@@ -94,8 +77,6 @@ def test_every_image_of_a_batch_gets_the_lesion():
         ({"contrast": 0.8}, "21% of it would be clipped away"),
         ({"contrast": 0.0}, "not 0"),
         ({"centre": (2, 50)}, "reaches out"),
-        ({"shape": "square"}, "no shape 'square'; there are sphere, irregular"),
-        ({"shape": "irregular"}, "needs a seed"),
         ({"diameter": 0}, "diameter must be positive"),
         ({"psf": -1}, "psf must be"),
         ({"image": grey * 4}, r"expected values in \[0, 1\]"),
@@ -108,56 +89,47 @@ def test_what_cannot_be_inserted(changes, wrong):
 
 def test_places_lie_wholly_inside_and_do_not_overlap():
     normal = disk(48, 48, 30) & ~disk(40, 40, 8)
-    chosen = places(grey, normal, n=6, diameter=7, seed=0)
+    chosen = places(normal, n=6, diameter=7, apart=8, seed=0)
     covered = torch.zeros(SIZE, SIZE)
     for centre in chosen:
-        added = insert(grey * 0, centre=centre, diameter=7, contrast=1.0, seed=None)[0]
-        covered += added > 0
+        covered += insert(grey * 0, centre=centre, diameter=7, contrast=1.0)[0] > 0
     assert len(chosen) == 6
     assert covered.max() == 1
     assert not (covered.bool() & ~normal).any()
 
 
-def test_places_keep_away_from_the_image_border():
-    chosen = places(grey, grey > 0, n=200, diameter=9, seed=1)
+def test_places_keep_apart_and_away_from_the_image_border():
+    chosen = places(grey > 0, n=200, diameter=9, apart=10, seed=1)
     for centre in chosen:
         put(centre=centre)
+    distance = np.hypot(*(np.array(chosen)[:, None] - chosen).transpose(2, 0, 1))
     assert len(chosen) > 20
+    assert distance[~np.eye(len(chosen), dtype=bool)].min() >= 10
 
 
 def test_places_follow_the_seed():
-    first, again, other = (places(grey, grey > 0, n=5, diameter=9, seed=s) for s in (1, 1, 2))
-    assert first == again != other
+    chosen = [places(grey > 0, n=5, diameter=9, apart=1, seed=seed) for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_places_keep_apart():
-    chosen = np.array(places(grey, grey > 0, n=50, diameter=5, seed=0, apart=30))
-    distance = np.hypot(*(chosen[:, None] - chosen).transpose(2, 0, 1))
-    assert distance[~np.eye(len(chosen), dtype=bool)].min() >= 30
-
-
-def test_fewer_places_where_no_more_fit_and_an_error_where_none():
-    assert len(places(grey, disk(40, 40, 6), n=5, diameter=7, seed=0)) == 1
-    with pytest.raises(ValueError, match="no lesion of 20 pixels fits"):
-        places(grey, disk(40, 40, 6), n=5, diameter=20, seed=0)
-    with pytest.raises(ValueError, match="normal_mask must be bool"):
-        places(grey, grey, n=5, diameter=5, seed=0)
+def test_fewer_places_where_no_more_fit():
+    assert len(places(disk(40, 40, 6), n=5, diameter=7, apart=8, seed=0)) == 1
+    assert places(disk(40, 40, 6), n=5, diameter=20, apart=8, seed=0) == []
+    with pytest.raises(TypeError, match=r"normal must be bool, got torch\.float32"):
+        places(grey, n=5, diameter=5, apart=8, seed=0)
 
 
 def test_removing_a_lesion_from_a_plane_restores_it():
-    plane = 0.2 + 0.004 * y + 0.002 * x  # harmonic
-    with_lesion, mask = put(plane.float(), contrast=0.15, diameter=14)
-    found, filled = remove(with_lesion, mask)
-    torch.testing.assert_close(found, plane.float(), atol=1e-5, rtol=0)
-    assert torch.equal(filled, disk(40, 50, 10) & filled)
-    assert filled.sum() > mask.sum()
+    plane = (0.2 + 0.004 * y + 0.002 * x).float()  # harmonic
+    with_lesion, mask = put(plane, contrast=0.15, diameter=14)
+    torch.testing.assert_close(remove(with_lesion, mask), plane, atol=1e-5, rtol=0)
 
 
 def test_removal_stays_within_its_surroundings_and_leaves_the_rest_alone():
     image = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    found, filled = remove(image, disk(0, 10, 12))  # at the image's edge
+    found, filled = remove(image, disk(0, 10, 12)), disk(0, 10, 15)  # at the image's edge
     assert torch.equal(found[..., ~filled], image[..., ~filled])
-    around = image[0, 0][disk(0, 10, 18) & ~filled]
+    around = image[0, 0][disk(0, 10, 18) & ~disk(0, 10, 14)]
     assert around.min() <= found[0, 0][filled].min()
     assert found[0, 0][filled].max() <= around.max()
 

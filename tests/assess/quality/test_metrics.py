@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure as torchmetrics_ms_ssim,
@@ -158,14 +159,10 @@ def test_refuses_different_shapes(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("data_range", [0, -1.0, float("nan"), float("inf")])
-def test_refuses_a_data_range_that_is_not_positive(metric, data_range):
-    with pytest.raises(ValueError, match="data_range must be positive"):
-        metric(GOOD, GOOD, data_range=data_range)
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_data_range_has_no_default(metric):
+def test_data_range_is_positive_and_has_no_default(metric):
+    for data_range in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="data_range must be positive"):
+            metric(GOOD, GOOD, data_range=data_range)
     with pytest.raises(TypeError, match="data_range"):
         metric(GOOD, GOOD)
 
@@ -176,7 +173,7 @@ def test_ssim_refuses_images_smaller_than_its_window(metric):
         metric(GOOD[..., :10], GOOD[..., :10], data_range=1.0)
 
 
-MAPS = [metrics.ssim_parts, metrics.ms_ssim, metrics.ms_ssim_maps]
+MAPS = [metrics.ssim_maps, metrics.ms_ssim, metrics.ms_ssim_maps]
 disc = (x - 20) ** 2 + (y - 24) ** 2 <= 18**2
 
 
@@ -196,22 +193,16 @@ def large_pair(height, width, seed=0):
     return (0.9 * blurred + 0.1 * images[0]).clamp(0, 1), hr
 
 
-def test_parts_multiply_to_ssim(pair):
-    parts = metrics.ssim_parts(*pair, data_range=1.0)
-    assert list(parts) == ["luminance", "contrast", "structure"]
-    product = parts["luminance"] * parts["contrast"] * parts["structure"]
-    expected = metrics.ssim_map(*pair, data_range=1.0)
-    torch.testing.assert_close(product, expected, rtol=0, atol=1e-6)
-
-
 def test_several_maps_at_once_are_what_each_is_alone(pair):
     found = metrics.ssim_maps(*pair, data_range=1.0)
-    alone = {"ssim": metrics.ssim_map(*pair, data_range=1.0)}
-    alone |= metrics.ssim_parts(*pair, data_range=1.0)
-    for name, expected in alone.items():
-        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-7)
+    assert list(found) == ["ssim", "contrast_structure", "luminance", "contrast", "structure"]
+    for name, expected in found.items():
+        alone = metrics.ssim_maps(*pair, [name], data_range=1.0)[name]
+        torch.testing.assert_close(alone, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(found["ssim"], metrics.ssim_map(*pair, data_range=1.0))
     product = found["contrast"] * found["structure"]
     torch.testing.assert_close(found["contrast_structure"], product, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["luminance"] * product, found["ssim"], rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="no map 'sharpness'; there are ssim, contrast_structure"):
         metrics.ssim_maps(*pair, ["sharpness"], data_range=1.0)
 
@@ -250,7 +241,7 @@ def test_parts_by_hand_at_one_window(random_images):
     cov = torch.cov(torch.stack((sr.flatten(), hr.flatten())), correction=0,
                     aweights=w.flatten())  # fmt: skip
     sx, sy = cov.diagonal().sqrt()
-    found = {k: v[0, 5, 5].item() for k, v in metrics.ssim_parts(sr, hr, data_range=1.0).items()}
+    found = {k: v[0, 5, 5].item() for k, v in metrics.ssim_maps(sr, hr, data_range=1.0).items()}
     assert found["contrast"] == pytest.approx(
         ((2 * sx * sy + 9e-4) / (sx**2 + sy**2 + 9e-4)).item(), abs=1e-12
     )
@@ -261,8 +252,8 @@ def test_parts_by_hand_at_one_window(random_images):
 
 def test_parts_tell_brightness_from_contrast():
     hr = (0.5 + 0.2 * torch.sin(x))[None, None]
-    darker = metrics.ssim_parts(hr - 0.2, hr, data_range=1.0)
-    flatter = metrics.ssim_parts(0.5 + (hr - 0.5) / 2, hr, data_range=1.0)
+    darker = metrics.ssim_maps(hr - 0.2, hr, data_range=1.0)
+    flatter = metrics.ssim_maps(0.5 + (hr - 0.5) / 2, hr, data_range=1.0)
     assert darker["luminance"].max() < 0.97
     assert darker["contrast"].min() > 0.9999
     assert flatter["contrast"][:, 6:-6, 6:-6].max() < 0.85
@@ -311,30 +302,21 @@ def test_ms_ssim_of_a_batch_and_of_equal_images():
     )
 
 
-def test_ms_ssim_of_a_region_by_hand():
+def test_ms_ssim_of_regions_by_hand():
     sr, hr = large_pair(192, 208)
     maps = metrics.ms_ssim_maps(sr, hr, data_range=1.0)
     assert [tuple(m.shape[1:]) for m in maps] == [(192 >> j, 208 >> j) for j in range(5)]
-    mask = torch.zeros(192, 208, dtype=torch.bool)
-    mask[80:112, 96:128] = True  # whole pixels at every scale
-    expected = 1.0
+    masks = torch.zeros(1, 3, 192, 208, dtype=torch.bool)
+    masks[0, 0, 80:112, 96:128] = True  # whole pixels at every scale
+    masks[0, 1, 100, 100] = True
+    masks[0, 2, :70] = True  # within 5 pixels of the edge at the coarsest scale
+    square, speck = 1.0, 1.0
     for j, exponent in enumerate(metrics.SCALES):
-        expected *= maps[j][0, 80 >> j : 112 >> j, 96 >> j : 128 >> j].mean() ** exponent
-    torch.testing.assert_close(metrics.ms_ssim_within(maps, mask), expected[None])
-
-
-def test_ms_ssim_of_the_whole_of_a_speck_and_of_the_edge():
-    sr, hr = large_pair(192, 208)
-    maps = metrics.ms_ssim_maps(sr, hr, data_range=1.0)
-    speck = torch.zeros(3, 192, 208, dtype=torch.bool)
-    speck[0] = True
-    speck[1, 100, 100] = True
-    speck[2, :70] = True  # within 5 pixels of the edge at the coarsest scale
-    whole, of_speck, of_edge = (metrics.ms_ssim_within(maps, m).item() for m in speck)
-    assert whole == pytest.approx(metrics.ms_ssim(sr, hr, data_range=1.0).item(), abs=1e-12)
-    by_hand = [maps[j][0, 100 >> j, 100 >> j].item() ** e for j, e in enumerate(metrics.SCALES)]
-    assert of_speck == pytest.approx(np.prod(by_hand), rel=1e-9)
-    assert np.isnan(of_edge)
+        mean = maps[j][0, 80 >> j : 112 >> j, 96 >> j : 128 >> j].mean()
+        square *= mean.item() ** exponent
+        speck *= maps[j][0, 100 >> j, 100 >> j].item() ** exponent
+    found = metrics.ms_ssim_within(maps, metrics.ms_shares(masks))[0].tolist()
+    assert found == pytest.approx([square, speck, np.nan], rel=1e-9, nan_ok=True)
 
 
 def test_ms_ssim_counts_a_negative_mean_as_zero():
@@ -419,7 +401,43 @@ def test_parts_and_scales_follow_the_data_range(data_range):
     sr, hr = large_pair(176, 176)
     scaled = metrics.ms_ssim(sr * data_range, hr * data_range, data_range=data_range)
     torch.testing.assert_close(scaled, metrics.ms_ssim(sr, hr, data_range=1.0))
-    first = metrics.ssim_parts(sr * data_range, hr * data_range, data_range=data_range)
-    second = metrics.ssim_parts(sr, hr, data_range=1.0)
+    first = metrics.ssim_maps(sr * data_range, hr * data_range, data_range=data_range)
+    second = metrics.ssim_maps(sr, hr, data_range=1.0)
     for name, part in first.items():
         torch.testing.assert_close(part, second[name])
+
+
+def test_edges_by_hand():
+    hr, sr = torch.zeros(2, 1, 1, 3, 5)
+    hr[0, 0, 1, 1] = 1.0  # Laplacian of the three inner pixels: -4, 1, 0; less its mean: -3, 2, 1
+    sr[0, 0, 1, 2] = 1.0  # 1, -4, 1; less the mean of -2/3: 5/3, -10/3, 5/3
+    expected = (-5 - 20 / 3 + 5 / 3) / np.sqrt(14 * 150 / 9)
+    assert metrics.edge_preservation(sr, hr).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_edges_are_the_correlation_of_scipys_laplacians(random_images):
+    hr, sr = random_images(2, 30, 26), random_images(2, 30, 26, seed=1)
+    for found, a, b in zip(metrics.edge_preservation(sr, hr), hr, sr):
+        detail = [ndimage.laplace(x[0].double().numpy())[1:-1, 1:-1].ravel() for x in (a, b)]
+        assert found.item() == pytest.approx(np.corrcoef(*detail)[0, 1], abs=1e-6)
+
+
+def test_edges_do_not_depend_on_brightness_but_on_noise_and_blur(random_images):
+    x = torch.nn.functional.interpolate(random_images(1, 16, 16), (64, 64), mode="bicubic")
+    x = x.clamp(0, 1)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    blurred = torch.from_numpy(ndimage.gaussian_filter(x.numpy(), (0, 0, 3, 3)))
+    assert metrics.edge_preservation(0.3 * x + 0.5, x).item() == pytest.approx(1, abs=1e-5)
+    assert metrics.edge_preservation(1 - x, x).item() == pytest.approx(-1, abs=1e-5)
+    assert metrics.edge_preservation((x + 0.05 * noise).clamp(0, 1), x).item() < 0.5
+    assert metrics.edge_preservation(blurred, x).item() < 0.9
+    assert metrics.edge_preservation(x, torch.full_like(x, 0.3)).isnan().all()  # no edges to keep
+
+
+def test_edges_refuse_what_cannot_be_compared():
+    with pytest.raises(ValueError, match="they must be equal"):
+        metrics.edge_preservation(GOOD, GOOD[..., :8])
+    with pytest.raises(ValueError, match="at least 3 x 3"):
+        metrics.edge_preservation(GOOD[..., :2], GOOD[..., :2])
+    with pytest.raises(ValueError, match=r"sr: expected values in \[0, 1\]"):
+        metrics.edge_preservation(GOOD + 2, GOOD)

@@ -169,12 +169,31 @@ def test_takes_images_with_leading_ones(image):
     assert all(torch.equal(flat[name], deep[name]) for name in NAMES)
 
 
+def test_radii_in_millimetres_where_the_spacing_is_known(image):
+    tumour = disk(70, 50, 12)
+    by_pixels = regions(image, tumour)
+    for name, of_pixels in regions(image, tumour, spacing=0.5).items():  # 2.5 mm are 5 pixels
+        assert torch.equal(of_pixels, by_pixels[name])
+    fine = regions(image, tumour, spacing=0.25, names=("core", "rim", "peritumoural"))
+    np.testing.assert_array_equal(fine["core"] | fine["rim"], within(tumour, 10))
+    np.testing.assert_array_equal(fine["core"], ~within(~tumour, 10))
+    around = within(tumour, 30) & ~within(tumour, 10)
+    np.testing.assert_array_equal(fine["peritumoural"], around)
+
+
 BAD = {
     "sizes": ((40, 40), np.ones((40, 41)), r"image is \(40, 40\) and mask \(40, 41\)"),
     "batch": ((2, 40, 40), np.ones((2, 40, 40)), r"both must be \(H, W\)"),
     "grey": ((40, 40), np.full((40, 40), 0.5), "mask is not binary: values"),
     "empty": ((40, 40), np.zeros((40, 40)), "mask is empty"),
 }
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_refuses_an_image_that_is_not_finite(image, bad):
+    image[3, 3] = bad
+    with pytest.raises(ValueError, match="image holds NaN or infinite values"):
+        regions(image, disk(70, 50, 12))
 
 
 @pytest.mark.parametrize("kind", BAD)
