@@ -109,20 +109,21 @@ def chain(out: Path, **options):
     log = options.pop("said", []).append
     notebook = plan.one(options.pop("name", "03"), options.pop("folder", None))
     account = client.Account(pause=options.pop("pause", lambda _: None))
-    kind = metadata.kind_of(notebook.name, gpu=None, data=options.pop("data", None))
-    settings = {
-        "base": metadata.slug_of(notebook.name),
-        "sessions": 5,
-        "hours": 1.0,
-        "parameters": PARAMETERS,
-        "from_checkpoint": None,
-        "take_over": False,
-        "limit": 12.0,
-        "poll": 0.01,
-    }
-    return kaggle_chain.run_chain(
-        notebook, account=account, kind=kind, out=out, log=log, **settings | options
+    base = options.pop("base", metadata.slug_of(notebook.name))
+    made = kaggle_chain.Chain(
+        kaggle_chain.planned(
+            notebook, options.pop("parameters", PARAMETERS), f"{account.owner}/{base}"
+        ),
+        notebook,
+        metadata.kind_of(notebook.name, gpu=None, data=options.pop("data", None)),
+        account,
+        out,
+        hours=options.pop("hours", 1.0),
+        limit=12.0,
+        poll=options.pop("poll", 0.01),
+        log=log,
     )
+    return kaggle_chain.run(made, **{"sessions": 5} | options)
 
 
 def notebook_that_stops(folder: Path, *, after: int) -> Path:
@@ -159,5 +160,5 @@ class Whole:
         self.data, self.out = root / "data", root / "out"
         self.folder = self.out / NOTEBOOK
         phantom.write_figshare(self.data, patients=15, slices_per_patient=2, seed=1, size=128)
-        (result,) = run.run(["03"], data=self.data, out=self.out, parameters=SMALL, progress=False)
+        (result,) = run.run(["03"], data=self.data, out=self.out, parameters=SMALL)
         assert result.error is None

@@ -19,11 +19,11 @@ examples:
   medsr chain 03 --sessions 3 --hours 2          one notebook in sessions, each resumes the last
   medsr kaggle chain 03 --sessions 9 -p epochs=20000 --out runs/kaggle   the same on Kaggle's GPUs
 """
-RUN = """\
+RUN = f"""\
 Values of -p are YAML: numbers, text, true, false, null, [1, 2]. Unknown names and wrong types
 are refused before anything runs. --refresh puts the outputs into the notebooks themselves.
 
-"""
+{EXAMPLES}"""
 COMPARE = """\
 Writes one page that holds its pictures, and prints a short table. Where both runs have scored the
 same cases, differences are taken within each case, with an interval over patients.
@@ -92,10 +92,9 @@ def _command(
 
 
 def _add_run(commands: Any) -> None:
-    run = _command(commands, "run", _run, "run the notebooks", RUN + EXAMPLES)
-    run.add_argument("names", nargs="*", metavar="NB", help="number or name; all if none is given")
-    _add_folders(run, "default: runs/demo, or runs/ and the data's name")
-    _add_parameters(run)
+    run = _command(commands, "run", _run, "run the notebooks, all if none is given", RUN)
+    _add_notebooks(run, "*")
+    _add_data_and_out(run, "runs/demo, or runs/ and the data's name")
     run.add_argument("--list", action="store_true", help="show the parameters and stop")
     run.add_argument("--refresh", action="store_true", help="keep the outputs in the notebooks")
 
@@ -136,22 +135,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="make or fetch data")
-    commands = data.add_subparsers(required=True, metavar="WHICH")
-    phantom = _command(
-        commands, "phantom", _phantom, "write synthetic slices in the original layout"
-    )
-    phantom.add_argument("--patients", type=int, default=24)
-    phantom.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
-    chest = _command(
-        commands, "chest", _chest, "write synthetic chest radiographs in the original tree"
-    )
+    which = data.add_subparsers(required=True, metavar="WHICH")
+    brain = _command(which, "phantom", _phantom, "write synthetic slices in the original layout")
+    brain.add_argument("--patients", type=int, default=24)
+    brain.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
+    chest = _command(which, "chest", _chest, "write synthetic radiographs in the original tree")
     chest.add_argument("--patients", type=int, default=40)
-    for made in (phantom, chest):
+    for made in (brain, chest):
         made.add_argument("--seed", type=int, default=0)
-    figshare = _command(
-        commands, "figshare", _figshare, "download the brain tumour slices (about 0.9 GB)"
-    )
-    for parser in (phantom, chest, figshare):
+    real = _command(which, "figshare", _figshare, "download the brain tumour slices (0.9 GB)")
+    for parser in (brain, chest, real):
         parser.add_argument("folder", type=Path, metavar="DIR")
 
 
@@ -206,11 +199,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _add_sweep(commands: Any) -> None:
     sweep = _command(commands, "sweep", _sweep, "run a grid of parameters", SWEEP)
-    sweep.add_argument("names", nargs="+", metavar="NB", help="number or name")
-    sweep.add_argument(
-        "-p", dest="parameters", action="append", required=True, metavar="NAME=VALUE,VALUE"
-    )
-    _add_folders(sweep, "default: runs/sweep")
+    _add_notebooks(sweep, "+")
+    _add_data_and_out(sweep, "runs/sweep")
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -238,10 +228,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _add_chain(commands: Any) -> None:
     chain = _command(commands, "chain", _chain, "run a notebook in sessions, here", CHAIN)
-    _add_notebook(chain)
+    _add_notebooks(chain, 1)
+    _add_data_and_out(chain, "runs/chain")
     chain.add_argument("--sessions", type=int, required=True, help="at most, over all calls")
     chain.add_argument("--hours", type=float, required=True, help="of each session")
-    _add_folders(chain, "default: runs/chain")
 
 
 def _chain(arguments: argparse.Namespace) -> int:
@@ -249,7 +239,7 @@ def _chain(arguments: argparse.Namespace) -> int:
     from medsr_lib.series.running import folders
     from medsr_lib.series.sessions import chain, plan
 
-    notebook = plan.one(arguments.name, arguments.notebooks)
+    notebook = plan.one(arguments.names[0], arguments.notebooks)
     data = arguments.data or folders.write_embedded([notebook])
     assigned, _ = folders.assign([notebook], data, named=True)
     state = chain.run_chain(
@@ -266,40 +256,36 @@ def _chain(arguments: argparse.Namespace) -> int:
 
 def _add_kaggle(commands: Any) -> None:
     kaggle = commands.add_parser("kaggle", help="publish and run the notebooks on Kaggle")
-    commands = kaggle.add_subparsers(required=True, metavar="WHAT")
+    what = kaggle.add_subparsers(required=True, metavar="WHAT")
 
-    build = _command(commands, "build", _build, "write a kernel folder, and the library beside it")
-    _add_notebook(build)
-    build.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+    build = _command(what, "build", _build, "write a kernel folder, and the library beside it")
+    _add_notebooks(build, 1)
+    _add_kernel(build)
     build.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/kaggle"))
     build.add_argument("--owner", help="Kaggle user; by default filled in when it is pushed")
-    _add_kernel(build)
     build.add_argument(
         "--kernel", action="append", default=[], metavar="OWNER/SLUG", help="further input"
     )
 
-    metadata = _command(commands, "metadata", _metadata, "write the metadata of the folder kaggle/")
+    metadata = _command(what, "metadata", _metadata, "write the metadata of the folder kaggle/")
     metadata.add_argument("folder", type=Path, metavar="DIR")
 
-    push = _command(commands, "push", _push, "push folders: a library or a kernel")
+    push = _command(what, "push", _push, "push folders: a library or a kernel")
     push.add_argument("folders", nargs="+", type=Path, metavar="DIR")
 
-    status = _command(
-        commands, "status", _status, "the GPU hours that are left, and how kernels do"
-    )
+    status = _command(what, "status", _status, "the GPU hours that are left, and how kernels do")
     status.add_argument("kernels", nargs="*", metavar="[OWNER/]SLUG")
 
-    pull = _command(commands, "pull", _pull, "fetch what a kernel left")
+    pull = _command(what, "pull", _pull, "fetch what a kernel left")
     pull.add_argument("kernel", metavar="[OWNER/]SLUG")
     pull.add_argument("--out", type=Path, metavar="DIR", required=True)
 
-    chain = _command(commands, "chain", _kaggle_chain, "run a notebook in sessions", CHAIN)
-    _add_notebook(chain)
-    chain.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+    chain = _command(what, "chain", _kaggle_chain, "run a notebook in sessions", CHAIN)
+    _add_notebooks(chain, 1)
+    _add_kernel(chain)
     chain.add_argument("--sessions", type=int, required=True, help="at most, over all calls")
     chain.add_argument("--hours", type=float, default=8.5, help="of each session (default: 8.5)")
     chain.add_argument("--out", type=Path, metavar="DIR", required=True)
-    _add_kernel(chain)
     chain.add_argument(
         "--from-checkpoint",
         nargs="?",
@@ -317,7 +303,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.sessions import plan
 
-    notebook = plan.one(arguments.name, arguments.notebooks)
+    notebook = plan.one(arguments.names[0], arguments.notebooks)
     folder = kernel.build(
         notebook,
         arguments.out,
@@ -382,35 +368,36 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
 
     metadata.check_hours(arguments.hours, arguments.limit)
     parameters = parse(arguments.parameters)
-    notebook = plan.one(arguments.name, arguments.notebooks)
-    state = chain.run_chain(
-        notebook,
-        account=client.Account(),
+    notebook = plan.one(arguments.names[0], arguments.notebooks)
+    account = client.Account()
+    slug = arguments.slug or metadata.slug_of(notebook.name)
+    settings = chain.Chain(
+        plan=chain.planned(notebook, parameters, f"{account.owner}/{slug}"),
+        notebook=notebook,
         kind=metadata.kind_of(notebook.name, gpu=arguments.gpu, data=arguments.slices),
-        base=arguments.slug or metadata.slug_of(notebook.name),
-        sessions=arguments.sessions,
-        hours=arguments.hours,
+        account=account,
         out=arguments.out,
-        parameters=parameters,
+        hours=arguments.hours,
+        limit=arguments.limit,
+        poll=arguments.poll,
+        log=_log,
+    )
+    state = chain.run(
+        settings,
+        sessions=arguments.sessions,
         from_checkpoint=arguments.from_checkpoint,
         take_over=arguments.take_over,
-        limit=arguments.limit,
-        log=_log,
-        poll=arguments.poll,
     )
     return _ended(state.done)
 
 
-def _add_notebook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NB", help="number or name")
-    _add_parameters(parser)
-
-
-def _add_parameters(parser: argparse.ArgumentParser) -> None:
+def _add_notebooks(parser: argparse.ArgumentParser, number: int | str) -> None:
+    parser.add_argument("names", nargs=number, metavar="NB", help="number or name of a notebook")
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
 
 
-def _add_folders(parser: argparse.ArgumentParser, out: str) -> None:
+def _add_data_and_out(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--data",
         type=Path,
@@ -418,8 +405,7 @@ def _add_folders(parser: argparse.ArgumentParser, out: str) -> None:
         metavar="DIR",
         help="slices or radiographs; may be given twice (default: the embedded ones)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help=out)
-    parser.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default: {out}")
 
 
 def _add_kernel(parser: argparse.ArgumentParser) -> None:

@@ -4,19 +4,18 @@ Where the chain stands is asked of the service each time. What is pushed carries
 number, so that nothing is pushed twice and no other chain is resumed.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.kaggle import kernel, metadata, retry
 from medsr_lib.series.kaggle.client import Account, KernelStatus, NotThere
 from medsr_lib.series.kaggle.metadata import Kind
-from medsr_lib.series.kaggle.retry import KaggleError
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import actions, session
 from medsr_lib.series.sessions import context as contexts
@@ -41,33 +40,34 @@ RESCUED = re.compile(r"\.(pt|pt\.sha256|json|csv)$")
 ALLOWANCE = 0.5  # hours that a session may last beyond its notebook's own
 PUSHED = "pushed.json"  # in the folder of a session, as soon as it is on Kaggle
 MOST = 99  # sessions
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One chain, and how it is run.
+    """A chain that is to be run: session k is the kernel `<plan.kernel>-s0k`.
 
     Attributes:
-        account: whose kernels they are.
-        plan: of the chain.
-        notebook: as the first session ran it.
+        plan: of the chain; see `planned`.
+        notebook: to run.
         kind: what it needs.
-        out: folder of the chain.
-        hours: of the next session.
+        account: whose kernels they are.
+        out: folder; what the sessions leave is fetched into `s01`, `s02`, ... of it.
+        hours: of each session.
         limit: hours after which Kaggle ends a session.
-        log: receives each line about how it goes.
         poll: how often to look, in seconds.
+        log: receives each line about how it goes.
     """
 
-    account: Account
     plan: Plan
     notebook: Notebook
     kind: Kind
+    account: Account
     out: Path
     hours: float
     limit: float
-    log: Callable[[str], None]
     poll: float
+    log: Callable[[str], None]
 
     def ref(self, number: int) -> str:
         """The kernel of a session."""
@@ -78,63 +78,44 @@ class Chain:
         return self.out / f"s{number:02d}"
 
 
-def run_chain(
-    notebook: Notebook,
-    *,
-    account: Account,
-    kind: Kind,
-    base: str,
-    sessions: int,
-    hours: float,
-    out: Path,
-    parameters: Mapping[str, object],
-    from_checkpoint: str | None,
-    take_over: bool,
-    limit: float,
-    log: Callable[[str], None],
-    poll: float,
+def planned(notebook: Notebook, parameters: Mapping[str, object], kernel: str) -> Plan:
+    """The plan of a new chain, `kernel` being the `owner/slug` of its kernels without a number."""
+    suited = {key: value for key, value in SUITED.items() if key in notebook.parameters}
+    return plans.new(notebook, suited | dict(parameters), kernel=kernel)
+
+
+def run(
+    chain: Chain, *, sessions: int, from_checkpoint: str | None = None, take_over: bool = False
 ) -> State:
     """Run a notebook on Kaggle in sessions, until it is done.
 
-    Session k is the kernel `<owner>/<base>-s0k`. Ctrl-C ends the waiting, not the session; the same
-    call goes on from wherever the chain stands.
+    Ctrl-C ends the waiting, not the session; the same call goes on from wherever the chain stands.
 
     Args:
-        notebook: to run.
-        account: whose kernels they are.
-        kind: what the notebook needs.
-        base: name of the kernels.
+        chain: to run.
         sessions: at most, over all calls.
-        hours: of each session.
-        out: folder of the chain; what its sessions leave is fetched into `s01`, `s02`, ... of it.
-        parameters: further values for the notebook.
         from_checkpoint: after a session that did not end well, or to begin with: a folder with
             checkpoints to go on from, or "furthest" for what was fetched.
         take_over: go on with a chain that was started from another folder, which is lost.
-        limit: hours after which Kaggle ends a session.
-        log: receives each line about how it goes.
-        poll: how often to look, in seconds.
 
     Returns:
         The state after the last session; `done` is True if all steps were taken.
 
     Raises:
-        ValueError: wrong arguments; another chain in `out` or of the same name on Kaggle; a
+        ValueError: wrong arguments; another chain in its folder or of the same name on Kaggle; a
             session that failed, or whose output cannot be resumed; see `client.Account`.
         OSError: the service cannot be reached.
     """
     if sessions < 1 or sessions > MOST:
         raise ValueError(f"sessions must be 1 to {MOST}, not {sessions}")
-    metadata.check_hours(hours, limit)
-    suited = {key: value for key, value in SUITED.items() if key in notebook.parameters}
-    plan = plans.new(notebook, suited | dict(parameters), kernel=f"{account.owner}/{base}")
-    chain = Chain(account, plan, notebook, kind, out, hours, limit, log, poll)
-    _check_name(chain, 1)
-    with plans.only_one(out):
+    metadata.check_hours(chain.hours, chain.limit)
+    first = chain.ref(1)
+    metadata.check_name(first, first.rpartition("/")[2].replace("-", " "))
+    with plans.only_one(chain.out):
         chain, known = _opened(chain, take_over=take_over)
         while True:
             action = actions.next_action(
-                chain.plan, known, at_most=sessions, hours=hours, checkpoint=from_checkpoint
+                chain.plan, known, at_most=sessions, hours=chain.hours, checkpoint=from_checkpoint
             )
             match action:
                 case Push():
@@ -230,8 +211,6 @@ def _push(chain: Chain, action: Push) -> Known:
             f"session {number} needs {chain.hours:g} GPU hours: {quota}. Give fewer --hours, or "
             "start the same command again when there are more; nothing is lost"
         )
-    _check_name(chain, number)
-    _refuse_taken(chain, number)
     context = replace(_context(chain, number), previous=previous, docker_image=action.image)
     built = kernel.build(
         chain.notebook,
@@ -242,10 +221,14 @@ def _push(chain: Chain, action: Push) -> Known:
         slug=ref.rpartition("/")[2],
         context=context,
     )
-    account.push(built, hours=min(chain.limit, chain.hours + ALLOWANCE))
-    note = {"kernel": ref, "chain": chain.plan.chain}
-    report.write(chain.folder(number) / PUSHED, json.dumps(note) + "\n")
-    _refuse_replaced(chain, number)
+    account.push(built, hours=min(chain.limit, chain.hours + ALLOWANCE), new=True)
+    report.write(chain.folder(number) / PUSHED, ref + "\n")
+    # It may take a moment to appear; and another chain may have pushed at the same moment.
+    there = kernel.context_of(_patiently(chain, lambda: account.source(ref), NotThere))
+    if there is None or there.chain != chain.plan.chain:
+        raise ValueError(
+            f"another chain pushed {ref} at the same time and has it now; give another --name"
+        )
     after = f", goes on from step {previous.step}" if previous else ""
     chain.log(f"session {number} pushed as {ref}{after}")
     return _known(chain, context)
@@ -258,38 +241,14 @@ def _context(chain: Chain, number: int) -> Context:
     )
 
 
-def _check_name(chain: Chain, number: int) -> None:
-    """Refuse a name that Kaggle would not take, before anything is asked of it."""
-    ref = chain.ref(number)
-    metadata.check_name(ref, ref.rpartition("/")[2].replace("-", " "))
-
-
-def _refuse_taken(chain: Chain, number: int) -> None:
-    """A push to a name that is there would be a second version, not a session."""
-    try:
-        chain.account.source(chain.ref(number))
-    except NotThere:
-        return
-    raise ValueError(
-        f"the kernel {chain.ref(number)} is there already, and this chain did not push it; give "
-        "another --name"
-    )
-
-
-def _refuse_replaced(chain: Chain, number: int) -> None:
-    """After a push: another chain may have pushed at the same moment."""
-    text = retry.again(
-        lambda: chain.account.source(chain.ref(number)),
-        on=lambda error: isinstance(error, NotThere),  # it may take a moment to appear
+def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception]) -> Answer:
+    """Call again after these errors."""
+    return retry.again(
+        call,
+        on=lambda error: isinstance(error, errors),
         pause=chain.account.pause,
         seconds=chain.poll,
     )
-    context = kernel.context_of(text)
-    if context is None or context.chain != chain.plan.chain:
-        raise ValueError(
-            f"another chain pushed {chain.ref(number)} at the same time and has it now; give "
-            "another --name"
-        )
 
 
 def _waited(chain: Chain, one: Known) -> Known:
@@ -315,14 +274,7 @@ def _fetched(chain: Chain, one: Known) -> State:
         return urls, states.read(one.folder)
 
     # The list may take a moment longer than the status, and the file come in part only.
-    urls, state = retry.again(
-        listed,
-        on=lambda error: (
-            isinstance(error, ValueError | FileNotFoundError) and not isinstance(error, KaggleError)
-        ),
-        pause=account.pause,
-        seconds=chain.poll,
-    )
+    urls, state = _patiently(chain, listed, ValueError, FileNotFoundError)
     if actions.unexpected(chain.plan, one, state):
         return state  # refused for that, before its files are fetched
     for name, known in state.files.items():
@@ -344,14 +296,7 @@ def _rescued(chain: Chain, one: Known) -> int:
         return states.describe(one.folder).step
 
     try:
-        return retry.again(
-            fetched,
-            on=lambda error: (
-                isinstance(error, ValueError | OSError) and not isinstance(error, NotThere)
-            ),
-            pause=chain.account.pause,
-            seconds=chain.poll,
-        )
+        return _patiently(chain, fetched, ValueError, OSError)
     except (ValueError, OSError) as error:
         chain.log(f"session {one.number}: its output cannot be used: {error}")
         return 0

@@ -164,7 +164,7 @@ class Account:
         asked = self._ask(f"the data set {ref}", lambda: self._api.dataset_status(ref))
         return DatasetStatus(str(asked))
 
-    def push(self, folder: Path, *, hours: float | None = None) -> str:
+    def push(self, folder: Path, *, hours: float | None = None, new: bool = False) -> str:
         """Push a kernel folder and have it run; return `owner/slug`.
 
         Its inputs are checked before, and afterwards, what the service made of it. A push that
@@ -173,6 +173,7 @@ class Account:
         Args:
             folder: as `kernel.build` writes it.
             hours: after which the service is to end it; None for its own limit.
+            new: refuse to push a second version of a kernel that is there.
 
         Raises:
             ValueError: the folder or its metadata are not what Kaggle takes, or hold a credential.
@@ -183,6 +184,8 @@ class Account:
         ref = str(content["id"])
         self._check_sources(content)
         before, tried = self._version(ref), False
+        if new and before:
+            raise Refused(f"the kernel {ref} is there already; give another --name")
         timeout = None if hours is None else str(round(hours * 3600))
 
         def once() -> Any:

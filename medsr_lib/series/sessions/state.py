@@ -65,16 +65,8 @@ class Found:
     files: dict[str, dict[str, Any]]
     checkpoints: dict[str, dict[str, Any]]
     fingerprint: str
-
-    @property
-    def step(self) -> int:
-        """Steps taken, of all trainings together."""
-        return sum(int(c["step"]) for c in self.checkpoints.values())
-
-    @property
-    def steps(self) -> int:
-        """Steps requested, of those trainings that have begun."""
-        return sum(int(c["steps"]) for c in self.checkpoints.values())
+    step: int
+    steps: int
 
 
 def write(folder: Path, state: State) -> Path:
@@ -153,7 +145,9 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
     from medsr_lib.restore.training import checkpoint
 
     names = sorted(p.name for p in folder.glob("*.pt")) if names is None else sorted(names)
-    files, checkpoints, weights = {}, {}, hashlib.sha256()
+    files: dict[str, dict[str, Any]] = {}
+    checkpoints: dict[str, dict[str, Any]] = {}
+    weights = hashlib.sha256()
     for name in names:
         path = inside(folder, name)
         content = checkpoint.load(path)
@@ -168,7 +162,8 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
             }
             weights.update(f"{name}\n".encode())
             _add(weights, {part: content[part] for part in NETWORKS if part in content})
-    return Found(files, checkpoints, weights.hexdigest()[:16])
+    step, steps = (sum(known[key] for known in checkpoints.values()) for key in ("step", "steps"))
+    return Found(files, checkpoints, weights.hexdigest()[:16], step, steps)
 
 
 def sums(path: Path) -> dict[str, Any]:

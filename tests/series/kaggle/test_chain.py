@@ -277,7 +277,7 @@ def test_of_two_chains_that_push_at_once_one_ends(start, out):
 def test_the_name_of_a_later_session_may_be_taken(start, out):
     service = start()
     service.add_kernel(f"tester/{SLUGS[1]}")
-    with pytest.raises(ValueError, match="s02 is there already, and this chain did not push it"):
+    with pytest.raises(ValueError, match="s02 is there already; give another --name"):
         chains.chain(out)
     assert chains.pushed(service) == SLUGS[:1]
 
