@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from medsr_lib.assess import statistics
-from medsr_lib.assess.statistics.contrasts import Contrast
+from medsr_lib.assess.statistics import Contrast
 
 PATIENTS, SLICES, SKIPPED = 233, 3064, 0.05
 METHODS = ("bicubic", "lanczos", "ESPCN", "SRResNet", "SRGAN")
@@ -28,7 +28,7 @@ def table() -> pd.DataFrame:
     shape = (SLICES, len(METHODS), len(REGIONS))
     of_patient = rng.gamma(2, 1, (PATIENTS, *shape[1:]))[patient]  # skewed
     s, m, r = (axis.ravel() for axis in np.indices(shape))
-    out = pd.DataFrame({"slice_id": s.astype(str), "patient": patient[s].astype(str)})
+    out = pd.DataFrame({"id": s.astype(str), "patient": patient[s].astype(str)})
     out["method"], out["region"] = np.array(METHODS)[m], np.array(REGIONS)[r]
     small = np.broadcast_to(rng.random((SLICES, 1, len(REGIONS))) < SKIPPED, shape)
     for metric in METRICS:
@@ -49,14 +49,7 @@ def specs() -> list[Contrast]:
 
 def scipys(scores: pd.DataFrame, spec: Contrast) -> tuple[float, float, float]:
     """BCa interval and sign-flip p of one contrast, by scipy."""
-    of_patients = statistics.patient_differences(
-        scores,
-        metric=spec.metric,
-        method=spec.method,
-        baseline=spec.baseline,
-        region=spec.region,
-        reference=spec.reference,
-    ).to_numpy()
+    of_patients = statistics.patient_differences(scores, spec).to_numpy()
     settings = {"n_resamples": 10_000, "vectorized": True, "batch": 1000}
     low, high = stats.bootstrap(
         (of_patients,), np.mean, method="BCa", random_state=np.random.default_rng(1), **settings

@@ -16,6 +16,7 @@ from scipy.special import expit
 from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor
 
+from medsr_lib import checks
 from medsr_lib.assess.decisions import readers
 from medsr_lib.assess.decisions.classifier import decision_table
 from medsr_lib.assess.decisions.readers import Network
@@ -146,8 +147,7 @@ def reliability(p: ArrayLike, positive: ArrayLike, *, bins: int) -> pd.DataFrame
             f"p must lie in [0, 1], got {shares.min():.3g} to {shares.max():.3g}; give "
             "probabilities, not log-odds"
         )
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
+    checks.whole("bins", bins, least=1)
     edges = np.linspace(0, 1, bins + 1)
     of = np.clip(np.searchsorted(edges, shares, side="right") - 1, 0, bins - 1)
     n, positives = np.bincount(of, minlength=bins), np.bincount(of, truth, bins)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medsr_lib.assess.statistics.estimate import Estimate
-from medsr_lib.assess.statistics.roc import auc, auc_interval
+from medsr_lib.assess.statistics.roc import auc, auc_interval, checked
 
 FOLDS = 5  # of the cross-validation
 
@@ -53,7 +53,18 @@ def guess_class(
         ValueError: lengths that differ, values that are no finite numbers, or fewer patients of a
             class than folds.
     """
-    values, truth, groups = _checked(columns, positive, patients)
+    try:
+        values = columns.to_numpy(float)
+    except (TypeError, ValueError):
+        raise ValueError(f"columns must be numbers, got {columns.dtypes.to_dict()}") from None
+    if not values.shape[1]:
+        raise ValueError("columns must be at least one")
+    truth, groups = np.asarray(positive, bool), np.asarray(patients)
+    for name, column in zip(columns, values.T):
+        checked(column, truth, groups, f"column {name!r}")
+    for name, members in (("positive", groups[truth]), ("negative", groups[~truth])):
+        if (n := len(np.unique(members))) < FOLDS:
+            raise ValueError(f"{FOLDS} folds need as many patients of each class, got {n} {name}")
     x = np.stack([np.log(c) if (c > 0).all() else c for c in values.T], axis=1)
     scores = np.zeros(len(x))
     parts = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
@@ -65,27 +76,3 @@ def guess_class(
         auc=auc_interval(scores, truth, groups, seed=seed),
         single={name: max(area, 1 - area) for name, area in single.items()},
     )
-
-
-def _checked(
-    columns: pd.DataFrame, positive: ArrayLike, patients: ArrayLike
-) -> tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.generic]]:
-    try:
-        values = columns.to_numpy(float)
-    except (TypeError, ValueError):
-        raise ValueError(f"columns must be numbers, got {columns.dtypes.to_dict()}") from None
-    truth, groups = np.asarray(positive, bool), np.asarray(patients)
-    if not len(values) == len(truth) == len(groups):
-        raise ValueError(
-            f"columns, positive and patients differ in length: {len(values)}, {len(truth)} and "
-            f"{len(groups)}"
-        )
-    if not np.isfinite(values).all() or not values.shape[1]:
-        raise ValueError("columns must be finite numbers, at least one column of them")
-    for name, members in (("positive", groups[truth]), ("negative", groups[~truth])):
-        if len(np.unique(members)) < FOLDS:
-            raise ValueError(
-                f"{FOLDS} folds need as many patients of each class, got "
-                f"{len(np.unique(members))} that are {name}"
-            )
-    return values, truth, groups

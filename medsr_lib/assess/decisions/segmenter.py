@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from medsr_lib import checks
 from medsr_lib.assess.decisions import readers
 from medsr_lib.assess.decisions.readers import ABOUT, Network
 from medsr_lib.assess.quality.regions import RIM
@@ -66,8 +67,7 @@ def segment(
         raise ValueError(f"images are {size}, but masks {tuple(masks.shape)}")
     if not 0 < min_dice <= 1:
         raise ValueError(f"min_dice must be above 0 and at most 1, got {min_dice}")
-    if min_pixels < 1:
-        raise ValueError(f"min_pixels must be at least 1, got {min_pixels}")
+    checks.whole("min_pixels", min_pixels, least=1)
     shape = tuple(masks.shape[1:])
     logits = readers.answers(segmenter, images, shape=shape, batch=8, device=device)
     outlines = {method: (z[:, 0] > 0).numpy() for method, z in logits.items()}

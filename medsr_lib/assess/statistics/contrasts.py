@@ -16,6 +16,8 @@ from scipy import optimize, special, stats
 from medsr_lib.assess.statistics.bootstrap import estimates
 from medsr_lib.assess.statistics.estimate import Estimate
 
+KEYS = ["patient", "id", "method", "region"]
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -116,7 +118,7 @@ def means(
     Raises:
         ValueError: a column that the table does not have.
     """
-    _need(table, *by, *metrics, "patient")
+    need(table, *by, *metrics, "patient")
     names, values, samples = [], [], []
     for keys, group in table.groupby(list(by), sort=False, observed=True):
         for metric in metrics:
@@ -202,17 +204,13 @@ def _by_patient(difference: pd.Series) -> pd.Series:
 
 def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Series]:
     """Of each contrast and case, by patient and id; NaN where one of the values is missing."""
-    _need(table, "method", "region", "patient", "id")
+    need(table, *KEYS)
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
     places = list(dict.fromkeys(name for s in specs for name in (s.region, s.reference) if name))
     _check(table, {"method": methods, "region": places})
-    keys = ["patient", "id", "method", "region"]
-    rows = table[table["method"].isin(methods) & table["region"].isin(places)].set_index(keys)
-    if (twice := rows.index.duplicated()).any():
-        raise ValueError(
-            f"case {rows.index[twice][0][1]} occurs twice in the table; "
-            "choose one scale and one degradation"
-        )
+    rows = table[table["method"].isin(methods) & table["region"].isin(places)]
+    check_once(rows)
+    rows = rows.set_index(KEYS)
     cases = pd.MultiIndex.from_frame(table[["patient", "id"]].drop_duplicates()).sort_values()
     wide = {}
     for metric in dict.fromkeys(s.metric for s in specs):
@@ -232,9 +230,19 @@ def _difference(values: pd.DataFrame, s: Contrast) -> pd.Series:
     return gain.rename("difference")
 
 
-def _need(table: pd.DataFrame, *columns: str) -> None:
+def need(table: pd.DataFrame, *columns: str) -> None:
+    """Refuse a table that lacks a column."""
     if missing := [name for name in columns if name not in table]:
         raise ValueError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")
+
+
+def check_once(table: pd.DataFrame) -> None:
+    """Refuse a table in which a case has two rows of one method and region."""
+    if (twice := table.duplicated(KEYS)).any():
+        raise ValueError(
+            f"case {table.loc[twice, 'id'].iloc[0]} occurs twice in the table; "
+            "choose one scale and one degradation"
+        )
 
 
 def _check(table: pd.DataFrame, wanted: dict[str, list[str]]) -> None:

@@ -12,6 +12,10 @@ from medsr_lib.assess.statistics.estimate import Estimate
 
 MINIMUM = 15  # patients; fewer, and 95 % intervals cover less than they say
 LOWER_IS_BETTER = ("mse", "lpips")
+COLUMNS = (
+    *("method", "metric", "words", "value", "low", "high"),
+    *("margin", "patients", "cases", "bound", "reason"),
+)
 
 Words = Literal["harms", "no harm shown", "not inferior within margin", "not enough data"]
 
@@ -98,7 +102,7 @@ def verdicts(
             metrics higher values.
 
     Returns:
-        Columns method, metric, words, value, low, high, margin, patients, cases, bound, reason.
+        The columns `COLUMNS`.
 
     Raises:
         ValueError: no estimates, a metric without a margin, or as `non_inferiority`.
@@ -114,22 +118,8 @@ def verdicts(
             margin=margins[contrast.metric],
             higher_is_better=contrast.metric not in LOWER_IS_BETTER,
         )
-        rows.append(
-            {
-                "method": contrast.method,
-                "metric": contrast.metric,
-                "words": v.words,
-                "value": e.value,
-                "low": e.low,
-                "high": e.high,
-                "margin": v.margin,
-                "patients": e.patients,
-                "cases": e.cases,
-                "bound": v.bound,
-                "reason": v.reason,
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append(vars(contrast) | vars(e) | vars(v))
+    return pd.DataFrame(rows)[list(COLUMNS)]
 
 
 def _judge(low: float, high: float, margin: float, bound: float) -> tuple[Words, str]:

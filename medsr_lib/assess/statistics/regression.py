@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medsr_lib.assess.statistics.contrasts import check_once, need
+
 FORMULA = "value ~ {terms} + log_area"
 OPTIMISERS = ["powell", "nm", "bfgs"]  # "lbfgs" steps over into the jump at 0, and stays
 NO_VARIANCE = (
@@ -109,15 +111,9 @@ def mixed_model(table: pd.DataFrame, *, metric: str, baseline: str, reference: s
 
 def _prepare(table: pd.DataFrame, metric: str, baseline: str, reference: str) -> pd.DataFrame:
     """Columns value, method, region, type, log_area, patient and id."""
-    needed = [metric, "method", "region", "label", "pixels", "patient", "id"]
-    if missing := [name for name in needed if name not in table]:
-        raise ValueError(f"no column {missing[0]!r} in the table; it has {list(table.columns)}")
+    need(table, metric, "method", "region", "label", "pixels", "patient", "id")
+    check_once(table)
     case = ["patient", "id"]
-    if (twice := table.duplicated([*case, "method", "region"])).any():
-        raise ValueError(
-            f"case {table.loc[twice, 'id'].iloc[0]} occurs twice in the table; "
-            "choose one scale and one degradation"
-        )
     tumours = table[table["region"] == "tumour"].drop_duplicates(case)
     if tumours.empty:
         raise ValueError('the table has no rows of the region "tumour", whose area the model takes')

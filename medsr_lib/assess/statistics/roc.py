@@ -156,18 +156,21 @@ def roc_curve(
 
 
 def checked(
-    scores: ArrayLike, positive: ArrayLike, patients: ArrayLike | None = None
+    scores: ArrayLike,
+    positive: ArrayLike,
+    patients: ArrayLike | None = None,
+    name: str = "scores",
 ) -> tuple[Array, Truth, Patients]:
     """Scores, truth, and patients by numbers from 0, (n,) each; refuse what `auc` refuses."""
     z, truth = np.asarray(scores, float), np.asarray(positive, bool)
     named = np.arange(len(truth)) if patients is None else np.asarray(patients)
     if z.ndim != 1 or not z.shape == truth.shape == named.shape:
         raise ValueError(
-            f"scores, positive and patients must have one length, got {z.shape}, {truth.shape} "
+            f"{name}, positive and patients must have one length, got {z.shape}, {truth.shape} "
             f"and {named.shape}"
         )
     if not np.isfinite(z).all():
-        raise ValueError("scores hold NaN or infinite values")
+        raise ValueError(f"{name} must be finite, but hold NaN or infinite values")
     if truth.all() or not truth.any():
         raise ValueError(
             f"both classes are needed, got {truth.sum()} positive and {(~truth).sum()} negative"

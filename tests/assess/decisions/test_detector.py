@@ -137,7 +137,7 @@ def test_empty_bins_are_nan_and_count_nothing():
 def test_reliability_refuses_log_odds():
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got -1 to 2; give probabilities"):
         d.reliability([-1, 2], [False, True], bins=10)
-    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="bins must be a whole number of at least 1, got 0"):
         d.reliability([0, 1], [False, True], bins=0)
 
 

@@ -126,7 +126,7 @@ def test_segment_tables_go_into_statistics():
     ("change", "error", "reason"),
     [
         ({"min_dice": 0}, ValueError, "min_dice must be above 0 and at most 1, got 0"),
-        ({"min_pixels": 0}, ValueError, "min_pixels must be at least 1, got 0"),
+        ({"min_pixels": 0}, ValueError, "min_pixels must be a whole number of at least 1, got 0"),
         ({"masks": torch.zeros(4, 1, 32, 32)}, TypeError, "masks: expected bool"),
         ({"masks": torch.zeros(4, 1, 32, 31).bool()}, ValueError, "but masks"),
     ],

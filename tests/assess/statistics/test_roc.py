@@ -102,7 +102,7 @@ def test_the_curve_by_hand():
     [
         ({"a": [1.0, 2]}, r"must have one length, got \(2,\), \(90,\) and \(90,\)"),
         ({"positive": np.ones(90, bool)}, "both classes are needed, got 90 positive"),
-        ({"a": np.full(90, np.nan)}, "scores hold NaN"),
+        ({"a": np.full(90, np.nan)}, "scores must be finite, but hold NaN"),
         ({"patients": np.zeros(90)}, "each class needs two patients, got 1 positive"),
     ],
 )
