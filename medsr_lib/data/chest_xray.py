@@ -64,20 +64,20 @@ def read_image(path: str | Path) -> Case:
     data = path.read_bytes()
     try:
         patient, label, subtype = _named(path)
-        decoded = jpeg.read(data)
-        mask = _mask(path, decoded.pixels.shape)
+        pixels, channels, quality = jpeg.read(data)
+        mask = _mask(path, pixels.shape)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Case(
         id=path.stem,
         patient=patient,
         label=label,
-        image=torch.from_numpy(decoded.pixels.astype(np.float32) / 255),
+        image=torch.from_numpy(pixels.astype(np.float32) / 255),
         mask=None if mask is None else torch.from_numpy(mask),
         about={
             "subtype": subtype,
-            "channels": decoded.channels,
-            "jpeg_quality": decoded.quality,
+            "channels": channels,
+            "jpeg_quality": quality,
             "bytes": len(data),
         },
     )

@@ -3,7 +3,6 @@
 import io
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -15,32 +14,18 @@ from torch import Tensor
 from medsr_lib import images as image_rules
 
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-_PILLOW_RAISES = (
-    *(OSError, SyntaxError, KeyError, IndexError, struct.error),
-    Image.DecompressionBombError,
-)
+_DAMAGED = (OSError, SyntaxError, KeyError, IndexError, struct.error, Image.DecompressionBombError)
 
 
-@dataclass(frozen=True)
-class GreyJpeg:
-    """A decoded file.
-
-    Attributes:
-        pixels: (H, W) uint8.
-        channels: 1, or 3 where the file stores three equal ones.
-        quality: 1 to 100, see `quality_of`.
-    """
-
-    pixels: NDArray[np.uint8]
-    channels: int
-    quality: int
-
-
-def read(data: bytes) -> GreyJpeg:
+def read(data: bytes) -> tuple[NDArray[np.uint8], int, int]:
     """Decode the bytes of a JPEG file of a grey picture.
 
     A damaged byte in the middle can decode to other pixels that nobody can tell from true ones;
-    what the file format itself gives away is refused.
+    damage that the file format itself reveals is refused.
+
+    Returns:
+        Its pixels (H, W) uint8; the number of channels, 1, or 3 where the file stores three equal
+        ones; and the quality, 1 to 100, see `quality_of`.
 
     Raises:
         ValueError: no JPEG, truncated or damaged, not 8 bits a sample, CMYK, or in colours.
@@ -51,13 +36,12 @@ def read(data: bytes) -> GreyJpeg:
         with Image.open(io.BytesIO(data)) as image:
             if image.format not in ("JPEG", "MPO"):
                 raise ValueError(f"a {image.format} file ({image.mode}); expected a JPEG")
-            if data.rfind(_END_OF_IMAGE) < data.rfind(
-                _START_OF_SCAN
-            ):  # Pillow may fill up the rest
+            # Without this, Pillow may fill up the rest.
+            if data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN):
                 raise ValueError("truncated; fetch the file again (its end marker is missing)")
             image.load()
             quality = quality_of(image.quantization[0])  # type: ignore[attr-defined]
-            return GreyJpeg(_grey(image), len(image.getbands()), quality)
+            return _grey(image), len(image.getbands()), quality
     except UnidentifiedImageError:
         if data.startswith(b"\xff\xd8"):
             raise ValueError(
@@ -65,27 +49,25 @@ def read(data: bytes) -> GreyJpeg:
                 "again, or convert it"
             ) from None
         raise ValueError("not an image file") from None
-    except _PILLOW_RAISES as error:
+    except _DAMAGED as error:
         raise ValueError(f"truncated or damaged; fetch the file again ({error})") from None
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels (H, W) of a picture that is provably grey."""
-    if image.mode == "L":
-        return np.asarray(image)
-    if image.mode == "RGB":
-        red, green, blue = (np.asarray(band) for band in image.split())
-        unequal = int(((red != green) | (green != blue)).sum())
-        if not unequal:
-            return red
+    if image.mode not in ("L", "RGB"):
         raise ValueError(
-            f"in colours: its three channels differ in {unequal} of {red.size} pixels; a radiograph"
-            " is grey, convert the file to grey if its colours mean nothing"
+            f"its colours are {image.mode}; expected grey, or RGB with three equal channels: "
+            "convert the file to grey"
         )
-    raise ValueError(
-        f"its colours are {image.mode}; expected grey, or RGB with three equal channels: "
-        "convert the file to grey"
-    )
+    first, *others = (np.asarray(band) for band in image.split())
+    unequal = np.any([first != other for other in others], axis=0).sum()
+    if unequal:
+        raise ValueError(
+            f"in colours: its three channels differ in {unequal} of {first.size} pixels; a "
+            "radiograph is grey, convert the file to grey if its colours mean nothing"
+        )
+    return first
 
 
 def quality_of(table: Sequence[int]) -> int:
@@ -97,12 +79,7 @@ def quality_of(table: Sequence[int]) -> int:
 
     Args:
         table: 64 divisors of luminance row by row, as Pillow gives them.
-
-    Raises:
-        ValueError: not 64 numbers.
     """
-    if len(table) != 64:
-        raise ValueError(f"a quantisation table has 64 numbers, got {len(table)}")
     return int(np.abs(_tables() - np.asarray(table)).sum(1).argmin()) + 1
 
 

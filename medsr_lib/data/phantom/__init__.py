@@ -1,6 +1,6 @@
 """Synthetic data in the layouts of the originals, for learning and testing."""
 
-from medsr_lib.data.phantom.brain_files import write_figshare
-from medsr_lib.data.phantom.chest_files import write_chest_xray
+from medsr_lib.data.phantom.brain.files import write_figshare
+from medsr_lib.data.phantom.chest.files import write_chest_xray
 
 __all__ = ["write_chest_xray", "write_figshare"]

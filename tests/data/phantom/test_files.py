@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from medsr_lib.data import phantom
-from medsr_lib.data.phantom import brain_files, chest_files
+from medsr_lib.data.phantom.brain import files as brain_files
+from medsr_lib.data.phantom.chest import files as chest_files
 
 
 @dataclass

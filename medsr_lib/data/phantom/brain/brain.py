@@ -1,7 +1,5 @@
 """Paints the brain: folded cortex, nuclei, ventricles, cerebellum, stem, membranes and vessels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medsr_lib.data.phantom.brain.solids import (

@@ -4,8 +4,6 @@ Coordinates are mm: x to the picture's right, y forward, z up, the origin in the
 brain. Regions are given by their distance, negative inside.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

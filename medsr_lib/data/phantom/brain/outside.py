@@ -1,7 +1,5 @@
 """Paints what lies outside the brain: skin, fat, muscles, bones, air, orbits and the skull."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medsr_lib.data.phantom.brain.solids import ellipsoid, join, paint, ramp, rod, sheet

@@ -3,8 +3,6 @@
 Signals are shares of the brightest fat, distances mm.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -17,13 +15,7 @@ from medsr_lib.data.phantom.brain.view import AIR, View, line_of, view
 
 
 def draw(
-    head: Head,
-    tumour: Tumour,
-    *,
-    plane: str,
-    level: float,
-    size: int,
-    rng: np.random.Generator,
+    head: Head, tumour: Tumour, *, plane: str, level: float, size: int, rng: np.random.Generator
 ) -> tuple[Array, NDArray[np.float64]]:
     """One slice.
 

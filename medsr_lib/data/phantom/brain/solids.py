@@ -3,8 +3,6 @@
 A distance is in mm and negative inside; points are (3, H, W) in mm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Smooth surfaces and fields are worked out on a coarse grid and enlarged, so that
 fraction of a second; people differ from the mean anatomy by a smooth bend of the coordinates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

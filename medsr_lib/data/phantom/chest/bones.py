@@ -1,7 +1,5 @@
 """The bones of a chest, as thickness along the beam; coordinates as in `chest`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medsr_lib.data.phantom.chest.chest import Chest, Plane, arm_bones, blob, cage, rise

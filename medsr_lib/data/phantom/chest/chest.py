@@ -4,8 +4,6 @@ Coordinates: x to the right of the picture, which is the patient's left, 0 at th
 from the first rib; 1 is half the width of the rib cage. Every function takes arrays (H, W) of them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From thickness to a radiograph: what lies in the beam, then the film."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -14,11 +12,7 @@ from medsr_lib.data.phantom.chest.opacity import Opacity, opaque, replaced, smoo
 
 
 def draw(
-    chest: Chest,
-    opacity: Opacity | None,
-    *,
-    shape: tuple[int, int],
-    rng: np.random.Generator,
+    chest: Chest, opacity: Opacity | None, *, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A radiograph from the front, (H, W) uint8, and where its opacity is, (H, W) bool.
 

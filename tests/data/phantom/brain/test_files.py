@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from medsr_lib.data import phantom
-from medsr_lib.data.phantom import brain_files
+from medsr_lib.data.phantom.brain import files
 
 SMALL = {"patients": 9, "slices_per_patient": 2, "seed": 3, "size": 128}
 
@@ -131,7 +131,7 @@ def test_fold_index_is_one_row_by_patient(folder, slices):
 
 
 def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
-    visits = brain_files.examinations(24, slices_per_patient=4, seed=0)
+    visits = files.examinations(24, slices_per_patient=4, seed=0)
     bases = Counter(re.match(r"(MR)?\d+", v.patient_id).group() for v in visits)
     assert sorted(bases.values())[-3:] == [2, 2, 2]
     for base in (b for b, n in bases.items() if n == 2):
@@ -146,28 +146,28 @@ def test_repeat_examinations_differ_by_letter_and_share_fold_and_tumour():
 
 
 def test_patients_are_as_many_as_asked_for():
-    visits = brain_files.examinations(24, slices_per_patient=4, seed=0)
+    visits = files.examinations(24, slices_per_patient=4, seed=0)
     assert len({v.person for v in visits}) == 24
     assert sum(len(v.slices) for v in visits) == 96
 
 
 @pytest.mark.parametrize("patients", [3, 8, 24, 233])
 def test_all_tumours_and_planes_occur(patients):
-    visits = brain_files.examinations(patients, slices_per_patient=1, seed=0)
-    assert {v.tumour for v in visits} == set(brain_files.SHARES)
+    visits = files.examinations(patients, slices_per_patient=1, seed=0)
+    assert {v.tumour for v in visits} == set(files.SHARES)
     assert len({v.plane for v in visits}) == 3
     assert len({v.patient_id for v in visits}) == patients
 
 
 @pytest.mark.parametrize("patients", [15, 24, 233])
 def test_every_fold_holds_every_tumour(patients):
-    visits = brain_files.examinations(patients, slices_per_patient=1, seed=0)
+    visits = files.examinations(patients, slices_per_patient=1, seed=0)
     assert len({(v.fold, v.tumour) for v in visits}) == 15
 
 
 def test_tumour_shares_approach_the_originals():
-    kinds = Counter(v.tumour for v in brain_files.examinations(233, slices_per_patient=1, seed=0))
-    for kind, share in brain_files.SHARES.items():
+    kinds = Counter(v.tumour for v in files.examinations(233, slices_per_patient=1, seed=0))
+    for kind, share in files.SHARES.items():
         assert kinds[kind] / 233 == pytest.approx(share, abs=0.02)
 
 

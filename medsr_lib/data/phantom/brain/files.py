@@ -3,10 +3,8 @@
 The set *brain tumor dataset* (Jun Cheng, doi 10.6084/m9.figshare.1512427) holds one MATLAB v7.3
 file a slice (transposed arrays, a tumour outline in MATLAB's 1-based coordinates, patient ids as
 character codes) and a five-fold index by patient. `write_figshare` writes the same layout, drawn by
-`brain`, so that everything that reads the original runs without it.
+the other files here, so that everything that reads the original runs without it.
 """
-
-from __future__ import annotations
 
 import math
 import os
@@ -23,7 +21,10 @@ from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from medsr_lib.data.figshare import TUMOURS
-from medsr_lib.data.phantom import brain, files
+from medsr_lib.data.phantom import files
+from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, level_of, make_head
+from medsr_lib.data.phantom.brain.picture import draw
+from medsr_lib.data.phantom.brain.tumour import make_tumour, regrown
 from medsr_lib.files import atomic
 
 VERSION = 1
@@ -136,7 +137,7 @@ def examinations(patients: int, *, slices_per_patient: int, seed: int) -> list[E
                 repeat=repeat,
                 slices=range(cut, slices_per_patient) if repeat else range(cut),
                 tumour=kinds[person],
-                plane=brain.PLANES[(person + person // 3) % 3],  # every tumour in every plane
+                plane=PLANES[(person + person // 3) % 3],  # every tumour in every plane
                 fold=person % FOLDS + 1,
             )
             visits.append(visit)
@@ -185,18 +186,18 @@ def _draw_slice(
     `place` is the slice's number and how many there are; they lie in the tumour's middle part.
     """
     person = np.random.default_rng([seed, visit.person, 1])
-    head = brain.make_head(person, visit.plane)
-    tumour = brain.make_tumour(visit.tumour, person)
+    head = make_head(person, visit.plane)
+    tumour = make_tumour(visit.tumour, person)
     shared = np.random.default_rng([seed, visit.person, 2 + visit.repeat])
     raw_max = math.exp(shared.uniform(*np.log(RAW_MAX)))
     if visit.repeat:
-        tumour = brain.regrown(tumour, float(shared.uniform(0.8, 1.15)))
-    reach = float(tumour.radii[brain.NORMAL[visit.plane]])
+        tumour = regrown(tumour, float(shared.uniform(0.8, 1.15)))
+    reach = float(tumour.radii[NORMAL[visit.plane]])
     spacing = min(SLICE_STEP, reach / place[1])
-    level = brain.level_of(head, visit.plane, tumour.centre)
+    level = level_of(head, visit.plane, tumour.centre)
     level += spacing * (place[0] - (place[1] - 1) / 2)
     own = np.random.default_rng([seed, visit.person, 2 + visit.repeat, place[0]])
-    picture, outline = brain.draw(head, tumour, plane=visit.plane, level=level, size=size, rng=own)
+    picture, outline = draw(head, tumour, plane=visit.plane, level=level, size=size, rng=own)
     raw = np.round(picture * (raw_max * own.uniform(0.96, 1))).astype(np.int16)
     border = _thin(outline, step=4 * size / 512)
     mask = polygon2mask((size, size), border[:, ::-1])

@@ -1,11 +1,9 @@
 """Synthetic chest radiographs in the folders, names and files of *Chest X-Ray Images (Pneumonia)*.
 
-What `chest` draws is written with the flaw of the original: files of PNEUMONIA are smaller, wider
-and more compressed than those of NORMAL, so that the files reveal the class.
-Beside the radiographs lies what the original lacks, the masks of the opacities.
+What the other files here draw is written with the flaw of the original: files of PNEUMONIA are
+smaller, wider and more compressed than those of NORMAL, so that the files reveal the class. Beside
+the radiographs lies what the original lacks, the masks of the opacities.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import os
@@ -19,7 +17,9 @@ from PIL import Image
 
 from medsr_lib.data.chest_xray import LABELS, MASKS, SPLITS
 from medsr_lib.data.phantom import files
-from medsr_lib.data.phantom.chest import draw, make_chest, make_opacity
+from medsr_lib.data.phantom.chest.chest import make_chest
+from medsr_lib.data.phantom.chest.opacity import make_opacity
+from medsr_lib.data.phantom.chest.picture import draw
 from medsr_lib.files import atomic
 
 VERSION = 1
@@ -52,11 +52,7 @@ class Exposure:
 
 
 def write_chest_xray(
-    root: str | os.PathLike[str],
-    *,
-    patients: int,
-    seed: int,
-    size: int = 460,
+    root: str | os.PathLike[str], *, patients: int, seed: int, size: int = 460
 ) -> Path:
     """Write synthetic radiographs as `root/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`.
 
