@@ -1,29 +1,35 @@
-"""What all explorers have: controls, a picture, notes, a message in place, a static picture."""
+"""What all explorers have: controls, a picture, notes, a message in place, the mouse."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from itertools import count
+from time import perf_counter
 from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import numpy as np
 
-from medsr_lib.show.explore import mouse, picture
-from medsr_lib.show.explore.cache import SHARED
+from medsr_lib.show.explore import picture
 from medsr_lib.show.explore.picture import Pixels
 
-NUMBERS = count()
-WIDE = widgets.Layout(width="auto", min_width="22em", max_width="40em", flex="1 1 24em")
-LABEL = {"description_width": "initial"}
 ROW = widgets.Layout(flex_flow="row wrap", align_items="center", width="100%")
+ALERT = "padding:6px 10px; border-left:4px solid #D55E00; background:#FFF4EC; color:#222222"
+TABLE = "border-collapse:collapse; font-size:13px; line-height:1.5; margin:4px 16px 8px 0"
+NUMBERS_LINE = "font-variant-numeric:tabular-nums; color:#222222"
+CAPTION = "text-align:left; font-weight:bold; white-space:nowrap"
+CELL = "padding:2px 10px; text-align:right; font-variant-numeric:tabular-nums"
+WAIT = 50
+"""Milliseconds between two moves of the mouse that are sent."""
+STILL = 4
+"""Pixels that a hand moves the mouse while it only clicks."""
 
 
 class Explorer:
     """Controls above a picture; whatever they are set to, `pixels` and `screen.value` follow.
 
-    The last line of a notebook's cell shows it. Where no widget can run (a stored notebook, a page
-    of HTML) its picture is shown as it was.
+    Display it as the last line of a notebook's cell. Where no widget can run (a stored notebook, a
+    page of HTML) its picture is shown as it was.
 
     Attributes:
         widget: all of it, to be put into other widgets.
@@ -36,10 +42,9 @@ class Explorer:
 
     title = "Explorer"
     hint = ""
-    """What the mouse can do; said beneath the picture, where there is ipyevents."""
+    """What the mouse can do; shown beneath the picture, where there is ipyevents."""
 
     def __init__(self) -> None:
-        self.number = next(NUMBERS)
         self.controls: dict[str, Any] = {}
         self.pixels: Pixels = np.full((1, 1, 3), 255, np.uint8)
         self.screen = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
@@ -48,7 +53,7 @@ class Explorer:
         self.under = widgets.HTML(layout=widgets.Layout(min_height="28px"))
         self.notes = widgets.HTML()
         self.alert = widgets.HTML()
-        self.mouse = mouse.watch(self)
+        self.mouse = _watch(self)
         self.message = ""
         self.refused = False
         self._quiet = False
@@ -56,8 +61,7 @@ class Explorer:
         self.widget.layout.width = "100%"
 
     def close(self) -> None:
-        """Take the widget off the page and forget what was computed for it."""
-        SHARED.drop(self.number)
+        """Take the widget off the page."""
         if self.mouse is not None:
             self.mouse.close()
         self.widget.close()
@@ -73,10 +77,10 @@ class Explorer:
 
     def leave(self) -> None:
         """The mouse is over no picture any more."""
-        self.tell("")
+        self.write_under("")
 
-    def tell(self, text: str) -> None:
-        """Say beneath the picture what is under the mouse; with nothing, what the mouse can do."""
+    def write_under(self, text: str) -> None:
+        """Write beneath the picture what is under the mouse; without it, what the mouse can do."""
         line = text or (self.hint if self.mouse is not None else "")
         self.under.value = f'<span style="{NUMBERS_LINE}">{escape(line)}</span>' if line else ""
 
@@ -84,7 +88,7 @@ class Explorer:
         """Put rows of controls above the message, the picture and the notes."""
         above = [widgets.HBox(row, layout=ROW) for row in rows if row]
         self.widget.children = (*above, self.alert, self.screen, self.under, self.notes)
-        self.tell("")
+        self.write_under("")
 
     def listen(self, *controls: Any, to: Callable[[], None]) -> None:
         """Call a function, guarded, when one of these is set."""
@@ -99,7 +103,7 @@ class Explorer:
             self.refused = False
             self.leave()
 
-    def say(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Show a message above the picture; an empty one takes the former away."""
         self.message = message
         text = f'<div role="alert" style="{ALERT}">{escape(message)}</div>' if message else ""
@@ -108,15 +112,11 @@ class Explorer:
 
     def refuse(self, message: str) -> None:
         """Show nothing but why there is nothing."""
-        self.say(message)
+        self.warn(message)
         self.under.value = self.notes.value = ""
         self.refused = False
-        self.show(picture.said(message))
+        self.show(picture.sentence(message))
         self.refused = True
-
-    def key(self, *parts: Any) -> tuple[Any, ...]:
-        """A key of the shared cache."""
-        return (self.number, *parts)
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -129,7 +129,7 @@ class Explorer:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Turn whatever goes wrong into a message in place: a traceback tells a reader nothing."""
+        """Turn whatever goes wrong into a message in place: a traceback helps no reader."""
         try:
             yield
         except Exception as error:
@@ -150,13 +150,6 @@ class Explorer:
             f"{name} {_plain(control.value)}" for name, control in self.controls.items()
         )
         return f"{self.title}: {state}"
-
-
-ALERT = "padding:6px 10px; border-left:4px solid #D55E00; background:#FFF4EC; color:#222222"
-TABLE = "border-collapse:collapse; font-size:13px; line-height:1.5; margin:4px 16px 8px 0"
-NUMBERS_LINE = "font-variant-numeric:tabular-nums; color:#222222"
-CAPTION = "text-align:left; font-weight:bold; white-space:nowrap"
-CELL = "padding:2px 10px; text-align:right; font-variant-numeric:tabular-nums"
 
 
 def reason(error: Exception) -> str:
@@ -180,28 +173,75 @@ def table(caption: str, head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def choice(label: str, options: Any, value: Any = None, **rest: Any) -> Any:
-    """A drop-down list with its whole label."""
-    if value is not None:
-        rest["value"] = value
-    layout = widgets.Layout(width="auto", min_width="15em")
-    return widgets.Dropdown(options=options, description=label, style=LABEL, layout=layout, **rest)
+class Mouse:
+    """Calls `hover`, `drag`, `click` and `leave` of an explorer for the browser's events.
+
+    A move that was made while the former was still being answered is skipped: none queue up.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer = explorer
+        self.down: tuple[int, int] | None = None
+        self.dragged = False
+        self.busy_until = -math.inf  # in the milliseconds of the browser
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Answer an event in the form of ipyevents."""
+        kind, when = event["type"], float(event["timeStamp"])
+        if self.explorer.refused or (kind == "mousemove" and when < self.busy_until):
+            return
+        start = perf_counter()
+        with self.explorer.guarded():
+            self._answer(kind, event)
+        self.busy_until = when + 1000 * (perf_counter() - start)
+
+    def _answer(self, kind: str, event: dict[str, Any]) -> None:
+        height, width = self.explorer.pixels.shape[:2]
+        x, y = place(event, width, height)
+        last = kind == "click"
+        if kind == "mouseleave":
+            self.down = None
+            self.explorer.leave()
+        elif kind == "mousedown":
+            self.down, self.dragged = (x, y), False
+        elif self.down is None or not (last or event["buttons"] & 1):
+            self.down = None
+            (self.explorer.click if last else self.explorer.hover)(x, y)
+        else:
+            dx, dy = x - self.down[0], y - self.down[1]
+            self.dragged = self.dragged or max(abs(dx), abs(dy)) > STILL
+            if self.dragged:
+                self.explorer.drag(x, y, dx, dy)
+                self.down = (x, y)
+            elif last:
+                self.explorer.click(x, y)
+            self.down = None if last else self.down
 
 
-def tick(label: str, value: bool) -> Any:
-    """A box to tick."""
-    layout = widgets.Layout(width="auto", margin="2px 14px 2px 2px")
-    return widgets.Checkbox(value=value, description=label, indent=False, layout=layout)
+def place(event: dict[str, Any], width: int, height: int) -> tuple[int, int]:
+    """Column and row of the pixel under the mouse, of a picture that lies in the middle of its
+    rectangle on the page, as large as fits; beyond its ends where the mouse is not on it.
+    """
+    wide, high = event["boundingRectWidth"], event["boundingRectHeight"]
+    factor = min(wide / width, high / height) or 1.0
+    x = event["clientX"] - event["boundingRectLeft"] - (wide - factor * width) / 2
+    y = event["clientY"] - event["boundingRectTop"] - (high - factor * height) / 2
+    return math.floor(x / factor), math.floor(y / factor)
 
 
-def slider(label: str, value: float, low: float, high: float, step: float, **rest: Any) -> Any:
-    """A slider with its whole label; arrow keys move it."""
-    whole = all(float(n).is_integer() for n in (low, high, step))
-    kind = widgets.IntSlider if whole else widgets.FloatSlider
-    if whole:
-        value, low, high, step = int(value), int(low), int(high), int(step)
-    reach = {"value": value, "min": low, "max": high, "step": step}
-    return kind(**reach, description=label, style=LABEL, layout=WIDE, **rest)
+def _watch(explorer: Explorer) -> Any:
+    """Pass on what the mouse does over the screen of an explorer; None where ipyevents is missing:
+    the controls, which do the same by keyboard, are then all there is.
+    """
+    try:
+        from ipyevents import Event  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    watched = ["mousedown", "mousemove", "click", "mouseleave"]
+    events = Event(source=explorer.screen, watched_events=watched, wait=WAIT)
+    events.prevent_default_action = True  # a browser would drag the picture itself away
+    events.on_dom_event(Mouse(explorer))
+    return events
 
 
 def _plain(value: Any) -> str:

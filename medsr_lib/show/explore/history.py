@@ -1,4 +1,4 @@
-"""What a training has written so far: its checkpoint, and the tables beside it.
+"""What a training has written so far: its checkpoint, and the tables of curves beside it.
 
 `fit` and `fit_gan` replace their checkpoint as a whole at the beginning, every two minutes and at
 the end, so that it can be read at any time, and append to `<checkpoint>_training.csv` and
@@ -6,9 +6,8 @@ the end, so that it can be read at any time, and append to `<checkpoint>_trainin
 """
 
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from medsr_lib.show.panels import as_array
 TABLE, VALIDATION = "training.csv", "validation.csv"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Log:
     """A training as far as it has come.
 
@@ -72,93 +71,58 @@ def find(place: Path) -> dict[str, Path]:
 
 def tables(path: Path) -> tuple[Path, Path]:
     """The tables of the training and of the validation that belong to a checkpoint or table."""
-    if path.suffix == ".csv":
-        return path, path.with_name(path.name.removesuffix(TABLE) + VALIDATION)
-    training, validation = (path.with_name(f"{path.stem}_{name}") for name in (TABLE, VALIDATION))
-    return training, validation
+    start = path.name.removesuffix(TABLE) if path.suffix == ".csv" else f"{path.stem}_"
+    return path.with_name(start + TABLE), path.with_name(start + VALIDATION)
 
 
 def stamp(path: Path) -> tuple[float, int]:
     """What changes when a training's files were written: the time of the last, and their bytes;
     zeros where there is none.
     """
-    states = [_state(file) for file in {path, *tables(path)}]
-    return max(time for time, _ in states), sum(size for _, size in states)
-
-
-def _state(path: Path) -> tuple[float, int]:
-    """When a file was written, and its bytes."""
-    try:
-        state = path.stat()
-    except OSError:
-        return 0.0, 0
-    return state.st_mtime, state.st_size
+    states = [file.stat() for file in {path, *tables(path)} if file.is_file()]
+    last = max((state.st_mtime for state in states), default=0.0)
+    return last, sum(state.st_size for state in states)
 
 
 def read(path: Path) -> Log:
-    """Read a checkpoint or a table.
+    """Read the tables of a training, and its checkpoint where it has one.
 
     Raises:
         ValueError: no such file, damaged or half written, or not of a training.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; has the training begun?")
-    if path.suffix == ".csv":
-        return _of_tables(path)
+    known = {} if path.suffix == ".csv" else _checkpoint(path)
+    file, beside = tables(path)
+    training = _table(file)
+    validation = _table(beside) if beside.is_file() else pd.DataFrame({"step": []})
+    written = int(training["step"].max()) if len(training) else 0
+    if not known:
+        return Log(training, validation, written)
+    if written > known["step"]:  # since the checkpoint was written, it has trained
+        known["seconds"] += max(0.0, file.stat().st_mtime - path.stat().st_mtime)
+        known["step"] = written
+    return Log(training, validation, **known)
+
+
+def _checkpoint(path: Path) -> dict:
+    """Steps, seconds and pictures of a checkpoint."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        state = found["state"]
-        log = _of_checkpoint(state)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"]
+        return {
+            "step": int(state["step"]),
+            "steps": int(state["configuration"]["steps"]),
+            "seconds": float(state["seconds"]),
+            "pictures": {
+                int(n): as_array(shot, "picture") for n, shot in state["pictures"].items()
+            },
+        }
     except Exception as error:
         text = " ".join(str(error).split())[:120]
         raise ValueError(
-            f"{path}: no history can be read from it: half written, damaged, or no checkpoint of "
+            f"{path}: no training can be read from it: half written, damaged, or no checkpoint of "
             f"a training ({type(error).__name__}: {text})"
         ) from None
-    return _brought_up_to_date(log, path)
-
-
-def _of_checkpoint(state: dict[str, Any]) -> Log:
-    """The log of a checkpoint holds sums over the steps of a row; an old one does not name them."""
-    asked, sums, step = state["configuration"], state["log"].numpy(), int(state["step"])
-    every = int(asked.get("log_every", 1))
-    counts = np.clip(step - np.arange(len(sums)) * every, 1, every).astype(np.float32)
-    log = sums / counts[:, None]
-    names = state.get("columns") or [f"column {n + 1}" for n in range(sums.shape[1])]
-    last = np.minimum((np.arange(len(log)) + 1) * every, step)
-    training = pd.DataFrame({"step": last, **dict(zip(names, log.T))})
-    validation = pd.DataFrame(state["validation"] or {"step": []})
-    pictures = {int(n): as_array(shot, "picture") for n, shot in state["pictures"].items()}
-    return Log(training, validation, step, int(asked["steps"]), float(state["seconds"]), pictures)
-
-
-def _of_tables(path: Path) -> Log:
-    """The log of a table, with that of the validation beside it if there is one."""
-    beside = tables(path)[1]
-    training = _table(path)
-    validation = _table(beside) if beside.is_file() else pd.DataFrame({"step": []})
-    for file, table in ((path, training), (beside, validation)):
-        if "step" not in table:
-            raise ValueError(f"{file}: no column step; its columns are {list(table)}")
-    return Log(training, validation, int(training["step"].max()) if len(training) else 0)
-
-
-def _brought_up_to_date(log: Log, path: Path) -> Log:
-    """The log of a checkpoint with the curves of the tables beside it, if they have come further;
-    since the checkpoint was written, the training has trained.
-    """
-    file = tables(path)[0]
-    try:
-        since = _of_tables(file)
-    except (OSError, ValueError):  # none, or no table: the checkpoint has all that matters
-        return log
-    if since.step <= log.step:
-        return log
-    seconds = (log.seconds or 0.0) + max(0.0, _state(file)[0] - _state(path)[0])
-    validation = max(since.validation, log.validation, key=len)
-    return replace(
-        log, training=since.training, validation=validation, step=since.step, seconds=seconds
-    )
 
 
 def whole_lines(path: Path) -> tuple[str, str]:
@@ -168,9 +132,15 @@ def whole_lines(path: Path) -> tuple[str, str]:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Numbers by step; lines that are none are left out."""
+    """Numbers by step; lines that are none are left out.
+
+    Raises:
+        ValueError: no such table, or one without steps.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such table; fit writes it beside its checkpoint")
     lines, _ = whole_lines(path)
-    if not lines:
-        return pd.DataFrame({"step": []})
-    table = pd.read_csv(io.StringIO(lines), on_bad_lines="skip")
-    return table.apply(pd.to_numeric, errors="coerce").dropna(subset=list(table)[:1])
+    table = pd.read_csv(io.StringIO(lines or "step\n"), on_bad_lines="skip")
+    if "step" not in table:
+        raise ValueError(f"{path}: no column step; its columns are {list(table)}")
+    return table.apply(pd.to_numeric, errors="coerce").dropna(subset=["step"])
