@@ -34,9 +34,7 @@ def executed(series) -> dict[str, dict]:
     """The whole series run on them; what each notebook recorded, by name."""
     folder = series
     names = ["01", "02", "03", "04"]
-    results = run.run(
-        names, data=folder / "data", out=folder / "out", parameters=SLICES, progress=False
-    )
+    results = run.run(names, data=folder / "data", out=folder / "out", parameters=SLICES)
     assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
     return {
         r.notebook: json.loads((folder / "out" / r.notebook / "results.json").read_text())["values"]
@@ -86,7 +84,6 @@ def test_03_ends_well_when_its_session_has_no_time_to_train(series, tmp_path):
         data=series / "data",
         out=tmp_path,
         parameters=small("03") | {"hours": 1e-3},
-        progress=False,
     )
     assert result.error is None
     assert (result.record["values"]["done"], result.record["values"]["steps_done"]) == (False, 0)
@@ -154,7 +151,7 @@ def test_04_can_be_redone_from_its_report_and_rows(executed, series):
     folder = series / "out" / "04_regional_ssim"
     told = json.loads((folder / "report.json").read_text())
     assert all((folder / name).is_file() for name in told["rows"])
-    rows = pd.read_csv(folder / "scores.csv", dtype={"slice_id": str, "patient": str})
+    rows = pd.read_csv(folder / "scores.csv", dtype={"id": str, "patient": str})
     specs = [
         statistics.Contrast(
             *(row[k] for k in ("metric", "method", "baseline", "region", "reference"))
@@ -178,7 +175,6 @@ def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
         data=series / "data",
         out=tmp_path,
         parameters=small("04") | given,
-        progress=False,
     )
     assert result.error is None
     table = result.record["values"]["table"]
