@@ -97,7 +97,7 @@ def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
     neutral(source.content).metadata[ORIGIN] = origin(source)
 
 
-def refresh(results: Sequence[Result], folder: Path | None = None) -> list[Path]:
+def refresh(results: Sequence[Result], folder: Path | None) -> list[Path]:
     """Put the outputs of a finished run into the notebooks themselves: all of them, or none.
 
     Args:

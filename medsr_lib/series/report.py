@@ -124,7 +124,7 @@ def record(
         "notebook": folder.resolve().name,
         "created": now(),
         "versions": versions(),
-        "values": {str(name): _plain(value, str(name)) for name, value in values.items()},
+        "values": values,
         "figures": [{"file": name, "caption": text} for name, text in figures.items()],
     }
     return save(folder / RECORD, content)

@@ -23,13 +23,11 @@ def run(
     out: Path,
     parameters: Mapping[str, object] | None = None,
     folder: Path | None = None,
-    progress: bool = True,
-    timeout: float | None = None,
 ) -> list[Result]:
     """Run notebooks by papermill; each leaves its copy, its page and its own folder in `out`.
 
-    The first cell that fails ends the run. `out/index.html` says how far it came, also after
-    Ctrl-C.
+    stderr shows what is running: bars on a terminal, lines in a log. The first cell that fails ends
+    the run. `out/index.html` says how far it came, also after Ctrl-C.
 
     Args:
         names: numbers or names of notebooks, [] for all.
@@ -39,8 +37,6 @@ def run(
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
-        progress: show on stderr what is running: bars on a terminal, lines in a log.
-        timeout: seconds that a single cell may take.
 
     Raises:
         FileNotFoundError: a folder of `data` does not exist.
@@ -59,12 +55,12 @@ def run(
     about = _About(out, report.earlier(out), [str(place) for place in places], command, without)
     about.write(results)
     cells = sum(len(notebook.code) for notebook in found)
-    with execute.Stop() as stop, watch(cells, show=progress) as shown:
+    with execute.Stop() as stop, watch(cells) as shown:
         for line in without:
             shown.end(f"left out: {line}")
         for number, notebook in enumerate(found):
             position = execute.Position(shown, stop)
-            results[number] = _one(notebook, results[number], out.resolve(), position, timeout)
+            results[number] = _one(notebook, results[number], out.resolve(), position)
             about.write(results)
             if stop.asked:
                 raise KeyboardInterrupt
@@ -132,13 +128,7 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
     )
 
 
-def _one(
-    notebook: Notebook,
-    result: Result,
-    out: Path,
-    position: execute.Position,
-    timeout: float | None,
-) -> Result:
+def _one(notebook: Notebook, result: Result, out: Path, position: execute.Position) -> Result:
     """Run one notebook and write its page; what an earlier run left there is removed first."""
     copy, html, own = out / notebook.path.name, out / f"{notebook.name}.html", out / notebook.name
     own.mkdir(parents=True, exist_ok=True)
@@ -147,7 +137,7 @@ def _one(
     position.progress.start(notebook.name, len(notebook.code))
     started = time.monotonic()
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
-    error = execute.execute(notebook, copy, values, position, timeout)
+    error = execute.execute(notebook, copy, values, position)
     status = Status.DONE if not error else Status.FAILED
     done = replace(
         result,

@@ -72,8 +72,8 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
     [{'methods': ['bicubic', 'ESPCN']}, {'methods': None}]
 
     Raises:
-        ValueError: not name=value, a name that is given twice, a value that is missing or given
-            twice.
+        ValueError: nothing is given, or not name=value; a name that is given twice, a value that is
+            missing or given twice.
     """
     axes: dict[str, list[object]] = {}
     for text in assignments:
@@ -84,6 +84,8 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
         axes[name] = found if isinstance(found, list) else [found]
         if len({repr(choice) for choice in axes[name]}) < len(axes[name]):
             raise ValueError(f"{name} has a value twice: {formatting.value(axes[name])}")
+    if not axes:
+        raise ValueError("a sweep needs values to try: give -p name=one,other")
     return [dict(zip(axes, point)) for point in itertools.product(*axes.values())]
 
 
@@ -106,7 +108,6 @@ def sweep(
     data: Sequence[Path] | None = None,
     out: Path,
     folder: Path | None = None,
-    progress: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> list[Combination]:
     """Run notebooks with every combination; tables of what they recorded are written to `out`.
@@ -118,7 +119,7 @@ def sweep(
     Args:
         names: numbers or names of notebooks; they run one after the other in each combination.
         combinations: of `grid`.
-        data, folder, progress: as for `run.run`.
+        data, folder: as for `run.run`.
         out: folder of the sweep.
         log: receives a line about each combination.
 
@@ -149,7 +150,6 @@ def sweep(
                 out=point.folder,
                 parameters=known,
                 folder=folder,
-                progress=progress,
             )
             session.tidy(point.folder)
             points[number] = _ended(point, [*done, *results])

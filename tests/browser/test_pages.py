@@ -43,7 +43,7 @@ def pages(tmp_path_factory):
     (espcn,) = notebooks.find(["02"])
     small = jupyter.small_parameters(espcn)
     combinations = [small | {"scale": scale} for scale in (2, 4)]
-    points = sweep.sweep(["02"], combinations, data=[data], out=grid, progress=False)
+    points = sweep.sweep(["02"], combinations, data=[data], out=grid)
     a, b = (point.folder for point in points)
     compared = compare.write(compare.compare(a, b, seed=0), root / "compare.html")
     found = {"index": judged(a), "sweep": grid / "index.html", "compare": compared}

@@ -68,7 +68,7 @@ class Series:
         return notebooks.read(path)
 
     def run(self, *names: str, **options: object) -> list[Result]:
-        settings = {"data": self.data, "out": self.out, "progress": False} | options
+        settings = {"data": self.data, "out": self.out} | options
         return run.run(names, folder=self.folder, **settings)
 
 

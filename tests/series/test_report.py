@@ -75,7 +75,7 @@ def test_a_named_index_and_two_rows_of_headings_are_kept(tmp_path):
 
 
 def test_what_json_has_no_form_for_is_named(tmp_path):
-    with pytest.raises(TypeError, match=r"a\['b'\] is a function, which JSON has no form for"):
+    with pytest.raises(TypeError, match=r"\['a'\]\['b'\] is a function, which JSON has no form"):
         record(tmp_path, {"a": {"b": recorded}})
 
 

@@ -131,13 +131,6 @@ def test_a_dead_kernel_fails_its_cell_and_takes_the_old_results_along(series):
     assert "Kernel died" in result.error
 
 
-def test_a_cell_may_take_only_so_long(series):
-    series.add("01_first", "import time; time.sleep(60)")
-    (result,) = series.run(timeout=1)
-    assert (result.status, result.cell) == ("failed", 2)
-    assert result.error.startswith("CellTimeoutError")
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_lets_the_cell_save_and_writes_the_index(series):
     save = "Path(out_dir, '01_first', 'saved').touch()"

@@ -49,10 +49,10 @@ def asked(series, monkeypatch):
     return series
 
 
-def swept(series, *assignments, names=("02",), **options):
+def swept(series, *assignments, names=("02",)):
     """How each combination ended."""
     places = {"data": [series.data], "out": series.root / "grid", "folder": series.folder}
-    points = sweep.sweep(names, sweep.grid(assignments), **places, **options)
+    points = sweep.sweep(names, sweep.grid(assignments), **places)
     return [point.status for point in points]
 
 
@@ -184,7 +184,7 @@ def test_ctrl_c_leaves_the_table_of_what_is_done(asked, monkeypatch):
 
 def test_a_real_run_of_a_grid(series):
     series.add("02_b", CODE)
-    assert swept(series, "scale=8,2", "rate=0.5", progress=False) == ["failed", "done"]
+    assert swept(series, "scale=8,2", "rate=0.5") == ["failed", "done"]
     row = (series.root / "grid" / "sweep.csv").read_text().splitlines()[2]
     assert row.startswith("2,0.5,done,")
     assert row.endswith(",scale=2_rate=0.5,,0.5,0.0,1.0,1.0")

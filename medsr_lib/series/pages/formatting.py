@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 CENTRES = ("value", "auc", "d")  # the first of these is what an interval belongs to
 ENDS = ("low", "high")
@@ -40,12 +40,15 @@ def value(found: object) -> str:
     if isinstance(found, list):
         more = f", … ({len(found)})" if len(found) > ITEMS else ""
         return (", ".join(map(value, found[:ITEMS])) or "none") + more
+    if is_estimate(found):
+        patients = f"n = {found['patients']} patients" if found.get("patients") else ""
+        return ", ".join(filter(None, [interval(found), p_value(found.get("p")), patients]))
     if isinstance(found, Mapping):
-        return _estimate(found) if is_estimate(found) else _named(found)
+        return ", ".join(f"{name} {value(one)}" for name, one in found.items())
     return str(found)
 
 
-def is_estimate(found: object) -> bool:
+def is_estimate(found: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether this is a number with its interval."""
     return isinstance(found, Mapping) and _centre(found) is not None
 
@@ -55,19 +58,23 @@ def centre(found: Mapping[str, Any]) -> Any:
     return found[str(_centre(found))]
 
 
-def interval(found: Mapping[str, Any]) -> str:
-    """A difference with its interval, all with the same number of decimals.
+def interval(found: Mapping[str, Any], *, sign: str = "") -> str:
+    """A number with its interval, in the decimals that two digits of the interval's width have.
 
-    >>> interval({"value": 1.45, "low": -1.3671, "high": 1.5})
-    '+1.45 (−1.37 to +1.50)'
+    >>> interval({"value": 1.45, "low": -1.3671, "high": 1.5}, sign="+")
+    '+1.4 (−1.4 to +1.5)'
+
+    Args:
+        found: an estimate.
+        sign: "+" for a difference.
     """
-    numbers = [found.get(name) for name in ("value", *ENDS)]
-    sizes = [abs(n) for n in numbers if isinstance(n, int | float)]
-    decimals = 2 if sizes and max(sizes) >= 1 else 4
-    middle, low, high = (
-        _minus(f"{n:+.{decimals}f}") if isinstance(n, int | float) else value(n) for n in numbers
-    )
-    return f"{middle} ({low} to {high})"
+    numbers = [centre(found), *(found[end] for end in ENDS)]
+    try:
+        decimals = max(0, 1 - math.floor(math.log10(found["high"] - found["low"])))
+        texts = [_minus(f"{number:{sign}.{decimals}f}") for number in numbers]
+    except (TypeError, ValueError):  # no interval, or none of numbers
+        texts = [value(number) for number in numbers]
+    return texts[0] if found["low"] is None else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def p_value(p: float | None) -> str:
@@ -219,29 +226,7 @@ def _minus(number: str) -> str:
     return "−" + number[1:] if number[0] == "-" else number
 
 
-def _named(found: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value(one)}" for name, one in found.items())
-
-
 def _centre(found: Mapping[str, Any]) -> str | None:
     if not all(end in found for end in ENDS):
         return None
     return next((name for name in CENTRES if name in found), None)
-
-
-def _estimate(found: Mapping[str, Any]) -> str:
-    middle, low, high = (_to_width(v, found) for v in (centre(found), *map(found.get, ENDS)))
-    shown = middle if found["low"] is None else f"{middle} ({low} to {high})"
-    rest = [p_value(found.get("p"))]
-    if found.get("patients"):
-        rest.append(f"n = {found['patients']} patients")
-    return ", ".join([shown, *filter(None, rest)])
-
-
-def _to_width(number: object, found: Mapping[str, Any]) -> str:
-    """A number of an estimate with the decimals that two digits of the interval's width have."""
-    try:
-        decimals = 1 - math.floor(math.log10(found["high"] - found["low"]))
-    except (TypeError, ValueError):  # no interval, or none of numbers
-        return value(number)
-    return _minus(f"{number:.{max(0, decimals)}f}")

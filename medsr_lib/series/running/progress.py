@@ -12,13 +12,10 @@ from medsr_lib.series.outputs import ESCAPES
 
 
 class Log:
-    """A line when a notebook starts and a line when it ends; nothing at all if `quiet`.
+    """A line when a notebook starts and a line when it ends.
 
     It is also the file that a notebook's stderr goes to, whose progress bars a log does not show.
     """
-
-    def __init__(self, *, quiet: bool = False):
-        self._quiet = quiet
 
     def __enter__(self) -> Self:
         return self
@@ -35,9 +32,8 @@ class Log:
 
     def end(self, message: str) -> None:
         """The notebook has ended as `message` says."""
-        if not self._quiet:
-            sys.stderr.write(message + "\n")
-            sys.stderr.flush()
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
 
     def write(self, text: str) -> object:
         """A running cell wrote to stderr: a progress bar or a warning."""
@@ -50,7 +46,6 @@ class Terminal(Log):
     """Two lines that stay: the series and its clock, and below what the running cell writes."""
 
     def __init__(self, cells: int):
-        super().__init__()
         self._series = tqdm(
             total=cells,
             bar_format="{desc} {bar} {percentage:3.0f}% {elapsed}",
@@ -108,8 +103,6 @@ class Terminal(Log):
             self._series.refresh()
 
 
-def watch(cells: int, *, show: bool) -> Log:
-    """Bars on a terminal, lines in a log, nothing unless `show`."""
-    if show and sys.stderr.isatty():
-        return Terminal(cells)
-    return Log(quiet=not show)
+def watch(cells: int) -> Log:
+    """Bars on a terminal, lines in a log."""
+    return Terminal(cells) if sys.stderr.isatty() else Log()

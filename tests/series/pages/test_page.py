@@ -169,7 +169,7 @@ def test_the_index_answers_before_it_shows(pages):
     places = [text.index(f">{part}<", text.index("<main")) for part in order[:-1]]
     places.append(text.index(f">{order[-1]}"))
     assert places == sorted(places)
-    assert "+0.1000 (+0.0500 to +0.2000)" in text
+    assert "+0.10 (+0.05 to +0.20)" in text
     assert "(this notebook: 40 slices of 20 patients)" in text
 
 

@@ -57,7 +57,7 @@ def test_folders_that_do_not_fit_are_refused(both, write_mat):
 
 
 def test_a_run_hands_each_its_folder_and_says_what_is_left_out(both, capsys):
-    (result,) = both.run(data=[both.data / "chest"], progress=True)
+    (result,) = both.run(data=[both.data / "chest"])
     assert result.notebook == "05_chest"
     assert result.parameters["data_dir"] == str((both.data / "chest").resolve())
     assert "left out: 01_slices needs brain slices" in capsys.readouterr().err

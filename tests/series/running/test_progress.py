@@ -2,20 +2,13 @@ from medsr_lib.series.running.progress import Log, Terminal, watch
 
 
 def test_a_log_gets_a_line_at_the_start_and_at_the_end(capsys):
-    with watch(3, show=True) as shown:
+    with watch(3) as shown:
         shown.start("01_a", 3)
         shown.cell(1, "x = 1")
         shown.write("\rsteps: 10%")
         shown.end("01_a  done in 3.0 s")
     assert isinstance(shown, Log)
     assert capsys.readouterr().err == "01_a  started, 3 cells\n01_a  done in 3.0 s\n"
-
-
-def test_nothing_is_shown_where_nothing_is_wanted(capsys):
-    with watch(3, show=False) as shown:
-        shown.start("01_a", 3)
-        shown.end("01_a  done in 3.0 s")
-    assert capsys.readouterr() == ("", "")
 
 
 def test_a_terminal_shows_notebook_cell_and_the_newest_text(capsys):
