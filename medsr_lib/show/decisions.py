@@ -265,10 +265,10 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
     diseased = table["label"] == positive
     changes = pd.DataFrame(
         {
-            "missed": -(table["to_wrong"] & diseased).astype(int),
-            "alarm": -(table["to_wrong"] & ~diseased).astype(int),
-            "found": (table["to_right"] & diseased).astype(int),
-            "cleared": (table["to_right"] & ~diseased).astype(int),
+            "missed": -table["to_wrong"].where(diseased, 0).astype(int),
+            "alarm": -table["to_wrong"].mask(diseased, 0).astype(int),
+            "found": table["to_right"].where(diseased, 0).astype(int),
+            "cleared": table["to_right"].mask(diseased, 0).astype(int),
         }
     )
     sums = changes.groupby(table["method"]).sum().loc[methods]
