@@ -19,14 +19,13 @@ from timing import show, side_by_side
 from torch import Tensor
 
 from medsr_lib import devices
-from medsr_lib.assess.quality import measures
 from medsr_lib.assess.quality.regions import NAMES, regions
-from medsr_lib.assess.quality.score import METRICS, score
+from medsr_lib.assess.quality.score import METRICS, WINDOWED, score
 from medsr_lib.data import figshare, phantom
 from medsr_lib.restore import degrade
 
 SCALE, BORDER = 4, 5
-ALL = (*METRICS, *measures.FURTHER)
+ALL = (*METRICS, *WINDOWED)
 settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
 shrink = degrade.by_name("bicubic", scale=SCALE)
 
