@@ -1,8 +1,7 @@
 """Files from the internet: resumed where the transfer broke off, checked, and unpacked.
 
-A connection that breaks must not cost what is already here. The bytes are gathered in
-`<name>.part`, beside which `<name>.part.tag` remembers which version of the remote file they are
-from; the file appears under its name only when it is complete and has the right MD5.
+A connection that breaks must not cost what is already here: the bytes are gathered in
+`<name>.part`. The file appears under its name only when it is complete and has the right MD5.
 """
 
 import hashlib
@@ -62,13 +61,12 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     else:
         raise refused or ValueError(f"{path}: no address to fetch it from")
     if (found := _md5(part.path)) != md5:
-        part.forget()
+        part.path.unlink()
         raise ValueError(
             f"{path.name}: expected MD5 {md5}, got {found}; it was deleted. Try again; if this "
             f"comes back, it is not the file that this version knows: compare its MD5 with {page}"
         )
     part.path.replace(path)
-    part.forget()
     return path
 
 
@@ -167,23 +165,10 @@ class _Part:
                     raise ConnectionError(self._explain(url, str(error))) from error
                 time.sleep(PAUSE * 2**failures)
 
-    def forget(self) -> None:
-        """Remove what came."""
-        self.path.unlink(missing_ok=True)
-        self._tag_file.unlink(missing_ok=True)
-
     @property
     def kept(self) -> int:
         """Bytes that are already here."""
         return size(self.path)
-
-    @property
-    def _tag_file(self) -> Path:
-        return self.path.with_name(self.path.name + ".tag")
-
-    @property
-    def _tag(self) -> str:
-        return self._tag_file.read_text() if self._tag_file.is_file() else ""
 
     def _receive(self, url: str) -> None:
         """Append to the part what one request brings; raise unless the file is complete then."""
@@ -193,8 +178,11 @@ class _Part:
             raise ImportError(
                 "downloads need requests; install it with `pip install 'medsr-lib[notebooks]'`"
             ) from None
+        headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
+        if self.kept:
+            headers["Range"] = f"bytes={self.kept}-"
         try:
-            with requests.get(url, headers=self._headers(), stream=True, timeout=TIMEOUT) as answer:
+            with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 first, total = _span(answer)
                 if answer.status_code == 416 and total == self.kept:
                     return  # nothing is left to ask for
@@ -207,28 +195,16 @@ class _Part:
         if total is not None and self.kept != total:
             raise _TransientError(f"{self.kept} of {total} bytes came")
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
-        if self.kept:
-            headers["Range"] = f"bytes={self.kept}-"
-            if self._tag:
-                headers["If-Range"] = self._tag
-        return headers
-
     def _prepare(self, url: str, answer: "requests.Response", first: int | None) -> None:
         """Decide what the answer is: the rest, the whole file again, or no file at all."""
-        tag = _validator(answer)
-        other_version = bool(tag and self._tag and tag != self._tag)
         match answer.status_code:
-            case 206 if first == self.kept and not other_version:
+            case 206 if first == self.kept:
                 return
             case 206 | 416:
-                self.forget()
+                self.path.unlink(missing_ok=True)
                 raise _TransientError("the file has changed on the server")
             case 200 if not answer.headers.get("Content-Type", "").startswith("text/html"):
-                self.forget()
-                if tag:
-                    self._tag_file.write_text(tag)
+                self.path.unlink(missing_ok=True)
             case status if status in BUSY:
                 raise _TransientError(f"the server is busy (HTTP status {status})")
             case status:
@@ -258,9 +234,3 @@ def _span(answer: "requests.Response") -> tuple[int | None, int | None]:
         return None, None
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
-
-
-def _validator(answer: "requests.Response") -> str:
-    """What If-Range may name: a strong ETag (RFC 9110, 13.1.5), else the date, else nothing."""
-    etag = answer.headers.get("ETag", "")
-    return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")

@@ -31,6 +31,7 @@ from medsr_lib.files import atomic
 FORMAT = "medsr store 1"
 _LAYOUT = ("offset", "height", "width", "low", "high", "mask_offset")
 _LEAST = 8  # pixels, the side of the smallest square
+_Stored = tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]
 _CODES = 32767  # an image that is not of whole numbers is stored in steps from -32767 to this
 
 
@@ -264,37 +265,28 @@ def prepare(
     paths = source.find(folder) + source.find_others(folder)
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     how = json.dumps([files, size, jpeg_quality, skip_bad])
-    made_from = hashlib.sha256(how.encode()).hexdigest()
-    if _made_from(path) != made_from:
+    origin = hashlib.sha256(how.encode()).hexdigest()
+    if _origin(path) != origin:
         table = sources.index(folder, skip_bad=skip_bad)
         read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
-        _write(table, read, path, size, made_from)
+        _write(table, read, path, size, origin)
     return open(path)
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """An image as it is stored, (H, W) int16 or uint8, and which of its values mean 0 and 1."""
-
-    pixels: NDArray[Any]
-    low: float
-    high: float
-    mask: NDArray[np.bool_] | None
 
 
 def _read(
     source: sources.Source, path: str, *, size: int | None, jpeg_quality: int | None
 ) -> _Stored:
+    """An image as it is stored, which of its values mean 0 and 1, and its mask."""
     case = source.read(Path(path))
     mask = None if case.mask is None else case.mask.numpy()
     if size is None:
-        return _Stored(*_as_int16(case), mask)
+        return *_as_int16(case), mask
     square = to_square(case.image.mul(255).round_().byte().numpy(), size=size)
     if jpeg_quality is not None:
         square = jpeg.once_more(square, quality=jpeg_quality)
     if mask is not None:
         mask = to_square(mask.astype(np.uint8) * 255, size=size) > 127
-    return _Stored(square, 0.0, 255.0, mask)
+    return square, 0.0, 255.0, mask
 
 
 def _as_int16(case: Case) -> tuple[NDArray[np.int16], float, float]:
@@ -319,11 +311,7 @@ def to_square(pixels: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
 
 
 def _write(
-    table: pd.DataFrame,
-    read: Callable[[str], _Stored],
-    path: Path,
-    size: int | None,
-    made_from: str,
+    table: pd.DataFrame, read: Callable[[str], _Stored], path: Path, size: int | None, origin: str
 ) -> None:
     """Read the files of an index, and write the store; its attributes last."""
     height, width = (table[side].to_numpy(np.int64) for side in ("height", "width"))
@@ -343,17 +331,18 @@ def _write(
         kind = "int16" if size is None else "uint8"
         pixels = file.create_dataset("pixels", (int(sizes.sum()),), kind)
         bits = file.create_dataset("mask_bits", (int(mask_sizes.sum()),), "uint8")
-        for i, stored in enumerate(sources.in_threads(read, table["path"], "packing images")):
+        stored = sources.in_threads(read, table["path"], "packing images")
+        for i, (image, low, high, mask) in enumerate(stored):
             start, mask_start = layout["offset"][i], layout["mask_offset"][i]
-            pixels[start : start + sizes[i]] = stored.pixels.ravel()
-            layout["low"][i], layout["high"][i] = stored.low, stored.high
-            if stored.mask is not None:
-                bits[mask_start : mask_start + mask_sizes[i]] = np.packbits(stored.mask)
+            pixels[start : start + sizes[i]] = image.ravel()
+            layout["low"][i], layout["high"][i] = low, high
+            if mask is not None:
+                bits[mask_start : mask_start + mask_sizes[i]] = np.packbits(mask)
         for name, column in layout.items():
             file[f"layout/{name}"] = column
         file["table"] = table.to_json(orient="table", index=False, double_precision=15)
         types = json.dumps({name: str(kind) for name, kind in table.dtypes.items()})
-        file.attrs.update(types=types, made_from=made_from, format=FORMAT)
+        file.attrs.update(types=types, origin=origin, format=FORMAT)
 
 
 def open(path: str | Path) -> Store:
@@ -394,10 +383,10 @@ def _mapped(path: Path, data: h5py.Dataset) -> NDArray[Any]:
     return np.memmap(path, data.dtype, "c", offset, data.shape)
 
 
-def _made_from(path: Path) -> str | None:
+def _origin(path: Path) -> str | None:
     """What the store was made from; None where there is none that can be read."""
     try:
         with h5py.File(path) as file:
-            return str(file.attrs["made_from"]) if file.attrs.get("format") == FORMAT else None
+            return str(file.attrs["origin"]) if file.attrs.get("format") == FORMAT else None
     except (OSError, KeyError, RuntimeError):
         return None
