@@ -21,16 +21,7 @@ from medsr_lib.series.sessions import actions, session
 from medsr_lib.series.sessions import context as contexts
 from medsr_lib.series.sessions import plan as plans
 from medsr_lib.series.sessions import state as states
-from medsr_lib.series.sessions.actions import (
-    Fetch,
-    Finish,
-    Known,
-    Push,
-    Refuse,
-    Rescue,
-    Status,
-    Wait,
-)
+from medsr_lib.series.sessions.actions import Finish, Known, Look, Push, Refuse, Status
 from medsr_lib.series.sessions.context import Context, Previous
 from medsr_lib.series.sessions.plan import Plan
 from medsr_lib.series.sessions.state import State
@@ -121,11 +112,11 @@ def run(
                 case Push():
                     known.append(_push(chain, action))
                     from_checkpoint = None
-                case Wait():
+                case Look.WAIT:
                     known[-1] = _waited(chain, known[-1])
-                case Fetch():
+                case Look.FETCH:
                     known[-1] = replace(known[-1], state=_fetched(chain, known[-1]))
-                case Rescue():
+                case Look.RESCUE:
                     known[-1] = replace(known[-1], saved=_rescued(chain, known[-1]))
                 case Finish(state):
                     return state

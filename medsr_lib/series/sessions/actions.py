@@ -72,19 +72,12 @@ class Push:
     image: str | None = None
 
 
-@dataclass(frozen=True)
-class Wait:
-    """Wait until the last session has ended."""
+class Look(Enum):
+    """Find out more about the last session."""
 
-
-@dataclass(frozen=True)
-class Fetch:
-    """Fetch and verify what the last session left, which has ended well."""
-
-
-@dataclass(frozen=True)
-class Rescue:
-    """Fetch what the last session left, which has failed."""
+    WAIT = auto()  # until it has ended
+    FETCH = auto()  # what it left, which has ended well, and verify it
+    RESCUE = auto()  # what it left, which has failed
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class Refuse:
     why: str
 
 
-Action = Push | Wait | Fetch | Rescue | Finish | Refuse
+Action = Push | Look | Finish | Refuse
 
 
 def next_action(
@@ -128,12 +121,12 @@ def next_action(
         return Push(1, checkpoints=Path(checkpoint) if checkpoint else None)
     last = sessions[-1]
     if last.status is Status.STARTED:
-        return Wait()
+        return Look.WAIT
     if last.status is Status.FAILED:
         return _after_failure(last, at_most, checkpoint)
     state = last.state
     if state is None:
-        return Fetch()
+        return Look.FETCH
     for one in sessions:
         if one.state and (problem := unexpected(plan, one, one.state)):
             return Refuse(problem)
@@ -185,7 +178,7 @@ def outlook(state: State, hours: float) -> str:
 
 def _after_failure(last: Known, at_most: int, checkpoint: str | None) -> Action:
     if last.saved is None:
-        return Rescue()
+        return Look.RESCUE
     number, before = last.number, last.context.step_before
     if checkpoint is None:
         left = (

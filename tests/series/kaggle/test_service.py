@@ -578,17 +578,12 @@ pathlib.Path("step.txt").write_text(str(1 + sum(map(int, seen))))
 print("step", seen)"""
 
 
-@pytest.mark.slow
-def test_notebooks_are_executed_for_real_and_chain(start, tmp_path):
-    service, api = start(runner=NotebookRunner())
-    api.kernels_push(kernel(tmp_path, text=notebook(LOOK)))
-    assert service.wait("tester/chain-s01") == "COMPLETE", service.sessions[0].failure_message
-    sources = ["tester/chain-s01"]
-    api.kernels_push(kernel(tmp_path, "chain-s02", text=notebook(LOOK), kernel_sources=sources))
-    assert service.wait("tester/chain-s02") == "COMPLETE", service.sessions[1].failure_message
-    assert (service.sessions[1].working / "step.txt").read_text() == "2"
-    assert "step ['1']" in api.kernels_logs("tester/chain-s02")
-    assert service.secret not in api.kernels_logs("tester/chain-s02")
+INSTALL = """import os, pathlib, sys, subprocess
+wheel = next(pathlib.Path(os.environ['MEDSR_KAGGLE_ROOT'], 'input').rglob('*.whl'))
+pip = [sys.executable, '-m', 'pip', 'install', '--no-index', '--no-deps', wheel]
+subprocess.run(pip, check=True)
+import tiny
+pathlib.Path('answer').write_text(str(tiny.answer))"""
 
 
 def wheel(folder):
@@ -605,20 +600,19 @@ def wheel(folder):
 
 
 @pytest.mark.slow
-def test_what_a_notebook_installs_stays_in_its_session(start, tmp_path):
-    cells = (
-        "import os, pathlib, sys, subprocess\n"
-        "wheel = next(pathlib.Path(os.environ['MEDSR_KAGGLE_ROOT'], 'input').rglob('*.whl'))\n"
-        "pip = [sys.executable, '-m', 'pip', 'install', '--no-index', '--no-deps', wheel]\n"
-        "subprocess.run(pip, check=True)",
-        "import tiny; pathlib.Path('answer').write_text(str(tiny.answer))",
-    )
+def test_notebooks_are_executed_and_chain_and_keep_what_they_install(start, tmp_path):
     service, api = start(runner=NotebookRunner())
     service.add_dataset("tester/tiny-lib", wheel(tmp_path / "wheel"))
-    api.kernels_push(kernel(tmp_path, text=notebook(*cells), dataset_sources=["tester/tiny-lib"]))
+    api.kernels_push(kernel(tmp_path, text=notebook(LOOK)))
     assert service.wait("tester/chain-s01") == "COMPLETE", service.sessions[0].failure_message
-    assert (service.sessions[0].working / "answer").read_text() == "42"
+    sources = {"kernel_sources": ["tester/chain-s01"], "dataset_sources": ["tester/tiny-lib"]}
+    api.kernels_push(kernel(tmp_path, "chain-s02", text=notebook(LOOK, INSTALL), **sources))
+    assert service.wait("tester/chain-s02") == "COMPLETE", service.sessions[1].failure_message
+    assert (service.sessions[1].working / "step.txt").read_text() == "2"
+    assert (service.sessions[1].working / "answer").read_text() == "42"
     assert importlib.util.find_spec("tiny") is None
+    assert "step ['1']" in str(service.sessions[1].log)
+    assert service.secret not in str(service.sessions[1].log)
 
 
 @pytest.mark.slow

@@ -7,14 +7,12 @@ import pytest
 
 from medsr_lib.series.sessions.actions import (
     FURTHEST,
-    Fetch,
     Finish,
     Known,
+    Look,
     Push,
     Refuse,
-    Rescue,
     Status,
-    Wait,
     next_action,
     outlook,
 )
@@ -55,8 +53,8 @@ def left(**changed):
 TABLE = {
     "a new chain": (None, {}, Push(1)),
     "one that begins elsewhere": (None, {"checkpoint": "x"}, Push(1, checkpoints=Path("x"))),
-    "running": (STARTED, {}, Wait()),
-    "not fetched": (COMPLETE, {}, Fetch()),
+    "running": (STARTED, {}, Look.WAIT),
+    "not fetched": (COMPLETE, {}, Look.FETCH),
     "to be continued": (left(), {}, Push(3, previous=AFTER, image="image")),
     "in the image of the first": (
         replace(left(), context=PINNED),
@@ -75,7 +73,7 @@ TABLE = {
         {},
         Finish(replace(STATE, step=40, done=True)),
     ),
-    "failed": (FAILED, {}, Rescue()),
+    "failed": (FAILED, {}, Look.RESCUE),
     "failed with progress": (
         replace(FAILED, saved=60),
         {"checkpoint": FURTHEST},
