@@ -62,7 +62,7 @@ def test_05_upscales_at_both_scales_and_keeps_its_networks(denoised):
         (s, m) for s in (2, 4) for m in ("bicubic", "lanczos", "ESPCN", "SRResNet")
     ]
     assert table[2, "bicubic"]["psnr"] > table[4, "bicubic"]["psnr"] + 2
-    assert {row["slices"] for row in table.values()} == {found["test_images"]}
+    assert {row["cases"] for row in table.values()} == {found["test_images"]}
     assert (found["done"], found["steps_done"]) == (True, 40)
 
 

@@ -56,7 +56,7 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
     found = executed["02_espcn"]
     table = {row["method"]: row for row in found["table"]}
     assert list(table) == ["nearest", "bicubic", "lanczos", "zero_fill", "ESPCN"]
-    assert {row["slices"] for row in table.values()} == {found["slices"]} == {6}
+    assert {row["cases"] for row in table.values()} == {found["slices"]} == {6}
     assert table["bicubic"]["psnr"] > table["nearest"]["psnr"] + 1
     gain = table["ESPCN"]["psnr"] - table["bicubic"]["psnr"]
     assert found["gain_psnr"] == pytest.approx(gain)
@@ -72,7 +72,7 @@ def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     table = {(row["region"], row["method"]): row for row in found["table"]}
     espcn = {row["method"]: row["psnr"] for row in executed["02_espcn"]["table"]}["ESPCN"]
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)
-    assert {row["slices"] for (region, _), row in table.items() if region == "whole"} == {6}
+    assert {row["cases"] for (region, _), row in table.items() if region == "whole"} == {6}
     assert all(row["perceptual"] > 0 for row in table.values())
     assert found["weights"]["SRGAN"] != found["weights"]["SRResNet"]
 
@@ -105,7 +105,7 @@ def test_04_measures_every_region_and_the_primary_contrast(executed):
     table = {(row["region"], row["method"]): row for row in found["table"]}
     whole = {row["method"]: row["psnr"] for row in executed["02_espcn"]["table"]}
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(whole["ESPCN"], abs=1e-4)
-    assert table["tumour", "bicubic"]["slices"] + table["tumour", "bicubic"]["skipped"] == 6
+    assert table["tumour", "bicubic"]["cases"] + table["tumour", "bicubic"]["skipped"] == 6
     primary = found["primary"]
     assert primary["low"] <= primary["value"] <= primary["high"]
     assert primary["patients"] == 3
