@@ -60,32 +60,20 @@ def test_split_parts_rows_and_patients(folds, fold):
     assert not set(training["patient"]) & set(test["patient"])
 
 
-def test_split_refuses_a_fold_that_does_not_exist(folds):
+def test_split_refuses_a_fold_that_does_not_exist(table, folds):
     with pytest.raises(ValueError, match=r"fold 6 does not exist; there are \[1, 2, 3, 4, 5\]"):
         splits.split(folds, fold=6)
-
-
-def test_split_without_folds_says_how_to_make_them(table):
+    with pytest.raises(ValueError, match="all images are in fold 2; nothing is left to train on"):
+        splits.split(folds[folds["fold"] == 2], fold=2)
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
     with pytest.raises(ValueError, match=r"there are \[\]: no cvind\.mat .* splits\.by_patient"):
         splits.split(table.assign(fold=unknown), fold=1)
 
 
-def test_split_refuses_a_single_fold(folds):
-    with pytest.raises(ValueError, match="all images are in fold 2; nothing is left to train on"):
-        splits.split(folds[folds["fold"] == 2], fold=2)
-
-
-def test_split_names_a_patient_on_both_sides(folds):
-    at = folds.index[folds["patient"] == "MR000003"]
-    folds.loc[at[0], "fold"] = folds.loc[at[1], "fold"] % 5 + 1
+@pytest.mark.parametrize("other", [6, pd.NA])
+def test_split_names_a_patient_in_several_folds_or_partly_without(folds, other):
+    folds.loc[folds.index[folds["patient"] == "MR000003"][0], "fold"] = other
     with pytest.raises(ValueError, match="1 of 60 patients are in several folds: MR000003;"):
-        splits.split(folds, fold=1)
-
-
-def test_split_names_a_patient_with_and_without_a_fold(folds):
-    folds.loc[folds.index[folds["patient"] == "MR000003"][0], "fold"] = pd.NA
-    with pytest.raises(ValueError, match="are in several folds: MR000003"):
         splits.split(folds, fold=1)
 
 
