@@ -16,6 +16,7 @@ from medsr_lib.show.panels import (
     WINDOW,
     Image,
     as_image,
+    bare,
     contour,
     frame,
     grey,
@@ -23,7 +24,7 @@ from medsr_lib.show.panels import (
     same_size,
     square_around,
 )
-from medsr_lib.show.style import INK, MUTED, drawn, margin_text, name_rows, people, signed
+from medsr_lib.show.style import INK, MUTED, choose, drawn, margin_text, name_rows, people, signed
 
 SIZE = (13.33, 7.5)
 """Inches of a slide of 16:9."""
@@ -60,10 +61,12 @@ def summary_slide(
         title: the finding, or the question.
 
     Raises:
-        ValueError: no mask, an image of another size, no contrast, or more than a slide holds.
+        ValueError: no mask, an image of another size, no contrast, no SSIM, or more than a slide
+            holds.
     """
     if not 2 <= len(restored) <= 6:
         raise ValueError(f"a slide holds two to six methods; got {len(restored)}")
+    choose("method in ssim", restored, ssim)
     if not contrasts:
         raise ValueError("there is no contrast to draw")
     beside = len(restored) <= BESIDE
@@ -99,7 +102,7 @@ def summary_slide(
         whole.set_title(textwrap.fill(name, width), loc="center", size=14, weight="bold")
         tone, weight = (MUTED, "normal") if name == "Original" else (INK, "bold")
         inside.set_xlabel(scores[name], size=13, color=tone, weight=weight)
-    left.axis("off")
+    bare(left)
     left.set_title("Verdict", size=15, weight="bold")
     left.text(0, 0.98, words, va="top", size=13, linespacing=1.35).set_in_layout(False)
     forest(right, contrasts, width=4)

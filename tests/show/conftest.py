@@ -7,6 +7,8 @@ import pytest
 import torch
 from matplotlib.text import Text
 
+from medsr_lib.case import Case
+
 mpl.use("Agg")
 
 
@@ -21,6 +23,11 @@ def mask():
     tumour = np.zeros((64, 64), bool)
     tumour[20:36, 30:42] = True
     return tumour
+
+
+@pytest.fixture
+def case(image, mask):
+    return Case("7", "p1", "glioma", torch.tensor(image), torch.tensor(mask))
 
 
 @pytest.fixture
@@ -39,27 +46,27 @@ def methods(image):
 
 @pytest.fixture
 def index():
-    """Twelve slices of six patients, of three types in two folds."""
-    types = ["glioma", "meningioma", "pituitary"]
+    """Twelve images of six patients, of three labels in two folds."""
+    labels = ["glioma", "meningioma", "pituitary"]
     rows = [
-        (i, f"p{i // 2}", types[i // 2 % 3], i // 6 + 1, 64, 64, 40 + 30 * i, 250 * (i + 1))
+        (f"{i}", f"p{i // 2}", labels[i // 2 % 3], i // 6 + 1, 64, 64, 40 + 30 * i, 250 * (i + 1))
         for i in range(12)
     ]
-    names = "slice_id patient tumour fold height width tumour_pixels raw_max"
+    names = "id patient label fold height width mask_pixels raw_max"
     return pd.DataFrame(rows, columns=names.split())
 
 
 @pytest.fixture
 def scores(index):
-    """A tidy score table; ESPCN is 1 dB better, and slice 3 has no mirror region."""
+    """A tidy score table; ESPCN is 1 dB better, and image 3 has no mirror region."""
     parts = [
-        index[["slice_id", "patient", "tumour", "fold"]].assign(
+        index[["id", "patient", "label", "fold"]].assign(
             method=method,
             region=region,
-            pixels=index["tumour_pixels"],
+            pixels=index["mask_pixels"],
             scale=4,
             degradation="bicubic",
-            psnr=30 + gain + 0.1 * index["slice_id"],
+            psnr=30 + gain + 0.1 * index.index,
             ssim=0.9 + 0.01 * gain,
             mse=0.001 - 0.0001 * gain,
         )
@@ -67,13 +74,19 @@ def scores(index):
         for region in ("tumour", "mirror")
     ]
     table = pd.concat(parts, ignore_index=True)
-    table.loc[table["slice_id"].eq(3) & table["region"].eq("mirror"), "psnr"] = np.nan
+    table.loc[table["id"].eq("3") & table["region"].eq("mirror"), "psnr"] = np.nan
     return table
 
 
 @pytest.fixture
 def estimate():
-    return SimpleNamespace(value=0.5, low=0.2, high=0.8, p=0.0004, patients=233, slices=3064)
+    """A function that makes an estimate, changed as is wanted."""
+
+    def make(**changes):
+        given = {"value": 0.5, "low": 0.2, "high": 0.8, "p": 0.0004, "skipped": 0}
+        return SimpleNamespace(**{"cases": 3064, "patients": 233, **given, **changes})
+
+    return make
 
 
 @pytest.fixture

@@ -3,7 +3,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from medsr_lib.show import decisions
+from medsr_lib import show
+
+METHODS = pd.Index(["HR", "bicubic", "SRGAN"], name="method")
+FLIPS = {"positive": "ILL", "reference": "original", "title": "Changed"}
+MAPS = {"captions": {"blur": "score −0.3"}, "title": "Image 7"}
 
 
 @pytest.fixture
@@ -24,37 +28,44 @@ def bins():
 def decided():
     """Of 3 ill and 2 well images, blur misses two and clears one; noise changes nothing."""
     rows = [
-        (
-            f"s{i}",
-            f"p{i}",
-            "ILL" if i < 3 else "WELL",
-            m,
-            m == "blur" and i < 2,
-            m == "blur" and i == 4,
-        )
-        for m in ("original", "blur", "noise")
+        (f"s{i}", f"p{i}", "ILL" if i < 3 else "WELL", m, b and i < 2, b and i == 4)
+        for m, b in (("original", False), ("blur", True), ("noise", False))
         for i in range(5)
     ]
-    columns = ["slice_id", "patient", "tumour", "method", "to_wrong", "to_right"]
+    columns = ["id", "patient", "label", "method", "to_wrong", "to_right"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_every_curve_has_its_area_and_n(curve, text_of):
-    figure = decisions.roc(
-        {"before": curve, "after": curve},
-        areas={"before": (0.987, 0.961, 1), "after": (0.9, 0.8, 0.95)},
-        points={"after": (0.1, 0.8)},
-        images=61,
-        patients=43,
-    )
+@pytest.fixture
+def classified():
+    rows = {"to_wrong": [0, 5, 2], "to_right": [0, 1, 4], "flipped": [0, 9, 6]}
+    about = {"cases": 150, "patients": 37, "accuracy": [0.86, 0.83, 0.87]}
+    return pd.DataFrame({**about, **rows}, index=METHODS)
+
+
+@pytest.fixture
+def segmented():
+    rows = {"lost": [0, 7, 0], "gained": [0, 0, 0], "new": [0, 3, 0]}
+    return pd.DataFrame({"lesions": 148, "dice": [0.83, 0.8, 0.826], **rows}, index=METHODS)
+
+
+def widths(axes):
+    return [[bar.get_width() for bar in part] for part in axes.containers]
+
+
+def test_every_curve_has_its_area_threshold_and_n(curve, estimate, text_of):
+    names = "before", "after"
+    areas = dict.fromkeys(names, estimate(value=0.987, low=0.961, high=1, cases=61, patients=43))
+    points = {"before": (0, 0.5), "after": (0.1, 0.8)}
+    figure = show.roc_curves(dict.fromkeys(names, curve), areas=areas, points=points, title="x")
     text = text_of(figure)
     assert "AUC 0.987\n[0.961, 1.000]" in text
     assert "61 images of 43 patients" in text
-    assert [len(axes.lines) for axes in figure.axes] == [2, 3]
+    assert figure.axes[1].lines[-1].get_xydata().tolist() == [[0.1, 0.8]]
 
 
 def test_reliability_leaves_empty_bins_out_and_counts(bins, text_of):
-    figure = decisions.reliability({"raw": bins}, errors={"raw": 0.123})
+    figure = show.reliability({"raw": bins}, errors={"raw": 0.123})
     upper, lower = figure.axes
     assert upper.lines[-1].get_xdata().tolist() == [0.1, 1, 0.8]
     assert [bar.get_height() for bar in lower.patches] == [12, 0, 1, 7]
@@ -64,25 +75,41 @@ def test_reliability_leaves_empty_bins_out_and_counts(bins, text_of):
 
 def test_confusion_shows_counts_and_shares_of_the_true_class(text_of):
     table = pd.DataFrame([[18, 2], [4, 36]], ["well", "ill"], ["well", "ill"])
-    text = text_of(decisions.confusion({"after": table}, note="by hand"))
+    text = text_of(show.confusion({"after": table}, note="by hand"))
     assert all(part in text for part in ("18\n90 %", "2\n10 %", "4\n10 %", "36\n90 %"))
     assert "by hand; 60 images" in text
 
 
-def test_flips_go_to_the_side_of_their_harm(decided, text_of):
-    figure = decisions.flips(decided, positive="ILL", reference="original")
+def test_changes_are_stacked_by_what_they_turn_into(classified, segmented):
+    left, right = show.decision_changes(classified, segmented, note="").axes
+    assert widths(left) == [[0, 5, 2], [0, 3, 0], [0, 1, 4]]
+    assert [bar.get_x() for bar in left.containers[2]] == [0, 8, 2]
+    assert widths(right) == [[0, 7, 0], [0, 3, 0], [0, 0, 0]]
+    texts = [text.get_text() for text in right.texts]
+    assert texts.count("none") == texts.count("reference") == texts.count("7 + 3") == 1
+
+
+def test_changes_are_beside_n_accuracy_and_dice(classified, segmented, text_of):
+    text = text_of(show.decision_changes(classified, segmented, note="found at a Dice of 0.5"))
+    assert "found at a Dice of 0.5; 150 images of 37 patients" in text
+    for part in ("86 %", "0.83", "Diagnosis of 150 images", "Outline of 148 lesions"):
+        assert part in text
+
+
+def test_changed_diagnoses_go_to_the_side_of_their_harm(decided, text_of):
+    figure = show.diagnosis_changes(decided, **FLIPS)
     axes = figure.axes[0]
-    bars = {to_hex(bar.get_facecolor()): bar.get_width() for bar in axes.patches}
+    bars = {to_hex(bar.get_facecolor()): bar.get_width() for bar in axes.patches if bar.get_width()}
     assert bars == {"#d55e00": -2, "#56b4e9": 1}
     low, high = axes.get_xlim()
-    assert low < -2 < 1 < high
+    assert low == -high < -2
     assert [text.get_text() for text in axes.texts if text.get_text()] == ["2", "1", "none"]
     assert "5 images of 5 patients" in text_of(figure)
 
 
-def test_stacked_flips_stay_inside(decided):
+def test_stacked_changes_stay_inside(decided):
     decided.loc[decided["method"].eq("noise"), "to_wrong"] = True
-    axes = decisions.flips(decided, positive="ILL", reference="original").axes[0]
+    axes = show.diagnosis_changes(decided, **FLIPS).axes[0]
     assert axes.get_xlim()[0] < -5
     assert "2 + 3" in [text.get_text() for text in axes.texts]
 
@@ -90,12 +117,8 @@ def test_stacked_flips_stay_inside(decided):
 def test_maps_share_one_scale_and_outline_the_lesion(image, mask, text_of):
     strong, weak = np.zeros((64, 64)), np.zeros((64, 64))
     strong[10, 10], weak[10, 10] = 2, 1
-    figure = decisions.attention(
-        {"original": image, "blur": image},
-        {"original": strong, "blur": weak},
-        mask,
-        captions={"blur": "score −0.3"},
-    )
+    maps = {"original": strong, "blur": weak}
+    figure = show.attention_maps(dict.fromkeys(maps, image), maps, mask, **MAPS)
     shown = [axes.images[0].get_array() for axes in figure.axes[2:4]]
     assert shown[0][10, 10].sum() > shown[1][10, 10].sum()
     assert all(axes.collections for axes in figure.axes)
@@ -104,21 +127,24 @@ def test_maps_share_one_scale_and_outline_the_lesion(image, mask, text_of):
 
 
 def test_maps_of_nothing_are_drawn(image, text_of):
-    figure = decisions.attention({"original": image}, {"original": np.zeros((64, 64))})
+    figure = show.attention_maps({"original": image}, {"original": np.zeros((64, 64))}, **MAPS)
     assert "yellow" not in text_of(figure)
 
 
-def test_refuse_what_cannot_be_drawn(curve, decided, image):
-    for draw in (decisions.reliability, decisions.confusion):
-        with pytest.raises(ValueError, match="there is no table to draw"):
-            draw({}, **({"errors": {}} if draw is decisions.reliability else {}))
+def test_what_cannot_be_drawn_is_refused(decided, classified, segmented, image):
+    with pytest.raises(ValueError, match="there is no table to draw"):
+        show.reliability({}, errors={})
+    with pytest.raises(ValueError, match="there is no table to draw"):
+        show.confusion({}, note="")
     with pytest.raises(ValueError, match="there is no curve"):
-        decisions.roc({}, areas={}, images=1, patients=1)
+        show.roc_curves({}, areas={}, points={}, title="")
+    with pytest.raises(ValueError, match=r"lacks the columns \['to_right'\]"):
+        show.decision_changes(classified.drop(columns="to_right"), segmented, note="")
     with pytest.raises(ValueError, match="lacks the columns"):
-        decisions.flips(decided.drop(columns="to_right"), positive="ILL", reference="original")
-    with pytest.raises(ValueError, match="nothing to hold against 'HR'"):
-        decisions.flips(decided, positive="ILL", reference="HR")
+        show.diagnosis_changes(decided.drop(columns="to_right"), **FLIPS)
+    with pytest.raises(ValueError, match="nothing to compare with 'HR'"):
+        show.diagnosis_changes(decided, **{**FLIPS, "reference": "HR"})
     with pytest.raises(ValueError, match="must have the same names"):
-        decisions.attention({"a": image}, {"b": image})
+        show.attention_maps({"a": image}, {"b": image}, **MAPS)
     with pytest.raises(ValueError, match="map a must have the shape"):
-        decisions.attention({"a": image}, {"a": image[:3]})
+        show.attention_maps({"a": image}, {"a": image[:3]}, **MAPS)

@@ -1,206 +1,202 @@
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from medsr_lib.show import images
-from medsr_lib.show.panels import square_around
+from medsr_lib import show
+
+BOX = (4, 2, 20, 18)
+ERRORS = {"title": "SR − HR", "note": "seed 0"}
 
 
-def grey_limits(figure):
-    """The windows of all grey panels of a figure."""
-    shown = [image for axes in figure.axes for image in axes.images]
-    return {image.get_clim() for image in shown if image.get_array().ndim == 2}
+def compare(case, images, maps=None, scores=None):
+    return show.comparison(case, images, maps=maps or {}, scores=scores or {}, title="Slice 7")
 
 
-def test_every_picture_is_a_figure_that_pyplot_has_let_go(image, mask, methods, regions):
+def drawn_with(figure, name):
+    return [i for axes in figure.axes for i in axes.images if i.cmap.name == name]
+
+
+@pytest.fixture
+def judged(image):
+    """What is shown of two methods; the second invented in the upper half."""
+    names = ("bicubic", "SRGAN")
+    kinds = np.zeros((64, 64), int)
+    kinds[:32], kinds[60:] = 2, -1
+    share = torch.full((1, 64, 64), 0.25)
+    share[..., :8, :] = torch.nan
+    return {
+        "restored": dict(zip(names, (image, torch.tensor(image)[None, None] + 0.032))),
+        "hallucination": dict.fromkeys(names, share),
+        "kinds": dict(zip(names, (0 * kinds, kinds))),
+        "note": "slice 7",
+    }
+
+
+def test_every_picture_is_a_figure_that_pyplot_has_let_go(case, image, methods, regions, judged):
     made = [
-        images.slice_with_contour(image, mask),
-        images.gallery([image], [mask], ["one"]),
-        images.region_map(image, regions),
-        images.comparison(image, methods, mask),
-        images.locations({"glioma": mask}, {"glioma": 1}),
-        images.through_training(image, {"step 0": image}, image, mask),
-        images.error_maps(image, {"SRGAN": image}, mask),
+        show.region_map(case, regions),
+        compare(case, methods),
+        show.through_training(image, {"step 0": image}, image, **ERRORS),
+        show.error_maps(case, {"SRGAN": image}, **ERRORS),
+        show.restorations(image, {"noisy": image}, box=BOX, title="x"),
+        show.invention_maps(case, **judged),
     ]
     assert all(isinstance(figure, Figure) for figure in made)
     assert plt.get_fignums() == []
 
 
-def test_the_window_is_that_of_every_grey_panel(image, mask, methods, regions):
-    dark = {**methods, "ESPCN": 0.1 * image}
-    assert grey_limits(images.comparison(image, dark, mask)) == {(0.0, 0.7)}
-    assert grey_limits(images.gallery([image, 0.1 * image], [mask, None], "ab")) == {(0.0, 0.7)}
-    assert grey_limits(images.region_map(image, regions, window=(0.1, 0.5))) == {(0.1, 0.5)}
+def test_the_window_is_that_of_every_grey_panel(case, methods, regions):
+    for figure in (
+        compare(case, {**methods, "dark": 0.1 * case.image}),
+        show.region_map(case, regions),
+    ):
+        greys = [i for i in drawn_with(figure, "gray") if i.get_array().ndim == 2]
+        assert {image.get_clim() for image in greys} == {(0.0, 0.7)}
 
 
-@pytest.mark.parametrize("lead", [(), (1,), (1, 1)])
-def test_leading_axes_of_length_one_do_not_matter(image, mask, lead):
-    figure = images.slice_with_contour(image.reshape(*lead, 64, 64), mask.reshape(*lead, 64, 64))
-    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), image)
-
-
-def test_an_empty_mask_draws_no_outline(image, mask):
-    assert not images.slice_with_contour(image, mask & False).axes[0].collections
-
-
-def test_the_outline_has_a_dark_halo(image, mask):
-    axes = images.slice_with_contour(image, mask).axes[0]
-    assert len(axes.collections) == 2
-
-
-def test_gallery_counts_its_slices(image, mask, text_of):
-    figure = images.gallery([image] * 4, [mask] * 4, ["a", "b", "c", "d"], columns=3, title="Four")
-    assert "4 slices" in text_of(figure)
-    assert len(figure.axes) == 6
-
-
-def test_gallery_refuses_lists_of_different_lengths(image, mask):
-    with pytest.raises(ValueError, match="got 2 images, 1 masks and 2 titles"):
-        images.gallery([image, image], [mask], ["a", "b"])
-
-
-def test_region_map_names_regions_with_their_sizes(image, regions, text_of):
-    text = text_of(images.region_map(image, regions))
-    assert "tumour\n192 px" in text
-    assert "normal\n3 648 px" in text
-    assert "whole" not in text
-
-
-def test_region_map_says_where_a_region_is_empty(image, mask, text_of):
-    figure = images.region_map(image, {"tumour": mask, "mirror": mask & False})
-    assert "mirror\nnone here" in text_of(figure)
-
-
-def test_region_map_refuses_unknown_regions(image, mask):
-    with pytest.raises(ValueError, match=r"unknown region \['edge'\]; there is \['tumour', 'core'"):
-        images.region_map(image, {"tumour": mask, "edge": mask})
-
-
-def test_comparison_names_columns_and_scores(image, mask, methods, text_of):
-    maps = {"bicubic": image, "ESPCN": image}
-    figure = images.comparison(image, methods, mask, maps=maps, scores={"ESPCN": "34.2 dB"})
-    text = text_of(figure)
-    for part in ("HR", "LR", "bicubic", "ESPCN", "34.2 dB", "SSIM, 1 = identical"):
+def test_region_map_names_regions_with_their_sizes(case, regions, text_of):
+    empty = regions["mirror"] & False
+    text = text_of(show.region_map(case, {**regions, "matched": empty, "air": empty}))
+    for part in ("tumour, 192 px", "normal, 3 648 px", "matched, none here"):
         assert part in text
+    assert "whole" not in text
+    assert "air" not in text
 
 
-def test_comparison_draws_maps_from_0_to_1(image, mask, methods):
-    figure = images.comparison(image, methods, mask, maps={"ESPCN": 0.9 + 0.1 * image})
-    drawn = [i for axes in figure.axes for i in axes.images if i.cmap.name == "magma_r"]
-    assert [image.get_clim() for image in drawn] == [(0, 1)]
+def test_region_map_needs_the_tumour(case, mask):
+    with pytest.raises(ValueError, match=r"unknown region \['tumour'\]"):
+        show.region_map(case, {"core": mask})
+    with pytest.raises(ValueError, match="the mask is empty"):
+        show.region_map(case, {"tumour": mask & False})
 
 
-def test_comparison_draws_lr_over_the_field_of_hr(image, mask, methods):
-    panels = images.comparison(image, methods, mask).axes
+def test_comparison_names_columns_and_scores(case, image, methods, text_of):
+    maps = {"bicubic": image, "ESPCN": 0.9 + 0.1 * image}
+    figure = compare(case, methods, maps, {"ESPCN": "34.2 dB"})
+    for part in ("HR", "LR", "bicubic", "ESPCN", "34.2 dB", "SSIM, 1 = identical"):
+        assert part in text_of(figure)
+    assert [i.get_clim() for i in drawn_with(figure, "magma_r")] == [(0, 1)] * 2
+
+
+def test_comparison_draws_lr_over_the_field_of_hr(case, methods):
+    panels = [axes for axes in compare(case, methods).axes if axes.images]
     extents = {tuple(axes.images[0].get_extent()) for axes in panels}
     assert extents == {(-0.5, 63.5, 63.5, -0.5)}
 
 
-def test_comparison_refuses_what_does_not_fit(image, mask, methods):
+def test_comparison_refuses_what_does_not_fit(case, image, methods):
     with pytest.raises(ValueError, match=r"LR must show the field of view of hr \(64, 64\)"):
-        images.comparison(image, {"LR": image[:16, :8]}, mask)
+        compare(case, {"LR": image[:16, :8]})
     with pytest.raises(ValueError, match=r"unknown image in maps \['SRGAN'\]"):
-        images.comparison(image, methods, mask, maps={"SRGAN": image})
-    with pytest.raises(ValueError, match=r"maps\['ESPCN'\] must have the shape \(64, 64\); got"):
-        images.comparison(image, methods, mask, maps={"ESPCN": image[5:-5, 5:-5]})
-    with pytest.raises(ValueError, match="nothing to enlarge"):
-        images.comparison(image, methods, mask & False)
+        compare(case, methods, {"SRGAN": image})
+    with pytest.raises(ValueError, match=r"unknown image in scores \['SRGAN'\]"):
+        compare(case, methods, scores={"SRGAN": "34.2 dB"})
+    with pytest.raises(ValueError, match="case 7 has no mask"):
+        compare(replace(case, mask=None), methods)
 
 
-def test_through_training_goes_from_lr_to_hr(image, mask, text_of):
-    figure = images.through_training(image[::4, ::4], {"step 0": image, "step 9": image}, image)
-    titles = [axes.get_title("center") for axes in figure.axes]
-    assert titles == ["LR", "step 0", "step 9", "HR"]
-    assert figure.axes[0].images[0].get_interpolation() == "nearest"
-    assert "1 slice at 2 moments of the training" in text_of(figure)
-    assert grey_limits(figure) == {(0.0, 0.7)}
+def test_images_out_of_range_and_stacks_are_refused(case, image):
+    with pytest.raises(ValueError, match=r"SR must lie in \[0, 1\]; got .* to .*normalise"):
+        compare(case, {"SR": 5000 * image})
+    with pytest.raises(ValueError, match="got nan to nan"):
+        compare(case, {"SR": np.nan * image})
+    with pytest.raises(ValueError, match=r"SR must have the shape .*; got \(2, 64, 64\)"):
+        compare(case, {"SR": np.stack([image, image])})
 
 
-@pytest.mark.parametrize(("moments", "rows"), [(5, 1), (6, 2), (13, 3)])
-def test_through_training_goes_on_in_further_rows(image, moments, rows):
-    restored = {f"step {i}": image for i in range(moments)}
-    figure = images.through_training(image, restored, image)
-    assert figure.axes[0].get_gridspec().nrows == rows
+def test_through_training_draws_every_moment_between_lr_and_hr(image, text_of):
+    moments = {f"epoch {i}": image for i in range(8)}
+    figure = show.through_training(image[::4, ::4], moments, image, title="Training", note="seed 0")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["LR", *moments, "HR"]
+    assert "seed 0; 1 image at 8 moments of the training" in text_of(figure)
+    assert len(show.through_training(image, {}, image, **ERRORS).axes) == 2
 
 
-def test_through_training_outlines_the_tumour_on_lr_and_hr_alone(image, mask):
-    restored = {"step 0": torch.tensor(image)[None, None]}
-    lr, restored, hr = images.through_training(image[::4, ::4], restored, image, mask).axes
-    assert [len(axes.collections) for axes in (lr, restored, hr)] == [2, 0, 2]
+def test_through_training_refuses_another_size(image):
+    with pytest.raises(ValueError, match=r"step 0 must have the size of hr \(64, 64\); got \(32"):
+        show.through_training(image, {"step 0": image[::2, ::2]}, image, **ERRORS)
+    with pytest.raises(ValueError, match="lr must show the field of view of hr"):
+        show.through_training(image[::4], {}, image, **ERRORS)
 
 
-def test_through_training_enlarges_the_tumour(image, mask):
-    figure = images.through_training(image[::4, ::4], {"step 0": image}, image, mask, margin=2)
-    assert {axes.get_xlim() for axes in figure.axes} == {(25.5, 45.5)}
-
-
-def test_through_training_without_a_moment_draws_lr_and_hr(image):
-    figure = images.through_training(image[::4, ::4], {}, image)
-    assert [axes.get_title(loc="center") for axes in figure.axes] == ["LR", "HR"]
-
-
-def test_through_training_refuses_what_does_not_fit(image):
-    with pytest.raises(ValueError, match=r"step 0 must have the size of hr \(64, 64\); got"):
-        images.through_training(image, {"step 0": image[::2, ::2]}, image)
-    with pytest.raises(ValueError, match="a margin needs a mask"):
-        images.through_training(image, {"step 0": image}, image, margin=9)
-
-
-def errors_drawn(figure):
-    return [i for axes in figure.axes for i in axes.images if i.cmap.name == "RdBu_r"]
-
-
-def test_error_maps_draw_sr_minus_hr_on_one_symmetric_scale(image, mask, text_of):
-    restored = {"bicubic": image - 0.01, "SRGAN": torch.tensor(image)[None, None] + 0.032}
-    figure = images.error_maps(image, restored, mask)
-    values = [i.get_array()[0, 0] for i in errors_drawn(figure)]
+def test_error_maps_share_one_rounded_symmetric_scale(case, image, text_of):
+    restored = {"dark": image - 0.01, "SRGAN": torch.tensor(image)[None, None] + 0.032}
+    figure = show.error_maps(case, restored, **ERRORS)
+    errors = drawn_with(figure, "RdBu_r")
+    values = [i.get_array()[0, 0] for i in errors]
     np.testing.assert_allclose(values, [-0.01, 0.032], atol=1e-7)
-    assert {i.get_clim() for i in errors_drawn(figure)} == {(-0.04, 0.04)}
-    for part in ("HR", "SRGAN", "SR − HR, share of\nthe intensity range", "1 slice", "±0.04"):
+    assert {i.get_clim() for i in errors} == {(-0.04, 0.04)}
+    for part in ("HR", "SRGAN", "SR − HR, share of\nthe intensity range", "1 image", "±0.04"):
         assert part in text_of(figure)
 
 
-def test_error_maps_keep_a_limit_that_is_given(image, mask):
-    figure = images.error_maps(image, {"nothing wrong": image}, mask, limit=0.3)
-    assert errors_drawn(figure)[0].get_clim() == (-0.3, 0.3)
-    images.error_maps(image, {"nothing wrong": image}, mask)
-
-
-def test_error_maps_refuse_what_does_not_fit(image, mask):
+def test_error_maps_refuse_what_does_not_fit(case, image):
     with pytest.raises(ValueError, match="no method to draw"):
-        images.error_maps(image, {}, mask)
-    with pytest.raises(ValueError, match="limit must be above 0; got 0"):
-        images.error_maps(image, {"SRGAN": image}, mask, limit=0)
+        show.error_maps(case, {}, **ERRORS)
     with pytest.raises(ValueError, match=r"LR must have the size of hr \(64, 64\); got \(16, 16\)"):
-        images.error_maps(image, {"LR": image[::4, ::4]}, mask)
+        show.error_maps(case, {"LR": image[::4, ::4]}, **ERRORS)
 
 
-def test_locations_tells_the_share_and_the_number(mask, text_of):
-    heat = {"glioma": 0.2 * mask, "pituitary": 0.1 * mask}
-    figure = images.locations(heat, {"glioma": 1426, "pituitary": 930})
-    limits = [axes.images[0].get_clim() for axes in figure.axes[:2]]
-    np.testing.assert_allclose(limits, [(0, 20), (0, 20)])
-    assert "% of slices" in text_of(figure)
-    assert "2 356 slices" in text_of(figure)
+def test_restorations_show_the_difference_of_images_of_full_size(image):
+    images = {"LR": image[::2, ::2], "noisy": torch.tensor(image) + 0.3, "same": image}
+    figure = show.restorations(image, images, box=BOX, scores={"noisy": "10 dB"}, title="x")
+    panels = np.array(figure.axes[:12]).reshape(3, 4)
+    errors = [panel.images for panel in panels[2]]
+    assert [len(shown) for shown in errors] == [0, 0, 1, 1]
+    np.testing.assert_allclose(errors[2][0].get_array(), 0.3, atol=1e-6)
+    assert panels[2, 2].get_xlim() == (3.5, 19.5)
+    assert panels[2, 2].get_xlabel() == "10 dB"
+    assert panels[0, 2].images[0].get_clim() == (0, 1)
 
 
-def test_images_out_of_range_are_refused(image):
-    with pytest.raises(ValueError, match=r"image must lie in \[0, 1\]; got .* to .*normalise"):
-        images.slice_with_contour(5000 * image)
-    with pytest.raises(ValueError, match="got nan to nan"):
-        images.slice_with_contour(np.nan * image)
+def test_restorations_refuse_what_does_not_belong_together(image):
+    with pytest.raises(ValueError, match="no images"):
+        show.restorations(image, {}, box=BOX, title="x")
+    with pytest.raises(ValueError, match="unknown image in scores"):
+        show.restorations(image, {"noisy": image}, box=BOX, scores={"other": "1 dB"}, title="x")
+    with pytest.raises(ValueError, match="must show the field of view of hr"):
+        show.restorations(image, {"noisy": image[:60]}, box=BOX, title="x")
 
 
-def test_stacks_of_images_are_refused(image, mask):
-    with pytest.raises(ValueError, match=r"image must have the shape .*; got \(2, 64, 64\)"):
-        images.slice_with_contour(np.stack([image, image]))
-    with pytest.raises(ValueError, match=r"mask must have the shape \(64, 64\); got \(64, 60\)"):
-        images.slice_with_contour(image, mask[:, :60])
+def test_invention_maps_have_a_row_per_method_on_one_scale(case, judged, text_of):
+    figure = show.invention_maps(case, **judged)
+    assert [axes.get_ylabel() for axes in figure.axes[:12:4]] == ["HR", "bicubic", "SRGAN"]
+    assert [i.get_clim() for i in drawn_with(figure, "RdBu_r")] == [(-0.04, 0.04)] * 2
+    shares = drawn_with(figure, "Reds")
+    assert [i.get_clim() for i in shares] == [(0, 1)] * 2
+    assert shares[0].get_array().mask[:8].all()
+    assert "slice 7; 1 image" in text_of(figure)
 
 
-def test_the_enlarged_square_stays_inside_the_slice(mask):
-    assert square_around(mask, 2) == (26, 18, 46, 38)
-    assert square_around(np.roll(mask, -20, 0), 2) == (26, 0, 46, 20)
-    assert square_around(mask, 100) == (0, 0, 64, 64)
+def test_kinds_are_tinted_and_named(case, judged, text_of):
+    figure = show.invention_maps(case, **judged)
+    tints = [i.get_array() for i in figure.axes[11].images if i.get_array().ndim == 3]
+    strength = np.max([tint[[0, 40, 63], 0, 3] for tint in tints], axis=0)
+    np.testing.assert_allclose(strength, [0.6, 0, 0.75])
+    for part in ("invention: detail", "loss: detail", "agrees with HR", "not measured"):
+        assert part in text_of(figure)
+
+
+def test_the_null_space_has_a_column_and_all_panels_an_outline(case, image, judged, text_of):
+    null = dict.fromkeys(judged["restored"], 0.5 * image)
+    figure = show.invention_maps(case, **judged, null=null)
+    assert len(drawn_with(figure, "RdBu_r")) == 4
+    assert all(axes.collections for axes in figure.axes[5:15])
+    assert "Null-space part" in text_of(figure)
+
+
+def test_invention_maps_refuse_what_does_not_fit(case, image, judged):
+    wrong = {"bicubic": image, "SRGAN": 100 * image}
+    for change, message in (
+        ({"restored": {}}, "no method to draw"),
+        ({"kinds": {"bicubic": image}}, r"unknown method in kinds \['SRGAN'\]"),
+        ({"kinds": judged["restored"]}, r"kinds\['bicubic'\] must hold \[-1, 0, 1, 2\]"),
+        ({"hallucination": wrong}, r"hallucination\['SRGAN'\] must be shares in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            show.invention_maps(case, **{**judged, **change})

@@ -1,6 +1,11 @@
+import importlib
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import pytest
 
+from medsr_lib import show
 from medsr_lib.show import style
 
 
@@ -13,10 +18,7 @@ def test_further_names_get_colours_that_do_not_depend_on_order():
     assert first == second
     assert first["EDSR"] != first["SwinIR"]
     assert not set(first.values()) & set(style.METHOD_COLOURS.values())
-
-
-def test_more_names_than_colours_are_no_error():
-    assert len(style.colours([f"method {i}" for i in range(20)])) == 20
+    assert len(style.colours([f"method {i}" for i in range(20)])) == 20  # more than colours
 
 
 def test_the_style_does_not_leak():
@@ -32,18 +34,30 @@ def test_the_style_does_not_leak():
 
 def test_a_caption_makes_the_figure_grow():
     figure = plt.figure(figsize=(4, 3), layout="constrained")
-    style.caption(figure, "A title", "and a note")
+    style.caption(figure, "A title", "and a note", None, "another")
     plt.close(figure)
     assert figure.get_size_inches()[1] == pytest.approx(3.46)
-
-
-def test_use_makes_saved_pictures_finer():
-    with plt.rc_context():
-        style.use()
-        assert plt.rcParams["savefig.dpi"] == 200
+    assert figure.texts[1].get_text() == "and a note; another"
 
 
 def test_the_perceptual_distance_is_better_when_lower():
     assert style.label_of("perceptual") == ("perceptual distance (bicubic = 1)", False)
     assert style.better("perceptual").startswith("← better")
     assert style.written("perceptual", 0.5) == "0.500"
+
+
+def test_what_show_offers_is_there():
+    assert all(callable(getattr(show, name)) for name in show.__all__ if name != "explore")
+    with pytest.raises(AttributeError, match="no attribute 'charts'"):
+        _ = show.charts
+
+
+def test_figures_need_no_widgets():
+    command = "import sys; sys.modules['ipywidgets'] = None; from medsr_lib import show"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_what_figures_need_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    with pytest.raises(ModuleNotFoundError, match=r"figures need seaborn.*medsr-lib\[notebooks\]"):
+        importlib.reload(show)
