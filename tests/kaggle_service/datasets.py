@@ -7,9 +7,8 @@ import secrets
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from kaggle_service.records import Dataset, Json, RefusalError, Upload, paged, utc
+from kaggle_service.records import Dataset, Json, RefusalError, Upload
 
 if TYPE_CHECKING:
     from kaggle_service.service import Service
@@ -33,86 +32,6 @@ def find(service: Service, body: Json) -> Dataset:
 def get_status(service: Service, body: Json) -> Json:
     """GetDatasetStatus."""
     return {"status": find(service, body).told()}
-
-
-def get_dataset(service: Service, body: Json) -> Json:
-    """GetDataset."""
-    return _describe(find(service, body))
-
-
-def list_datasets(service: Service, body: Json) -> Json:
-    """ListDatasets: one's own, or all that one may see."""
-    mine = body.get("group") in ("MY", "DATASET_SELECTION_GROUP_MY")
-    found = [
-        d
-        for d in service.datasets.values()
-        if service.sees(d)
-        and (d.owner == service.owner or not mine)
-        and body.get("user") in (None, "", d.owner)
-        and (body.get("search") or "").lower() in f"{d.title} {d.slug}".lower()
-    ]
-    shown, token = paged(found, body)
-    return {"datasets": [_describe(d) for d in shown], "nextPageToken": token}
-
-
-def _describe(dataset: Dataset) -> Json:
-    return {
-        "id": dataset.id,
-        "ref": dataset.ref,
-        "title": dataset.title,
-        "ownerRef": dataset.owner,
-        "isPrivate": dataset.private,
-        "licenseName": dataset.license,
-        "currentVersionNumber": len(dataset.versions),
-        "lastUpdated": utc(dataset.created),
-        "url": f"https://www.kaggle.com/datasets/{dataset.ref}",
-        "totalBytes": sum(p.stat().st_size for p in files_of(dataset).values()),
-    }
-
-
-def files_of(dataset: Dataset) -> dict[str, Path]:
-    """Name -> path of the newest ready version."""
-    folder = dataset.ready()
-    if folder is None:
-        return {}
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder).as_posix(): p for p in paths}
-
-
-def list_files(service: Service, body: Json) -> Json:
-    """ListDatasetFiles."""
-    dataset = find(service, body)
-    files = [
-        {"ref": name, "name": name, "totalBytes": p.stat().st_size, "creationDate": utc()}
-        for name, p in files_of(dataset).items()
-    ]
-    shown, token = paged(files, body)
-    return {"datasetFiles": shown, "nextPageToken": token}
-
-
-def download(service: Service, body: Json) -> str:
-    """DownloadDataset: the address of one file, or of all in one archive."""
-    dataset = find(service, body)
-    name = body.get("fileName")
-    if name and name not in files_of(dataset):
-        raise RefusalError(404, f"No file {name}")
-    return f"{service.url}/data/{dataset.ref}/{quote(name or f'{dataset.slug}.zip')}"
-
-
-def content(service: Service, path: str) -> bytes | None:
-    """What stands at an address of `download`."""
-    owner, slug, name = path.split("/", 2)
-    dataset = service.datasets.get(f"{owner}/{slug}")
-    files = files_of(dataset) if dataset else {}
-    if name in files:
-        return files[name].read_bytes()
-    if name != f"{slug}.zip":
-        return None
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for inner, file in files.items():
-            archive.write(file, inner)
-    return packed.getvalue()
 
 
 def start_upload(service: Service, body: Json) -> Json:
@@ -145,14 +64,6 @@ def create_version(service: Service, body: Json) -> Json:
     dataset = find(service, body)
     _check_owner(service, dataset.owner)
     return _add_version(service, dataset, body.get("body") or {})
-
-
-def delete(service: Service, body: Json) -> Json:
-    """DeleteDataset."""
-    dataset = find(service, body)
-    _check_owner(service, dataset.owner)
-    del service.datasets[dataset.ref]
-    return {}
 
 
 def _add_version(service: Service, dataset: Dataset, body: Json) -> Json:

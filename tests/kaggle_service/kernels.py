@@ -195,21 +195,6 @@ def list_output(service: Service, body: Json) -> Json:
     }
 
 
-def list_files(service: Service, body: Json) -> Json:
-    """ListKernelFiles: names and sizes of the output."""
-    _, session = find(service, body)
-    files = [
-        {
-            "name": name,
-            "size": len(content) if isinstance(content, bytes) else content.stat().st_size,
-            "creationDate": utc(),
-        }
-        for name, content in session.files().items()
-    ]
-    shown, token = paged(files, body)
-    return {"files": shown, "nextPageToken": token}
-
-
 def get_kernel(service: Service, body: Json) -> Json:
     """GetKernel: pull."""
     kernel, session = find(service, body)
@@ -236,42 +221,6 @@ def _metadata(kernel: Kernel, session: Session) -> Json:
         "currentVersionNumber": kernel.latest.number,
         "dockerImage": session.image,
     }
-
-
-def list_kernels(service: Service, body: Json) -> Json:
-    """ListKernels: own ones and, unless only those are asked for, the public ones of others."""
-    mine = body.get("group") == "PROFILE"
-    found = [
-        k
-        for k in service.kernels.values()
-        if (k.owner == service.owner or not (mine or k.private))
-        and body.get("user") in (None, "", k.owner)
-        and (body.get("search") or "").lower() in f"{k.title} {k.slug}".lower()
-        and body.get("parentKernel") in (None, "", *k.latest.kernels)
-        and body.get("dataset") in (None, "", *k.latest.datasets)
-    ]
-    shown, token = paged(found[::-1], body)
-    return {"kernels": [_metadata(k, k.latest) for k in shown], "nextPageToken": token}
-
-
-def delete_kernel(service: Service, body: Json) -> Json:
-    """DeleteKernel."""
-    kernel, _ = find(service, body)
-    if kernel.owner != service.owner:
-        raise RefusalError(403, "Permission 'kernels.delete' was denied")
-    for session in kernel.versions:
-        session.stop.set()
-    del service.kernels[kernel.ref]
-    return {}
-
-
-def cancel_session(service: Service, body: Json) -> Json:
-    """CancelKernelSession."""
-    for session in active(service):
-        if session.id == body.get("kernelSessionId"):
-            sessions.cancel(session)
-            return {}
-    return {"errorMessage": "No such session"}
 
 
 def get_quota(service: Service, body: Json) -> Json:

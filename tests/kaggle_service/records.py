@@ -169,7 +169,6 @@ class Dataset:
     failed: bool = False
     private: bool = True
     license: str = "other"
-    created: float = field(default_factory=time.time)
 
     @property
     def ref(self) -> str:

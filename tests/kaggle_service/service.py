@@ -165,20 +165,6 @@ class Service:
         self.kernels[ref] = kernel
         return kernel
 
-    def end(
-        self,
-        ref: str,
-        status: str = "COMPLETE",
-        *,
-        message: str | None = None,
-        files: dict[str, bytes] | None = None,
-    ) -> None:
-        """End an added kernel that is active."""
-        session = self.kernels[ref].latest
-        with self.lock:
-            session.extra |= files or {}
-            sessions.end(session, status, message)
-
     def wait(self, ref: str, timeout: float = 60.0) -> str:
         """Wait until the newest session of a kernel has ended; its status."""
         return sessions.wait_for(self, self.kernels[ref].latest, timeout)
@@ -187,13 +173,6 @@ class Service:
         """Stop the newest session of a kernel, as its user could in the browser."""
         with self.lock:
             sessions.cancel(self.kernels[ref].latest)
-
-    def release(self, ref: str) -> None:
-        """Let a session leave the queue, and end when it has run."""
-        session = self.kernels[ref].latest
-        with self.lock:
-            session.queued_polls = session.running_polls = 0
-            session.settle()
 
     # For the rules
 

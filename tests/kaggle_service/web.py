@@ -16,30 +16,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from kaggle_service import datasets, kernels, sessions
+from kaggle_service import datasets, kernels
 from kaggle_service.records import Json, RefusalError, Request
 
 if TYPE_CHECKING:
     from kaggle_service.service import Service
 
-CALLS: dict[str, Callable[[Service, Json], Json] | Callable[[Service, Json], str]] = {
+CALLS: dict[str, Callable[[Service, Json], Json]] = {
     "kernels.KernelsApiService/SaveKernel": kernels.save_kernel,
     "kernels.KernelsApiService/GetKernelSessionStatus": kernels.get_status,
     "kernels.KernelsApiService/ListKernelSessionOutput": kernels.list_output,
-    "kernels.KernelsApiService/ListKernelFiles": kernels.list_files,
     "kernels.KernelsApiService/GetKernel": kernels.get_kernel,
-    "kernels.KernelsApiService/ListKernels": kernels.list_kernels,
-    "kernels.KernelsApiService/DeleteKernel": kernels.delete_kernel,
-    "kernels.KernelsApiService/CancelKernelSession": kernels.cancel_session,
     "kernels.KernelsApiService/GetAcceleratorQuotaStatistics": kernels.get_quota,
     "datasets.DatasetApiService/GetDatasetStatus": datasets.get_status,
-    "datasets.DatasetApiService/GetDataset": datasets.get_dataset,
-    "datasets.DatasetApiService/ListDatasets": datasets.list_datasets,
-    "datasets.DatasetApiService/ListDatasetFiles": datasets.list_files,
-    "datasets.DatasetApiService/DownloadDataset": datasets.download,
     "datasets.DatasetApiService/CreateDataset": datasets.create,
     "datasets.DatasetApiService/CreateDatasetVersion": datasets.create_version,
-    "datasets.DatasetApiService/DeleteDataset": datasets.delete,
     "blobs.BlobApiService/StartBlobUpload": datasets.start_upload,
 }
 PIECES = 10  # of a slow download
@@ -182,11 +173,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def name_of(path: str) -> str:
     """By which name a request is counted."""
-    if path.startswith("/api/v1/kernels/logs/stream/"):
-        return "logs"
     if path.startswith("/api/v1/"):
         return path.split("/")[-1]
-    kinds = {"files": "download", "data": "download", "upload": "upload"}
+    kinds = {"files": "download", "upload": "upload"}
     return kinds.get(path.strip("/").split("/")[0], "")
 
 
@@ -241,18 +230,10 @@ def _route(service: Service, request: Request) -> Reply:
         return upload(service, request)
     if path.startswith("/files/"):
         return output_file(service, request)
-    if path.startswith("/data/"):
-        data = datasets.content(service, path.removeprefix("/data/"))
-        return Reply(404) if data is None else ranged(request, data, time.time())
     if path == "/api/v1/security.OAuthService/IntrospectToken":
         known = json.loads(request.body).get("token") == service.token
         return as_json({"active": known, "username": service.owner if known else ""})
     check_key(service, request)
-    if request.rpc == "logs":
-        owner, slug = path.split("/")[-2:]
-        _, session = kernels.find(service, {"userName": owner, "kernelSlug": slug})
-        log = sessions.log_text(session).encode()
-        return Reply(200, log, {"Content-Type": "application/json; charset=utf-8"})
     return call(service, request)
 
 
@@ -270,8 +251,6 @@ def call(service: Service, request: Request) -> Reply:
         raise RefusalError(404, f"The stand-in does not play {request.method} {request.path}")
     with service.lock:
         result = function(service, json.loads(request.body or b"{}"))
-    if isinstance(result, str):
-        return Reply(302, headers={"Location": result})
     return as_json(result)
 
 
