@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from medsr_lib.case import Case
+from medsr_lib.show.estimates import Estimated
 from medsr_lib.show.panels import (
     OUTLINE,
     WINDOW,
@@ -171,12 +172,12 @@ def lesion_locations(heat: Mapping[str, Image], counts: Mapping[str, int]) -> Fi
 
 
 @drawn
-def file_traits(table: pd.DataFrame, aucs: Mapping[str, str]) -> Figure:
+def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure:
     """Draw each file by JPEG quality and size, and the shapes of the images, by label.
 
     Args:
         table: index table with `jpeg_quality`, `bytes`, `height` and `width`.
-        aucs: a text by what was tried, such as an AUC, written below the title.
+        aucs: estimates of the AUC by what the class was guessed from, written below the title.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0), layout="constrained")
@@ -198,7 +199,9 @@ def file_traits(table: pd.DataFrame, aucs: Mapping[str, str]) -> Figure:
     right.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, markerscale=1.6)
-    tried = [f"{what}: {text}" for what, text in aucs.items()]
+    tried = [
+        f"AUC {what}: {auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}]" for what, auc in aucs.items()
+    ]
     caption(figure, "What the files reveal without the image", numbers_behind(table), *tried)
     return figure
 

@@ -96,7 +96,7 @@ def test_locations_need_a_label_and_its_count(mask):
         show.lesion_locations({"glioma": mask}, {})
 
 
-def test_file_traits_draw_every_file_and_what_was_tried(text_of):
+def test_file_traits_draw_every_file_and_what_was_tried(estimate, text_of):
     columns = {
         "jpeg_quality": [96, 75, 75],
         "bytes": [90_000, 20_000, 15_000],
@@ -105,9 +105,9 @@ def test_file_traits_draw_every_file_and_what_was_tried(text_of):
     shapes = {"height": [400, 300, 280], "width": [500, 450, 420]}
     about = {"label": ["NORMAL", "PNEUMONIA", "PNEUMONIA"], "patient": ["IM-1", "p1", "p1"]}
     table = pd.DataFrame(columns | shapes | about)
-    figure = show.file_traits(table, {"AUC of the files": "0.98"})
+    figure = show.file_traits(table, aucs={"of the files": estimate(value=0.98)})
     assert [len(c.get_offsets()) for c in figure.axes[0].collections] == [1, 2]
-    assert "3 images of 2 patients; AUC of the files: 0.98" in text_of(figure)
+    assert "3 images of 2 patients; AUC of the files: 0.98 [0.20, 0.80]" in text_of(figure)
     assert "PNEUMONIA, n = 2" in text_of(figure)
     with pytest.raises(ValueError, match="lacks the columns"):
-        show.file_traits(table.drop(columns="bytes"), {})
+        show.file_traits(table.drop(columns="bytes"), aucs={})
