@@ -1,8 +1,12 @@
-"""States of trainings, compared bit for bit."""
+"""States of trainings: compared bit for bit, and trainings that are interrupted."""
 
+import os
+from contextlib import contextmanager
+
+import pytest
 import torch
 
-from medsr_lib.restore.training import checkpoint
+from medsr_lib.restore.training import checkpoint, loop
 
 
 def identical(a, b):
@@ -19,3 +23,51 @@ def identical(a, b):
 def state_in(path):
     """What the checkpoint holds, without the time it took."""
     return {k: v for k, v in checkpoint.load(path).items() if k != "seconds"}
+
+
+@contextmanager
+def saved_at_every_step():
+    """Within this context a training saves after every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "SAVE_EVERY", 0.0)
+        patch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power cut is meant
+        yield patch
+
+
+def interrupt(train, path, *, step, during="note"):
+    """`train(path)`, saved at every step, until Ctrl-C comes during a method of `loop.Training`."""
+    method = getattr(loop.Training, during)
+
+    def interrupted(training, *args):
+        if training.step >= step:
+            raise KeyboardInterrupt
+        return method(training, *args)
+
+    with saved_at_every_step() as patch:
+        patch.setattr(loop.Training, during, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(path)
+
+
+def resumed_bit_for_bit(train, folder, **interruption):
+    """Train in one go and with an interruption: what both returned, which is the same.
+
+    `train(path)` gives networks and a history; files and networks are compared bit for bit.
+    """
+    whole, torn = folder / "whole.pt", folder / "torn.pt"
+    *networks, history = train(whole)
+    interrupt(train, torn, **interruption)
+    assert 0 < checkpoint.load(torn)["step"] < history.steps_done
+    *again, resumed = train(torn)
+    assert same_end(whole, torn, networks, again)
+    assert resumed.table.equals(history.table)
+    assert resumed.validation.equals(history.validation)
+    assert (resumed.best_step, resumed.done) == (history.best_step, history.done)
+    return history
+
+
+def same_end(one, other, networks=(), again=()):
+    """Whether two checkpoints and the networks that came back are the same, bit for bit."""
+    pairs = zip(networks, again, strict=True)
+    alike = [identical(dict(a.state_dict()), dict(b.state_dict())) for a, b in pairs]
+    return identical(state_in(one), state_in(other)) and all(alike)

@@ -289,7 +289,7 @@ def test_carry_adds_the_sha256_that_was_missing(earlier, tmp_path):
 def test_carry_refuses_a_folder_without_checkpoints(tmp_path, there):
     if there:
         (tmp_path / "input").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"input: no checkpoints \(\*\.pt\) to go on from"):
+    with pytest.raises(FileNotFoundError, match=r"input: no checkpoints \(\*\.pt\) to resume from"):
         checkpoint.carry(tmp_path / "input", tmp_path / "out")
 
 
@@ -307,7 +307,7 @@ def test_carry_copies_nothing_when_a_checkpoint_is_damaged(earlier, tmp_path, da
 
 def test_carry_notices_a_copy_that_lost_bytes(earlier, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "copyfile", lambda a, b: b.write_bytes(a.read_bytes()[:-1]))
-    with pytest.raises(OSError, match="the disk did not keep what was copied"):
+    with pytest.raises(OSError, match="the disk did not keep what was written"):
         checkpoint.carry(earlier, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

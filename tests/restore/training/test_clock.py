@@ -1,5 +1,6 @@
 import math
 import os
+import sys
 import time
 from types import SimpleNamespace
 
@@ -10,18 +11,13 @@ from medsr_lib.restore.training import clock
 from medsr_lib.restore.training.clock import Clock
 
 
-@pytest.fixture(autouse=True)
-def _no_session(monkeypatch):
-    monkeypatch.delenv(clock.STARTED, raising=False)
-
-
 @pytest.fixture
 def now(monkeypatch):
     """A clock of the computer that stands still, and a session that has just begun."""
     fake = SimpleNamespace(at=100.0)
     still = SimpleNamespace(monotonic=lambda: fake.at, time=lambda: 5000.0)
     monkeypatch.setattr(clock, "time", still)
-    monkeypatch.setenv(clock.STARTED, "5000")
+    monkeypatch.setattr(clock, "started", lambda: 5000.0)
     return fake
 
 
@@ -35,23 +31,19 @@ def test_a_session_begins_with_the_process():
     assert clock.session_age() == pytest.approx(time.time() - clock.started(), abs=1.0)
 
 
-def test_a_session_begins_when_the_environment_says_so(monkeypatch):
-    monkeypatch.setenv(clock.STARTED, str(time.time() - 7200))
-    assert clock.session_age() == pytest.approx(7200, abs=1.0)
+def test_without_psutil_a_session_begins_with_the_import(monkeypatch):
+    began = psutil.Process().create_time()
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert began < clock.started() < time.time()
 
 
 def test_a_session_that_has_yet_to_begin_has_no_age(monkeypatch):
-    monkeypatch.setenv(clock.STARTED, str(time.time() + 60))
+    monkeypatch.setattr(clock, "started", lambda: time.time() + 60)
     assert clock.session_age() == 0
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch):
-    monkeypatch.setenv(clock.STARTED, "")
-    assert clock.started() == psutil.Process().create_time()
-
-
 def test_what_came_before_the_clock_is_used_up(monkeypatch):
-    monkeypatch.setenv(clock.STARTED, str(time.time() - 7200))
+    monkeypatch.setattr(clock, "started", lambda: time.time() - 7200)
     assert Clock(3.0).limit == pytest.approx(3600, abs=1.0)
     assert not Clock(1.9).has_time_left()
 

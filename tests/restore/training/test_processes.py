@@ -15,12 +15,14 @@ import psutil
 import pytest
 import torch
 import torch.nn.functional as F
-from states import identical, state_in
+from states import identical, same_end
+from torch import distributed, nn
 
 from medsr_lib.data import phantom, store
 from medsr_lib.restore import degrade
-from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
-from medsr_lib.restore.training import checkpoint, clock, fit, processes
+from medsr_lib.restore.networks import ESPCN, SRResNet
+from medsr_lib.restore.training import checkpoint, clock, fit, gan, loop, processes
+from medsr_lib.restore.training.processes import launch
 
 STEPS = 20
 RUNS = {"one_step": {"steps": 1}, "torn": {"torn": True}, "whole": {}}
@@ -33,39 +35,56 @@ class Broken(Exception):
         super().__init__(f"{what} because {why}")
 
 
-def both(folder, images, networks, *, steps=STEPS, torn=False, device="cpu", fabric=None):
+def rank():
+    """Of this process."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def both(folder, images, networks, *, steps=STEPS, torn=False, device="cpu"):
     """`fit` and `fit_gan`; perhaps ended by the first process's clock after 16 steps each."""
     time_left = iter([True, True, False] * 2)
-    first = fabric is None or fabric.global_rank == 0
+    first = rank() == 0
     common = {"images": images, "degrade": degrade.by_name("bicubic", scale=2), "steps": steps}
-    common |= {"seed": 5, "batch": 16, "crop": 16, "device": device, "fabric": fabric}
+    common |= {"seed": 5, "crop": 16, "device": device}
     with pytest.MonkeyPatch.context() as patch:
         if torn:
             patch.setattr(clock.Clock, "has_time_left", lambda *_: not first or next(time_left))
         simple = fit.fit(copy.deepcopy(networks[0]), **common, checkpoint=folder / "fit.pt")
-        gan = {"content": F.mse_loss, "validation": images[:2], "validate_every": 7}
-        return simple, fit.fit_gan(*networks, **common, **gan, checkpoint=folder / "gan.pt")
+        more = {"content": F.mse_loss, "validation": images[:2], "validate_every": 7}
+        return simple, gan.fit_gan(*networks, **common, **more, checkpoint=folder / "gan.pt")
 
 
-def in_each_way(folder, images, generator, discriminator, *, device, fabric=None):
+def in_each_way(folder, images, generator, discriminator, *, hours, device):
     """All of RUNS in one start of two processes; the networks are trained by the last."""
-    rank = 0 if fabric is None else fabric.global_rank
-    warnings.warn(f"this is from process {rank}", stacklevel=1)
-    found = {"started": clock.started(), "threads": torch.get_num_threads()}
+    warnings.warn(f"this is from process {rank()}", stacklevel=1)
+    found = {"over": clock.started() + 3600 * hours, "threads": torch.get_num_threads()}
     found["exact"] = torch.are_deterministic_algorithms_enabled()
     for name, options in RUNS.items():
         networks = generator, discriminator
         networks = networks if name == "whole" else copy.deepcopy(networks)
-        found[name] = both(folder / name, images, networks, **options, device=device, fabric=fabric)
+        found[name] = both(folder / name, images, networks, **options, device=device)
     return found
 
 
-def both_and_fail(*args, fabric, **kwargs):
+def both_and_fail(*args, **kwargs):
     """`both`, and then the second process fails."""
-    both(*args, **kwargs, fabric=fabric)
-    if fabric.global_rank == 1:
-        raise fit.Diverged("the second process's loss became NaN")
-    fabric.barrier()
+    both(*args, **kwargs)
+    if rank() == 1:
+        raise loop.Diverged("the second process's loss became NaN")
+    distributed.barrier()
+
+
+class Patches(nn.Module):
+    """A discriminator of patches, without batch norm: several processes compute what one does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 3)
+        )
+
+    def forward(self, images):
+        return self.layers(images).mean((1, 2, 3))[:, None]
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +95,32 @@ def done(tmp_path_factory):
     torch.manual_seed(3)
     networks = [
         SRResNet(scale=2, blocks=1, width=8, norm=None),
-        Discriminator(size=None, width=4, norm=None),
+        Patches(),
     ]
     ones, twos, others = (copy.deepcopy(networks) for _ in range(3))
     one, temporary = folder / "one", folder / "temporary"
     temporary.mkdir()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as said:
         patch.setattr("tempfile.tempdir", str(temporary))
-        in_each_way(one, images, *ones, device="cpu")
+        in_each_way(one, images, *ones, hours=1.0, device="cpu")
         said.truncate(0)
         torch.use_deterministic_algorithms(True)
         try:
-            found = processes.on(2, in_each_way, folder / "two", images, *twos, device="cpu")
+            given = folder / "two", images, *twos
+            found = launch(2, in_each_way, *given, hours=1.0, device="cpu")
         finally:
             torch.use_deterministic_algorithms(False)
         with pytest.raises(Exception) as error:  # noqa: PT011 - which one is tested below
-            processes.on(2, both_and_fail, folder / "two" / "torn", images, others, device="cpu")
+            launch(2, both_and_fail, folder / "two" / "torn", images, others, device="cpu")
     return SimpleNamespace(
         **{"one": one, "two": folder / "two", "ones": ones, "twos": twos, "found": found},
         **{"said": said.getvalue(), "error": error.value, "left": list(temporary.glob("medsr*"))},
     )
 
 
-def gradients(path, optimiser):
+def gradients(path, optimizer):
     """Of the first step: Adam has kept a tenth of them."""
-    states = checkpoint.load(path)[optimiser]["state"].values()
+    states = checkpoint.load(path)[optimizer]["state"].values()
     return torch.cat([state["exp_avg"].flatten() for state in states])
 
 
@@ -115,15 +135,15 @@ def difference(a, b):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "optimiser"),
+    ("file", "optimizer"),
     [
-        ("fit.pt", "optimiser"),
-        ("gan.pt", "generator_optimiser"),
-        ("gan.pt", "discriminator_optimiser"),
+        ("fit.pt", "optimizer"),
+        ("gan.pt", "generator_optimizer"),
+        ("gan.pt", "discriminator_optimizer"),
     ],
 )
-def test_two_processes_compute_the_gradients_of_one(done, file, optimiser):
-    one, two = (gradients(f / "one_step" / file, optimiser) for f in (done.one, done.two))
+def test_two_processes_compute_the_gradients_of_one(done, file, optimizer):
+    one, two = (gradients(f / "one_step" / file, optimizer) for f in (done.one, done.two))
     assert difference(two, one) < 3e-6  # rounding: each is up to 1e-6 off what float64 gives
 
 
@@ -137,13 +157,13 @@ def test_weights_stay_close_to_those_of_one_process(done):
 @pytest.mark.parametrize("file", ["fit.pt", "gan.pt"])
 def test_continues_bit_for_bit_after_the_first_clock_has_ended_all(done, file):
     assert [history.steps_done for history in done.found["torn"]] == [16, 16]
-    assert identical(state_in(done.two / "torn" / file), state_in(done.two / "whole" / file))
+    assert same_end(done.two / "torn" / file, done.two / "whole" / file)
 
 
 @pytest.mark.slow
 def test_networks_come_back_trained_as_from_a_call_here(done):
     generator, discriminator = done.twos
-    state = state_in(done.two / "whole" / "gan.pt")
+    state = checkpoint.load(done.two / "whole" / "gan.pt")
     assert identical(dict(generator.state_dict()), state["average"])
     assert identical(dict(discriminator.state_dict()), state["discriminator"])
     assert [n.training for n in done.twos] == [n.training for n in done.ones]
@@ -151,16 +171,16 @@ def test_networks_come_back_trained_as_from_a_call_here(done):
 
 @pytest.mark.slow
 def test_histories_come_back(done):
-    simple, gan = done.found["whole"]
+    simple, adversarial = done.found["whole"]
     assert simple.done
-    assert gan.done
-    assert gan.validation["step"].tolist() == [7, 14, 20]
-    assert gan.columns == fit.GAN_LOG
+    assert adversarial.done
+    assert adversarial.validation["step"].tolist() == [7, 14, 20]
+    assert adversarial.table.columns.tolist() == ["step", *gan.COLUMNS]
 
 
 @pytest.mark.slow
-def test_the_session_began_with_this_process(done):
-    assert done.found["started"] == clock.started()
+def test_hours_count_from_the_start_of_this_process(done):
+    assert done.found["over"] == pytest.approx(clock.started() + 3600, abs=0.01)
 
 
 @pytest.mark.slow
@@ -173,8 +193,10 @@ def test_processes_share_threads_and_take_over_what_was_set_here(done):
 def test_the_first_process_is_shown_and_no_other(done):
     assert "this is from process 0" in done.said
     assert "this is from process 1" not in done.said
-    assert "\radversarial training: " in done.said
-    assert not [w for w in ("torchrun", "elastic", "OMP_", "gloo", "lightning") if w in done.said]
+    assert "\rtraining: " in done.said
+    assert not [
+        w for w in ("torchrun", "elastic", "OMP_", "gloo", "UserWarning: N") if w in done.said
+    ]
 
 
 @pytest.mark.slow
@@ -191,16 +213,17 @@ def test_an_error_comes_back_as_itself(done):
 FOREVER = """
 import sys
 from pathlib import Path
-from medsr_lib.series import train
+from torch import distributed
+from medsr_lib.restore.training.processes import launch
 
-def train_forever(ready, *, fabric):
+def train_forever(ready):
     while True:
-        fabric.barrier()
+        distributed.barrier()
         ready.touch()
 
 if __name__ == "__main__":
     import forever
-    processes.on(2, forever.train_forever, Path(sys.argv[1]))
+    launch(2, forever.train_forever, Path(sys.argv[1]))
 """
 
 
@@ -247,13 +270,13 @@ def test_a_process_that_was_killed_is_named_before_those_that_missed_it(said_by_
         processes._packed(RuntimeError("connection closed by peer"), 0)
     )
     error = str(processes._failure(folder, 2))
-    assert "2 training processes was ended by SIGKILL, for lack of memory perhaps" in error
+    assert "2 training processes was ended by SIGKILL, perhaps for lack of memory" in error
     assert error.endswith("\ntraining: 1%\ntraining: 2%")
 
 
 def test_a_process_that_cannot_start_says_why_without_the_noise(said_by_torchrun):
     folder = said_by_torchrun("ImportError: no numpy\nE1107 1:2 failed\nnoise")
-    assert str(processes._failure(folder, 2)).endswith("it said:\nImportError: no numpy")
+    assert str(processes._failure(folder, 2)).endswith("its last output:\nImportError: no numpy")
 
 
 def test_the_first_of_several_errors_counts(said_by_torchrun):
@@ -266,57 +289,65 @@ def test_the_first_of_several_errors_counts(said_by_torchrun):
 
 
 def test_one_process_is_a_plain_call():
-    here = processes.on(1, lambda *args, **kwargs: (os.getpid(), args, kwargs), 2, device="cpu")
+    here = launch(1, lambda *args, **kwargs: (os.getpid(), args, kwargs), 2, device="cpu")
     assert here == (os.getpid(), (2,), {"device": "cpu"})
 
 
+@pytest.fixture
+def gpus(monkeypatch):
+    """`gpus(n)` makes believe that there are so many."""
+
+    def have(n):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: n > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: n)
+
+    return have
+
+
 @pytest.mark.parametrize(
-    ("device", "gpus", "expected"),
+    ("device", "n", "expected"),
     [
-        ("auto", 0, (1, "cpu")),
-        ("auto", 2, (2, "cuda")),
-        ("cuda", 2, (2, "cuda")),
-        ("cpu", 2, (1, "cpu")),
+        ("auto", 0, (1, False)),
+        ("auto", 2, (2, True)),
+        ("cuda", 2, (2, True)),
+        ("cpu", 2, (1, False)),
     ],
 )
-def test_auto_is_a_process_for_each_gpu(monkeypatch, device, gpus, expected):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+def test_auto_is_a_process_for_each_gpu(gpus, device, n, expected):
+    gpus(n)
     assert processes._plan("auto", device) == expected
 
 
-@pytest.mark.parametrize("processes", [0, -1, 1.5, "two"])
-def test_refuses_other_numbers_of_processes(processes):
-    with pytest.raises(ValueError, match='processes must be 1 or more, or "auto"; got'):
-        processes.on(processes, os.getpid)
-
-
-def test_refuses_more_processes_than_gpus(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with pytest.raises(ValueError, match="3 processes need as many GPUs, and there are 2: take"):
-        processes.on(3, fit.fit, device="cuda")
-
-
-def test_refuses_a_device_that_processes_cannot_share():
-    with pytest.raises(ValueError, match=r"2 processes train on .* not on 'mps'"):
-        processes.on(2, fit.fit, device="mps")
+@pytest.mark.parametrize(
+    ("n", "device", "reason"),
+    [
+        (0, "cpu", 'processes must be 1 or more, or "auto"; got 0'),
+        (1.5, "cpu", 'processes must be 1 or more, or "auto"; got 1.5'),
+        ("two", "cpu", "processes must be 1 or more, or \"auto\"; got 'two'"),
+        (3, "cuda", "3 processes need as many GPUs, and there are 2: take"),
+        (2, "mps", r"2 processes train on .* not on 'mps'"),
+    ],
+)
+def test_refuses_processes_that_cannot_be(gpus, n, device, reason):
+    gpus(2)
+    with pytest.raises(ValueError, match=reason):
+        launch(n, fit.fit, device=device)
 
 
 def test_names_the_argument_that_cannot_be_given():
     with pytest.raises(TypeError, match=r"^degrade cannot be given to other processes \(.*lambda"):
-        processes.on(2, fit.fit, ESPCN(scale=2), None, degrade=lambda hr: hr, steps=1, seed=0)
+        launch(2, fit.fit, ESPCN(scale=2), None, degrade=lambda hr: hr, steps=1, seed=0)
 
 
 def test_names_what_the_notebook_has_defined(monkeypatch):
     monkeypatch.setattr(Broken, "__module__", "__main__")
     with pytest.raises(TypeError, match=r"^networks cannot be .*Broken is defined in the notebook"):
-        processes.on(2, both, None, None, networks=[Broken], steps=1)
+        launch(2, both, None, None, networks=[Broken], steps=1)
 
 
 def test_refuses_an_argument_that_the_function_does_not_take():
     with pytest.raises(TypeError, match="unexpected keyword argument 'stepz'"):
-        processes.on(2, fit.fit, ESPCN(scale=2), None, stepz=1, degrade=None, steps=1, seed=0)
+        launch(2, fit.fit, ESPCN(scale=2), None, stepz=1, degrade=None, steps=1, seed=0)
 
 
 def test_packs_and_partials_can_be_given(tmp_path):
