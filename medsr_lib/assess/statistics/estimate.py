@@ -10,8 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
-NONE = math.nan  # where there is no such number
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -34,14 +32,14 @@ class Estimate:
     """
 
     value: float
-    low: float = NONE
-    high: float = NONE
-    p: float = NONE
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
     cases: int = 0
     patients: int = 0
     skipped: int = 0
-    low90: float = NONE
-    high90: float = NONE
+    low90: float = math.nan
+    high90: float = math.nan
 
     def __str__(self) -> str:
         """The digits are two of the interval's width; what was tested against 0 has its sign."""
