@@ -5,8 +5,7 @@ nothing of it was compared with the live service.
 """
 
 from kaggle_service import faults
-from kaggle_service.client import client_is_installed
 from kaggle_service.runner import NotebookRunner, RunnerError
 from kaggle_service.service import Service
 
-__all__ = ["NotebookRunner", "RunnerError", "Service", "client_is_installed", "faults"]
+__all__ = ["NotebookRunner", "RunnerError", "Service", "faults"]

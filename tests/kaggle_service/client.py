@@ -7,7 +7,6 @@ arrives here, whatever the host; https leads to a closed port, so that nothing c
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
 CLOSED = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-def client_is_installed() -> bool:
-    """Whether there is a client; a mere folder of that name can be imported as well."""
-    found = importlib.util.find_spec("kaggle")
-    return found is not None and found.origin is not None
 
 
 def environment(url: str, owner: str, key: str, folder: Path) -> dict[str, str]:

@@ -8,14 +8,13 @@ from contextlib import ExitStack
 
 import chains
 import pytest
-from kaggle_service import NotebookRunner, Service, client_is_installed, faults
+from kaggle_service import NotebookRunner, Service, faults
 
 from medsr_lib.series.kaggle import kernel, metadata, retry
 from medsr_lib.series.kaggle.client import Account, KernelStatus, NotThere, Progress, Refused
 from medsr_lib.series.sessions import plan
 from medsr_lib.series.sessions import state as states
 
-pytestmark = pytest.mark.skipif(not client_is_installed(), reason="needs kaggle and six")
 REF = "tester/medsr-01-data-exploration"
 
 

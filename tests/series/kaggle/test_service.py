@@ -15,10 +15,8 @@ import nbformat
 import psutil
 import pytest
 import requests
-from kaggle_service import NotebookRunner, Service, client_is_installed, faults
+from kaggle_service import NotebookRunner, Service, faults
 from nbformat.v4 import new_code_cell, new_notebook
-
-pytestmark = pytest.mark.skipif(not client_is_installed(), reason="needs kaggle and six")
 
 
 def notebook(*cells, kernelspec=True):
