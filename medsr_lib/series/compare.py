@@ -197,7 +197,7 @@ def _headlines(a: Result, b: Result) -> list[dict[str, Any]]:
 
 
 def _number(found: Any) -> object:
-    return formatting.centre(found) if formatting.is_estimate(found) else found
+    return found[formatting.centre(found)] if formatting.is_estimate(found) else found
 
 
 def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

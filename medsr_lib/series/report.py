@@ -178,7 +178,8 @@ def now() -> str:
 def write_run(run: Run) -> Path:
     """Write `run.json` into the folder of a run, all or nothing."""
     names = [f.name for f in dataclasses.fields(Result) if f.name not in FOUND_ANEW]
-    told = [{name: getattr(result, name) for name in names} for result in run.results]
+    ordered = sorted(run.results, key=lambda result: result.notebook)
+    told = [{name: getattr(result, name) for name in names} for result in ordered]
     about = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
     for name in ("folder", "results"):
         del about[name]

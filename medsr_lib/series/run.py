@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from medsr_lib.series import notebook as notebooks
@@ -51,9 +51,15 @@ def run(
     assigned, without = folders.assign(found, places, named=bool(names))
     found = [notebook for notebook in found if notebook.name in assigned]
     results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
-    command = _command(names, places, out, values)
-    about = _About(out, report.earlier(out), [str(place) for place in places], command, without)
-    about.write(results)
+    about = Run(
+        folder=out,
+        results=report.earlier(out),
+        command=_command(names, places, out, values),
+        data=[str(place) for place in places],
+        without=without,
+        versions=report.versions(),
+    )
+    _write(about, results)
     cells = sum(len(notebook.code) for notebook in found)
     with execute.Stop() as stop, watch(cells) as shown:
         for line in without:
@@ -61,7 +67,7 @@ def run(
         for number, notebook in enumerate(found):
             position = execute.Position(shown, stop)
             results[number] = _one(notebook, results[number], out.resolve(), position)
-            about.write(results)
+            _write(about, results)
             if stop.asked:
                 raise KeyboardInterrupt
             if results[number].status is Status.FAILED:
@@ -78,40 +84,22 @@ def said(result: Result) -> str:
     return f"{result.notebook}  {result.status} {where}after {took}: {result.error.splitlines()[0]}"
 
 
-@dataclass(frozen=True)
-class _About:
-    """What `run.json` and the index say of the whole run."""
-
-    out: Path
-    earlier: Sequence[Result]  # what earlier runs left in the same folder
-    data: Sequence[str]
-    command: str
-    without: Sequence[str]
-
-    def write(self, results: Sequence[Result]) -> None:
-        """Write `run.json` and the index: this run, and what earlier runs left in the folder."""
-        former = {result.notebook: result for result in self.earlier}
-        kept, shown = [], []
-        for result in results:
-            before = former.pop(result.notebook, None)
-            if before and result.status is Status.WAITING:
-                # run.json keeps the parameters with which the results there were made
-                kept.append(before)
-                shown.append(replace(result, record=before.record))
-            else:
-                kept.append(result)
-                shown.append(result)
-        run = Run(
-            folder=self.out,
-            results=sorted([*kept, *former.values()], key=lambda result: result.notebook),
-            command=self.command,
-            data=self.data,
-            without=self.without,
-            versions=report.versions(),
-            created=report.now(),
-        )
-        report.write_run(run)
-        index.write(replace(run, results=[*shown, *former.values()]))
+def _write(about: Run, results: Sequence[Result]) -> None:
+    """Write `run.json` and the index of a run whose folder has the results `about` from before."""
+    former = {result.notebook: result for result in about.results}
+    kept, shown = [], []
+    for result in results:
+        before = former.pop(result.notebook, None)
+        if before and result.status is Status.WAITING:
+            # run.json keeps the parameters with which the results there were made
+            kept.append(before)
+            shown.append(replace(result, record=before.record))
+        else:
+            kept.append(result)
+            shown.append(result)
+    now = report.now()
+    report.write_run(replace(about, results=[*kept, *former.values()], created=now))
+    index.write(replace(about, results=[*shown, *former.values()], created=now))
 
 
 def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: Path) -> Result:

@@ -152,7 +152,13 @@ def sweep(
                 folder=folder,
             )
             session.tidy(point.folder)
-            points[number] = _ended(point, [*done, *results])
+            failed = next((one for one in results if one.status is Status.FAILED), None)
+            points[number] = replace(
+                point,
+                status=Status.FAILED if failed else Status.DONE,
+                results=(*done, *results),
+                error=run.said(failed) if failed else None,
+            )
             tables(points, out)
     finally:
         tables(points, out)
@@ -219,34 +225,17 @@ def _done(
     before = {result.notebook: result for result in report.earlier(point.folder)}
     done: list[Result] = []
     for notebook in found:
-        result = before.get(notebook.name)
-        data_dir = str(places[notebook.name].resolve())
-        wanted = notebook.defaults | dict(given[notebook.name]) | {"data_dir": data_dir}
-        if result is None or not _same(result, notebook, wanted):
+        name, result = notebook.name, before.get(notebook.name)
+        if result is None or result.record is None:
+            break
+        wanted = notebook.defaults | dict(given[name])
+        wanted |= {"data_dir": str(places[name].resolve()), "out_dir": None}
+        told = dict(result.parameters) | {"out_dir": None}  # the folder may have been moved
+        version = result.record.get("versions", {}).get("medsr_lib")
+        if (result.digest, told, version) != (notebook.digest, wanted, medsr_lib.__version__):
             break
         done.append(replace(result, status=Status.DONE))
     return done
-
-
-def _same(result: Result, notebook: Notebook, wanted: Mapping[str, object]) -> bool:
-    """Whether this is what a run of the notebook would record again."""
-    versions = (result.record or {}).get("versions", {})
-    return (
-        result.digest == notebook.digest
-        and {**result.parameters, "out_dir": None} == {**wanted, "out_dir": None}
-        and versions.get("medsr_lib") == medsr_lib.__version__
-    )
-
-
-def _ended(point: Combination, results: Sequence[Result]) -> Combination:
-    """A combination whose notebooks have run."""
-    failed = next((result for result in results if result.status is Status.FAILED), None)
-    return replace(
-        point,
-        status=Status.FAILED if failed else Status.DONE,
-        results=tuple(results),
-        error=run.said(failed) if failed else None,
-    )
 
 
 def _row(point: Combination) -> dict[str, Any]:
@@ -254,7 +243,7 @@ def _row(point: Combination) -> dict[str, Any]:
     row: dict[str, Any] = {**point.values, "status": point.status, "seconds": point.seconds}
     for name, found in point.headlines.items():
         if formatting.is_estimate(found):
-            row |= {name: formatting.centre(found)}
+            row[name] = found[formatting.centre(found)]
             row |= {f"{name} {end}": found[end] for end in formatting.ENDS}
         else:
             row[name] = found

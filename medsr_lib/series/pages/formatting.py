@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-CENTRES = ("value", "auc", "d")  # the first of these is what an interval belongs to
+CENTRES = ("value", "d")  # the first of these is what an interval belongs to
 ENDS = ("low", "high")
 UNSHOWN = ("low90", "high90", "boot_low", "boot_high")  # stay in results.json
 ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "hr", "lr")}
@@ -50,12 +50,14 @@ def value(found: object) -> str:
 
 def is_estimate(found: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether this is a number with its interval."""
-    return isinstance(found, Mapping) and _centre(found) is not None
+    return isinstance(found, Mapping) and centre(found) != ""
 
 
-def centre(found: Mapping[str, Any]) -> Any:
-    """The number that the interval of an estimate belongs to."""
-    return found[str(_centre(found))]
+def centre(found: Mapping[str, Any]) -> str:
+    """The name of the number that an interval belongs to; "" where there is no interval."""
+    if not all(end in found for end in ENDS):
+        return ""
+    return next((name for name in CENTRES if name in found), "")
 
 
 def interval(found: Mapping[str, Any], *, sign: str = "") -> str:
@@ -68,7 +70,7 @@ def interval(found: Mapping[str, Any], *, sign: str = "") -> str:
         found: an estimate.
         sign: "+" for a difference.
     """
-    numbers = [centre(found), *(found[end] for end in ENDS)]
+    numbers = [found[name] for name in (centre(found), *ENDS)]
     try:
         decimals = max(0, 1 - math.floor(math.log10(found["high"] - found["low"])))
         texts = [_minus(f"{number:{sign}.{decimals}f}") for number in numbers]
@@ -185,7 +187,7 @@ def table(
         estimate: what to call the column of estimates; by default as it is called in the rows.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    found = _centre(rows[0])
+    found = centre(rows[0])
     merged = {*UNSHOWN, *(f"{n}_sd" for n in names), *(ENDS if found else ())}
     shown = [n for n in names if n not in merged and any(r.get(n) is not None for r in rows)]
     first = rows[:longest]
@@ -198,7 +200,7 @@ def table(
     return Table(heads, [list(row) for row in zip(*columns)], numeric, len(rows))
 
 
-def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str | None) -> list[str]:
+def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str) -> list[str]:
     values = [row.get(name) for row in rows]
     if name in ("p", "p_adjusted"):
         return [re.sub(r"^p (= )?", "", p_value(p)) or "–" for p in values]
@@ -224,9 +226,3 @@ def _number(found: object, decimals: int) -> str:
 
 def _minus(number: str) -> str:
     return "−" + number[1:] if number[0] == "-" else number
-
-
-def _centre(found: Mapping[str, Any]) -> str | None:
-    if not all(end in found for end in ENDS):
-        return None
-    return next((name for name in CENTRES if name in found), None)

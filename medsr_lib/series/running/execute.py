@@ -75,10 +75,7 @@ class Position:
 
 
 def execute(
-    notebook: Notebook,
-    copy: Path,
-    parameters: Mapping[str, object],
-    position: Position,
+    notebook: Notebook, copy: Path, parameters: Mapping[str, object], position: Position
 ) -> str | None:
     """Run a notebook into `copy`, with its outputs; the error that stopped it, None for none."""
     import papermill

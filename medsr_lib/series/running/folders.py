@@ -1,50 +1,28 @@
 """Which folder of data each notebook reads, and the embedded data, which anyone can make."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medsr_lib.data import phantom, source
 from medsr_lib.data.source import Source
 from medsr_lib.series.notebook import Notebook
 
-
-@dataclass(frozen=True)
-class Embedded:
-    """Synthetic data that stand in for a source where no folder is given.
-
-    Attributes:
-        source: what they look like.
-        folder: where they are written to. A notebook whose `data_dir` has a folder of this name by
-            default reads data of this source.
-        write: writes them into a folder, unless they are there.
-    """
-
-    source: Source
-    folder: Path
-    write: Callable[[Path], object]
-
-
-def _slices(folder: Path) -> None:
-    phantom.write_figshare(folder, patients=24, slices_per_patient=4, seed=0)
-
-
-def _radiographs(folder: Path) -> None:
-    phantom.write_chest_xray(folder, patients=40, seed=0)
-
-
-EMBEDDED = (
-    Embedded(source.FIGSHARE, Path("data/phantom"), _slices),
-    Embedded(source.CHEST_XRAY, Path("data/phantom-chest"), _radiographs),
-)
+EMBEDDED = {  # folders of synthetic data; a notebook whose `data_dir` is called so reads the source
+    Path("data/phantom"): source.FIGSHARE,
+    Path("data/phantom-chest"): source.CHEST_XRAY,
+}
 
 
 def write_embedded(notebooks: Sequence[Notebook]) -> list[Path]:
     """The folders of the embedded data that the notebooks read; written unless they are there."""
-    wanted = {_embedded(notebook) or EMBEDDED[0] for notebook in notebooks}
-    for one in (found := [one for one in EMBEDDED if one in wanted]):
-        one.write(one.folder)
-    return [one.folder for one in found]
+    wanted = [_reads(notebook) or source.FIGSHARE for notebook in notebooks]
+    found = [folder for folder, kind in EMBEDDED.items() if kind in wanted]
+    for folder in found:
+        if EMBEDDED[folder] is source.FIGSHARE:
+            phantom.write_figshare(folder, patients=24, slices_per_patient=4, seed=0)
+        else:
+            phantom.write_chest_xray(folder, patients=40, seed=0)
+    return found
 
 
 def assign(
@@ -68,25 +46,25 @@ def assign(
     given: dict[str, Path] = {}
     without: list[str] = []
     for notebook in notebooks:
-        reads = _embedded(notebook)
-        fit = [f for f in folders if reads.source in there[f]] if reads else list(folders[:1])
-        if reads and len(fit) > 1:
+        kind = _reads(notebook)
+        fit = [folder for folder in folders if kind in there[folder]]
+        if kind and len(fit) > 1:
             both = " and ".join(map(str, fit))
-            raise ValueError(f"{notebook.name}: {both} both hold {reads.source.name}; give one")
-        if fit:
-            given[notebook.name] = fit[0]
-        elif reads:
-            needed = f"{notebook.name} needs {reads.source.name} ({reads.source.layout})"
+            raise ValueError(f"{notebook.name}: {both} both hold {kind.name}; give one of them")
+        if fit or kind is None:
+            given[notebook.name] = (fit or folders)[0]
+        else:
+            needed = f"{notebook.name} needs {kind.name} ({kind.layout})"
             without.append(f"{needed}, but {_found(there)}")
     if without and (named or not given):
         raise ValueError("\n".join(without))
     return given, without
 
 
-def _embedded(notebook: Notebook) -> Embedded | None:
-    """The embedded data that a notebook's own `data_dir` names; None of an unknown folder."""
+def _reads(notebook: Notebook) -> Source | None:
+    """The source of the embedded data that a notebook's own `data_dir` names; None if unknown."""
     name = Path(str(notebook.defaults.get("data_dir", ""))).name
-    return next((one for one in EMBEDDED if one.folder.name == name), None)
+    return next((kind for folder, kind in EMBEDDED.items() if folder.name == name), None)
 
 
 def _found(there: Mapping[Path, Sequence[Source]]) -> str:

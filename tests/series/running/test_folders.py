@@ -79,6 +79,6 @@ def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
 
 
 def test_every_notebook_of_the_series_reads_embedded_data():
-    known = {one.folder.name for one in folders.EMBEDDED}
+    known = {folder.name for folder in folders.EMBEDDED}
     for notebook in notebooks.find([]):
         assert Path(str(notebook.defaults["data_dir"])).name in known, notebook.name
