@@ -95,7 +95,8 @@ def appearance(
         no normal tissue is left; `statistics` counts it as skipped.
 
     Raises:
-        TypeError, ValueError: as `restored.restored`, or a case without a mask (names the case).
+        TypeError, ValueError: what `restored.restored` refuses, or a case without a mask (names the
+            case).
     """
     loop = restored(methods, cases, degrade=degrade, scale=scale, device=device)
     rows: list[dict[str, Any]] = []
@@ -130,7 +131,7 @@ def brightness_shift(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
 def brightness_shift_sd(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """`brightness_shift` in (population) standard deviations of HR over the region, (B,).
 
-    NaN where HR is constant. Raises as `brightness_shift`.
+    NaN where HR is constant. It refuses what `brightness_shift` refuses.
     """
     shift, sd = brightness_shift(sr, hr, mask), _sd(hr, mask)
     return torch.where(sd > 0, shift / sd, torch.nan)
@@ -213,7 +214,7 @@ def extent(
     lies within a limit. HR alone sets the rule, which is then kept for SR.
 
     Args:
-        sr, hr: (H, W).
+        sr, hr: one slice (H, W) in [0, 1].
         tumour: (H, W), the mask M.
         surroundings: (H, W), what the tumour stands out against.
         within: (H, W), where the area may lie: dilate(M, 15).
@@ -253,7 +254,8 @@ def measure(sr: Tensor, hr: Tensor, regions: Mapping[str, Tensor]) -> dict[str, 
         always given.
 
     Raises:
-        TypeError, ValueError: as `brightness_shift`.
+        TypeError, ValueError: images that are not (1, 1, H, W) in [0, 1] or differ in shape, a mask
+            that does not fit.
     """
     _check(sr, hr)
     nowhere = torch.zeros(hr.shape[-2:], dtype=torch.bool)

@@ -101,7 +101,7 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
 
 @dataclass(frozen=True)
 class Shares:
-    """Improvement, omission and hallucination; they sum to 1. NaN where there is nothing to judge.
+    """Improvement, omission and hallucination; they sum to 1. NaN where all images are equal.
 
     Attributes:
         improvement: SR is like HR.
@@ -148,7 +148,7 @@ def shares(sr: Tensor, hr: Tensor, lr: Tensor, *, upsample: Function) -> Shares:
         TypeError, ValueError: images that are not floats (B, 1, H, W), out of [0, 1], of different
             sizes or smaller than the window.
     """
-    return _judge(*(_local_mean(d) for d in _distances(sr, hr, lr, upsample)))
+    return _shares(*(_local_mean(d) for d in _distances(sr, hr, lr, upsample)))
 
 
 def region_shares(
@@ -160,10 +160,11 @@ def region_shares(
     every pixel counts by its difference. NaN over an empty region.
 
     Raises:
-        TypeError, ValueError: as `shares` and `region_means`.
+        TypeError, ValueError: images that are not floats (B, 1, H, W), out of [0, 1] or of
+            different sizes, or a mask that is not bool or has another size.
     """
     found = [region_means(d, masks) for d in _distances(sr, hr, lr, upsample)]
-    return {name: _judge(*(distance[name] for distance in found)) for name in masks}
+    return {name: _shares(*(distance[name] for distance in found)) for name in masks}
 
 
 def region_means(values: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -213,7 +214,7 @@ def _local_mean(distance: Tensor) -> Tensor:
     return gaussian_filter(F.pad(distance, (BORDER,) * 4, mode="reflect"))
 
 
-def _judge(reference: Tensor, improved: Tensor, omitted: Tensor) -> Shares:
+def _shares(reference: Tensor, improved: Tensor, omitted: Tensor) -> Shares:
     """Shares from three distances of any one shape."""
     scale = reference.clamp(min=FLOOR)
     d_im, d_om = improved / scale, omitted / scale

@@ -1,7 +1,7 @@
-"""Texture of a region: its grey values, their histogram, and how they stand beside each other.
+"""Texture of a region: its grey values, their histogram, and which values are neighbours.
 
 Follows the Image Biomarker Standardisation Initiative (IBSI, arXiv 1612.07003; Zwanenburg et al.
-2020, 10.1148/radiol.2020191145), whose four-letter codes stand beside the names. One slice at a
+2020, 10.1148/radiol.2020191145), whose four-letter codes are given with the names. One slice at a
 time, as arrays (H, W).
 """
 

@@ -98,8 +98,8 @@ def contrast_detail(
         was found).
 
     Raises:
-        TypeError, ValueError: as `restored.restored`, a case without a mask, or fewer than 3
-            patients with a place.
+        TypeError, ValueError: what `restored.restored` refuses, a case without a mask, or fewer
+            than 3 patients with a place.
     """
     cut: dict[str, list[NDArray[np.float32]]] = {}
     patients: list[str] = []

@@ -40,7 +40,8 @@ def psnr(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     The mean of this over images is not the PSNR of their mean MSE.
 
     Raises:
-        TypeError, ValueError: as `mse`.
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], or of
+            different shapes.
 
     >>> hr = torch.zeros(1, 1, 16, 16)
     >>> psnr(hr + 0.1, hr, data_range=1.0)
@@ -60,7 +61,8 @@ def ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     The mean of `ssim_map` without its outer 5 pixels, whose windows reach beyond the image.
 
     Raises:
-        TypeError, ValueError: as `mse`, or images smaller than 11 pixels.
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
+            different shapes, or smaller than 11 x 11 pixels.
     """
     return ssim_map(sr, hr, data_range=data_range)[INNER].mean((1, 2))
 
@@ -74,7 +76,8 @@ def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     use_sample_covariance=False` within 1e-5.
 
     Raises:
-        TypeError, ValueError: as `ssim`.
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
+            different shapes, or smaller than 11 x 11 pixels.
     """
     return ssim_maps(sr, hr, ("ssim",), data_range=data_range)["ssim"]
 
@@ -94,12 +97,11 @@ def ssim_maps(
     cover.
 
     Args:
-        sr, hr: (B, 1, H, W).
+        sr, hr: images (B, 1, H, W) in [0, data_range].
         names: which of `ssim.MAPS`.
-        data_range: of the images.
 
     Raises:
-        TypeError, ValueError: as `ssim`, or a map that does not exist.
+        TypeError, ValueError: images that `ssim` refuses, or a map that does not exist.
     """
     unknown = [name for name in names if name not in MAPS]
     if unknown:
@@ -121,18 +123,17 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     `ssim_map` where the whole window lies in the mask. Near the border it rests on fewer pixels.
 
     Args:
-        sr, hr: (B, 1, H, W).
+        sr, hr: images (B, 1, H, W) in [0, data_range].
         mask: (B, H, W) or (H, W), bool.
-        data_range: of the images.
 
     Raises:
-        TypeError, ValueError: as `ssim`, or a mask of another type or shape.
+        TypeError, ValueError: images that `ssim` refuses, or a mask of another type or shape.
     """
     _check_windows(sr, hr, data_range)
     mask = check_mask(mask, hr)
     result = torch.full_like(hr[:, 0], torch.nan)
     box = (..., *windows.reach(mask.any(0)))
-    inside, part = mask[box], result[box]  # a view: what is written to it stands in the result
+    inside, part = mask[box], result[box]  # a view: to write to it writes to the result
     if not inside.numel():
         return result
     x, y, C1, C2 = _prepared(sr[box], hr[box], data_range)
@@ -155,7 +156,8 @@ def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     the coarsest one.) A negative mean counts as 0, since its power is not real.
 
     Raises:
-        TypeError, ValueError: as `mse`, or images smaller than 176 pixels.
+        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
+            different shapes, or smaller than 176 x 176 pixels.
     """
     maps = ms_ssim_maps(sr, hr, data_range=data_range)
     everywhere = torch.ones_like(hr, dtype=torch.bool)
@@ -169,12 +171,11 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -
     to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out.
 
     Args:
-        sr, hr: (B, 1, H, W).
-        data_range: of the images.
+        sr, hr: images (B, 1, H, W) in [0, data_range].
         first: the first scale wanted. That of 0 is also a map of `ssim_maps`.
 
     Raises:
-        TypeError, ValueError: as `ms_ssim`.
+        TypeError, ValueError: images that `ms_ssim` refuses.
     """
     _check(sr, hr, data_range)
     if min(hr.shape[-2:]) < MS_LEAST:

@@ -161,7 +161,7 @@ def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
     shape, box = mask[bounding_box(mask)], bounding_box(normal)
     gradient = np.hypot(*np.gradient(hr))
     matched = np.zeros_like(mask)
-    inside = matched[box]  # a view: what is written to it stands in `matched`
+    inside = matched[box]  # a view: to write to it writes to `matched`
     if any(place < of_mask for place, of_mask in zip(inside.shape, shape.shape)):
         return matched
     outside, *sums = _sums_under(shape, np.stack((~normal[box], hr[box], gradient[box])))

@@ -82,9 +82,9 @@ def score(
         mse, ssim, and one for each further one of `metrics` and `measures`.
 
     Raises:
-        TypeError, ValueError: as `restored.restored`; a region or metric that does not exist, a
-            case smaller than SSIM's 11 pixels or without a mask where one is needed (names the
-            case), a measure named like a column, or one of a wrong size or a map not finite.
+        TypeError, ValueError: what `restored.restored` refuses; a region or metric that does not
+            exist, a case smaller than SSIM's 11 pixels or without a mask where one is needed (names
+            the case), a measure named like a column, of a wrong size, or a map that is not finite.
     """
     extra = _measures(metrics, measures or {})
     if region_names is None:

@@ -104,7 +104,7 @@ def test_perfect_sr_is_improvement(fine):
 
 
 def test_formulas_by_hand():
-    found = invention._judge(*(torch.tensor([v]) for v in (0.1, 0.2, 0.15)))
+    found = invention._shares(*(torch.tensor([v]) for v in (0.1, 0.2, 0.15)))
     # d_im = 2, d_om = 1.5, H = 2.5, 1 - exp(-2) = 0.864665
     costs = torch.tensor([2 + 1.5 * 0.864665, 1.5 + 2 * 0.864665, 0.301194])
     expected = torch.softmax(-costs / 0.25, 0)
