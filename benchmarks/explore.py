@@ -7,6 +7,7 @@ OMP_NUM_THREADS=1 .venv/bin/python benchmarks/explore.py --network SRGAN=srgan.p
 import argparse
 import itertools
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,6 @@ from medsr_lib.restore import degrade, networks
 from medsr_lib.restore.methods import find
 from medsr_lib.restore.training import fit
 from medsr_lib.show import explore
-from medsr_lib.show.explore.cache import LIMIT, SHARED
 
 SCALE = 4
 to_lr = degrade.by_name("bicubic", scale=SCALE)
@@ -78,8 +78,8 @@ def slices_and_methods(slices: list[Any], methods: dict[str, Any], rounds: int) 
     n = len(slices)
     there = list(itertools.islice(itertools.cycle(range(2, n + 1)), rounds))
     levels = [0.3 + 0.002 * k for k in range(rounds)]
-    made = first("Slice browser", lambda: explore.slices(slices), rounds)
-    move(made, "slice", there)
+    made = first("Image browser", lambda: explore.slices(slices), rounds)
+    move(made, "image", there)
     move(made, "level", levels)
     move(made, "zoom", [True, False] * rounds)
     hover(made, 200, 200, rounds, title="hover")
@@ -90,8 +90,8 @@ def slices_and_methods(slices: list[Any], methods: dict[str, Any], rounds: int) 
     for box in made.ticks.values():
         box.value = True
     shown = f"{len(made.ticks)} pictures"
-    move(made, "slice", range(2, n + 1), title=f"slice not seen before, {shown}")
-    move(made, "slice", there, title=f"slice seen before, {shown}")
+    move(made, "image", range(2, n + 1), title=f"image not seen before, {shown}")
+    move(made, "image", there, title=f"image seen before, {shown}")
     left, top, *_ = made.boxes[-1]
     hover(made, left + 20, top + 20, rounds, title=f"hover, {shown}")
     start = time.perf_counter()
@@ -127,6 +127,7 @@ def scores_and_training(slices: list[Any], methods: dict[str, Any], rounds: int)
         )  # fmt: skip
         made = first("Training monitor", lambda: explore.training(folder, follow=False), rounds)
         move(made, "step", [1 + k for k in range(rounds)])
+        move(made, "smooth", [4 + k % 9 for k in range(rounds)])
         hover(made, 200, 100, rounds, title="hover")
 
 
@@ -144,7 +145,8 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     slices_and_methods(slices, methods, args.rounds)
     scores_and_training(slices, methods, args.rounds)
-    print(f"cache: {SHARED.bytes / 2**20:.0f} MiB, of {LIMIT / 2**20:.0f} at most")
+    cache = sys.modules["medsr_lib.show.explore.methods"].CACHE
+    print(f"cache: {cache.currsize / 2**20:.0f} MiB, of {cache.maxsize / 2**20:.0f} at most")
 
 
 if __name__ == "__main__":

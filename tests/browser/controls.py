@@ -6,9 +6,8 @@ from dataclasses import dataclass
 KINDS = {"slider": ".widget-slider", "dropdown": ".widget-dropdown", "checkbox": ".widget-checkbox"}
 EVERY = ", ".join(KINDS.values())
 NEEDS = {  # what a control shows nothing without: beginning of its label -> another, its setting
-    "Tumour type": (("Slice", "Image"), "End"),
-    "Class": (("Slice", "Image"), "End"),
-    "Patient": (("Slice", "Image"), "End"),
+    "Label": ("Image", "End"),
+    "Patient": ("Image", "End"),
     "Zoom on the": ("Pixels around the", "Home"),
     "Pixels around the": ("Zoom on the", True),
     "Points in order of": ("Point,", "Home"),

@@ -44,8 +44,9 @@ images, folder = torch.rand(4, 1, 64, 64), Path("../runs/monitor")
 for steps in (30, 40):
     fit.fit(
         networks.ESPCN(scale=2), images, degrade=degrade.by_name("bicubic", scale=2),
-        steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32, recipe=fit.Recipe(batch=4),
-        validation=images[:2], validate_every=5, device="cpu", progress=False,
+        steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32,
+        recipe=fit.Recipe(batch=4), validation=images[:2], validate_every=5, device="cpu",
+        progress=False,
     )
 explore.training(folder)"""
 SECONDS = 120  # for a whole notebook; it is done in 20

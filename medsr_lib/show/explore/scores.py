@@ -180,7 +180,7 @@ class Scores(Explorer):
         dots = self._dots(name)
         if dots.empty:
             return None
-        nearest = np.argmin(np.square(dots - (x, y)).sum(axis=1))
+        nearest = np.hypot(dots["x"] - x, dots["y"] - y).argmin()
         return name, *dots.index[int(nearest)]
 
     def _dots(self, name: str) -> pd.DataFrame:
