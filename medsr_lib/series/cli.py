@@ -57,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("medsr: stopped", file=sys.stderr)
         return 130
-    except ModuleNotFoundError as error:
-        print(f"medsr: needs {error.name}: pip install 'medsr-lib[notebooks]'", file=sys.stderr)
+    except ImportError as error:
+        advice = "" if "medsr-lib[" in str(error) else ": pip install 'medsr-lib[notebooks]'"
+        print(f"medsr: {error}{advice}", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"medsr: {error}", file=sys.stderr)
@@ -326,7 +327,8 @@ def _metadata(arguments: argparse.Namespace) -> int:
 
 
 def _push(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series.kaggle import client, metadata
+    from medsr_lib.series.kaggle import metadata
+    from medsr_lib.series.kaggle.account import Account
 
     def holds(folder: Path, name: str) -> bool:
         return (folder / name).is_file()
@@ -334,7 +336,7 @@ def _push(arguments: argparse.Namespace) -> int:
     for folder in arguments.folders:
         if not holds(folder, metadata.KERNEL) and not holds(folder, metadata.DATASET):
             raise FileNotFoundError(f"{folder} is no folder that medsr kaggle build has made")
-    account = client.Account()
+    account = Account()
     _log(f"Kaggle: {account.quota()}")
     for folder in sorted(arguments.folders, key=lambda f: holds(f, metadata.KERNEL)):
         kernels = holds(folder, metadata.KERNEL)
@@ -343,9 +345,9 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series.kaggle import client
+    from medsr_lib.series.kaggle.account import Account
 
-    account = client.Account()
+    account = Account()
     print(account.quota())
     for ref in arguments.kernels:
         print(f"{ref}: {account.progress(account.full(ref))}")
@@ -353,23 +355,24 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _pull(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series.kaggle import client
+    from medsr_lib.series.kaggle.account import Account
 
-    account = client.Account()
+    account = Account()
     for path in account.fetch_all(account.full(arguments.kernel), arguments.out):
         print(path)
     return 0
 
 
 def _kaggle_chain(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series.kaggle import chain, client, metadata
+    from medsr_lib.series.kaggle import chain, metadata
+    from medsr_lib.series.kaggle.account import Account
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.sessions import plan
 
     metadata.check_hours(arguments.hours, arguments.limit)
     parameters = parse(arguments.parameters)
     notebook = plan.one(arguments.names[0], arguments.notebooks)
-    account = client.Account()
+    account = Account()
     slug = arguments.slug or metadata.slug_of(notebook.name)
     settings = chain.Chain(
         plan=chain.planned(notebook, parameters, f"{account.owner}/{slug}"),

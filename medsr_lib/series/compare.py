@@ -28,26 +28,16 @@ WIDEST = 1400  # pixels of a picture in a page
 
 @dataclass(frozen=True)
 class Pair:
-    """One notebook in both runs.
-
-    Attributes:
-        a, b: what became of it.
-        parameters: those that differ, with both values; None for one that only the other has.
-        headlines: estimates and gains, with both values and their difference.
-        tables: of each recorded table the rows whose numbers differ.
-        paired: differences B - A over the cases of both, with intervals over patients.
-        figures: caption and file of each figure, None where a run lacks it.
-        notes: what could not be compared, and why.
-    """
+    """One notebook in both runs."""
 
     a: Result
     b: Result
-    parameters: dict[str, tuple[object, object]]
-    headlines: list[dict[str, Any]]
-    tables: dict[str, list[dict[str, Any]]]
-    paired: list[dict[str, Any]]
-    figures: list[tuple[str, Path | None, Path | None]]
-    notes: list[str]
+    parameters: dict[str, tuple[object, object]]  # those that differ, with both values
+    headlines: list[dict[str, Any]]  # estimates and gains, with both values and their difference
+    tables: dict[str, list[dict[str, Any]]]  # of each recorded table the rows that differ
+    paired: list[dict[str, Any]]  # differences B - A over the cases of both, with intervals
+    figures: list[tuple[str, Path | None, Path | None]]  # caption and files
+    notes: list[str]  # what could not be compared, and why
 
     @property
     def name(self) -> str:

@@ -175,5 +175,5 @@ def _matching(name: str, present: Sequence[Path]) -> list[Path]:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ";"
+    hint = f"; did you mean {close[0]}?" if close else "."
     return f"no parameter {name!r}{hint} The notebooks have: {', '.join(known) or 'none'}"

@@ -40,35 +40,22 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one notebook in a run.
+    """What became of one notebook in a run."""
 
-    Attributes:
-        notebook: its name.
-        status: how it ended.
-        title, question, digest: see `Notebook`.
-        seconds: that it took; None where it has not run.
-        parameters: all of them, with the values of the run.
-        changed: names of those that are not at the notebook's default.
-        error: what stopped it.
-        cell, source: the code cell that failed, counted from 1, and its first line.
-        executed, page: the copy with its outputs, and the same as HTML.
-        record: the content of its `results.json`.
-    """
-
-    notebook: str
+    notebook: str  # its name
     status: Status = Status.WAITING
     title: str = ""
     question: str = ""
-    digest: str = ""
-    seconds: float | None = None
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    changed: Sequence[str] = ()
+    digest: str = ""  # of its code
+    seconds: float | None = None  # that it took; None where it has not run
+    parameters: Mapping[str, object] = field(default_factory=dict)  # all, with the run's values
+    changed: Sequence[str] = ()  # the parameters that are not at the notebook's default
     error: str | None = None
-    cell: int | None = None
-    source: str | None = None
-    executed: Path | None = None
-    page: Path | None = None
-    record: Mapping[str, Any] | None = None
+    cell: int | None = None  # the code cell that failed, counted from 1
+    source: str | None = None  # its first line
+    executed: Path | None = None  # the copy with its outputs
+    page: Path | None = None  # the same as HTML
+    record: Mapping[str, Any] | None = None  # the content of its `results.json`
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -79,25 +66,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, as its folder tells.
-
-    Attributes:
-        folder: of the run.
-        results: of all notebooks, in their order.
-        command: the command line that makes the same run; "" where it is not known.
-        data: the folders of data.
-        without: a line on each notebook that was left out.
-        versions: of what the numbers depend on.
-        created: when it was written, ISO 8601.
-    """
+    """A run, as its folder tells."""
 
     folder: Path
-    results: Sequence[Result]
-    command: str = ""
-    data: Sequence[str] = ()
-    without: Sequence[str] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    created: str = ""
+    results: Sequence[Result]  # of all notebooks, in their order
+    command: str = ""  # the command line that makes the same run
+    data: Sequence[str] = ()  # the folders of data
+    without: Sequence[str] = ()  # a line on each notebook that was left out
+    versions: Mapping[str, str] = field(default_factory=dict)  # of what the numbers depend on
+    created: str = ""  # when it was written, ISO 8601
 
 
 def record(

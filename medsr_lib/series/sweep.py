@@ -1,8 +1,6 @@
 """A grid of parameters: each combination is a run in a folder of its own, and all are tabulated."""
 
-import csv
 import hashlib
-import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,21 +24,13 @@ LONGEST = 80  # characters of a folder's name
 
 @dataclass(frozen=True)
 class Combination:
-    """One point of the grid.
+    """One point of the grid."""
 
-    Attributes:
-        values: of its parameters.
-        folder: of its run.
-        status: `Status.SKIPPED` where all of it was done before.
-        results: of its notebooks.
-        error: why it failed.
-    """
-
-    values: Mapping[str, object]
-    folder: Path
+    values: Mapping[str, object]  # of its parameters
+    folder: Path  # of its run
     status: Status = Status.WAITING
-    results: tuple[Result, ...] = ()
-    error: str | None = None
+    results: tuple[Result, ...] = ()  # of its notebooks
+    error: str | None = None  # why it failed
 
     @property
     def name(self) -> str:
@@ -167,14 +157,10 @@ def sweep(
 
 def tables(points: Sequence[Combination], out: Path) -> Path:
     """Write `out/sweep.csv` and `out/index.html`; return the latter."""
-    rows = [_row(point) for point in points]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, dict.fromkeys(c for r in rows for c in r), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {k: _plain(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows
-    )
-    report.write(out / TABLE, text.getvalue())
+    import pandas as pd
+
+    table = pd.DataFrame([_row(point) for point in points], dtype=object)
+    report.write(out / TABLE, table.to_csv(index=False, lineterminator="\n"))
     varied, same = _varied(points)
     html = page.render(
         "sweep.html.j2",
@@ -240,7 +226,8 @@ def _done(
 
 def _row(point: Combination) -> dict[str, Any]:
     """A combination as a row of the CSV: its parameters, how it ended, its headline values."""
-    row: dict[str, Any] = {**point.values, "status": point.status, "seconds": point.seconds}
+    values = {k: _plain(v) if isinstance(v, list) else v for k, v in point.values.items()}
+    row: dict[str, Any] = {**values, "status": point.status.value, "seconds": point.seconds}
     for name, found in point.headlines.items():
         if formatting.is_estimate(found):
             row[name] = found[formatting.centre(found)]
