@@ -19,10 +19,8 @@ TABLE = "border-collapse:collapse; font-size:13px; line-height:1.5; margin:4px 1
 NUMBERS_LINE = "font-variant-numeric:tabular-nums; color:#222222"
 CAPTION = "text-align:left; font-weight:bold; white-space:nowrap"
 CELL = "padding:2px 10px; text-align:right; font-variant-numeric:tabular-nums"
-WAIT = 50
-"""Milliseconds between two moves of the mouse that are sent."""
-STILL = 4
-"""Pixels that a hand moves the mouse while it only clicks."""
+WAIT = 50  # milliseconds between two moves of the mouse that are sent
+STILL = 4  # pixels that a hand moves the mouse while it only clicks
 
 
 class Explorer:
@@ -146,10 +144,7 @@ class Explorer:
         return {"text/plain": repr(self), "image/png": picture.kept(self.pixels), **view}
 
     def __repr__(self) -> str:
-        state = self.message or ", ".join(
-            f"{name} {_plain(control.value)}" for name, control in self.controls.items()
-        )
-        return f"{self.title}: {state}"
+        return f"{self.title}: {self.message}" if self.message else self.title
 
 
 def reason(error: Exception) -> str:
@@ -242,7 +237,3 @@ def _watch(explorer: Explorer) -> Any:
     events.prevent_default_action = True  # a browser would drag the picture itself away
     events.on_dom_event(Mouse(explorer))
     return events
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -13,8 +13,7 @@ from medsr_lib.show.style import count, plural
 
 ALL, NO_LABEL = "all", "no label"
 WINDOW: Window = (0.0, 0.7)
-REACH = 512
-"""Pixels to drag for the whole intensity range."""
+REACH = 512  # pixels to drag for the whole intensity range
 NAME = {"description_width": "initial"}
 
 
@@ -55,17 +54,10 @@ def visible(control: Any, shown: bool) -> None:
 
 
 class Chooser:
-    """Lists of labels and patients, and a slider over the cases that are left.
+    """Lists of labels and patients of an explorer, and a slider over the cases that are left.
 
-    Args:
-        owner: whose controls these are.
-        cases: a sequence of `Case`; the `table` of a store spares reading them all.
-        to: called when another case is chosen.
-        at: place in `cases` of the first one.
-        live: choose while the slider is still being moved.
-
-    Attributes:
-        outlined: whether a lesion is outlined in any of the cases.
+    `to` is called when another case is chosen; if `live`, while the slider is still being moved.
+    `at` is the place of the first, and `outlined` tells whether any case has a lesion outlined.
 
     Raises:
         ValueError: no sequence of cases, none in it, or no place `at`.
@@ -86,13 +78,13 @@ class Chooser:
             raise ValueError(f"at is {at}; it must be from 0 to {len(self.table) - 1}")
         self.outlined = bool(self.table["outlined"].any())
         self.label = choice("Label", [ALL, *sorted(self.table["label"].unique())])
-        self.patient = choice("Patient", [ALL])
+        self.patient = choice("Patient", [ALL, *sorted(self.table["patient"].unique())])
         self.image = slider("Image", 1, 1, 1, continuous_update=live)
-        self._narrow_patients()
+        self._narrow()
         self.image.value = at + 1
         self.controls = {"label": self.label, "patient": self.patient, "image": self.image}
-        owner.listen(self.label, to=lambda: self._change(self._narrow_patients))
-        owner.listen(self.patient, to=lambda: self._change(self._narrow_cases))
+        owner.listen(self.label, to=self._change_label)
+        owner.listen(self.patient, to=self._change_patient)
         owner.listen(self.image, to=to)
         self._last: tuple[int, Case] | None = None
 
@@ -133,20 +125,20 @@ class Chooser:
         )
         return " · ".join(filter(None, parts))
 
-    def _change(self, narrow: Callable[[], None]) -> None:
+    def _change_label(self) -> None:
+        of_label = self.table["label"].isin([self.label.value]) | (self.label.value == ALL)
         with self.owner.quietly():
-            narrow()
+            self.patient.options = [ALL, *sorted(self.table["patient"][of_label].unique())]
+            self.patient.value = ALL
+        self._change_patient()
+
+    def _change_patient(self) -> None:
+        with self.owner.quietly():
+            self._narrow()
         self.to()
 
-    def _narrow_patients(self) -> None:
-        rows = self.table
-        if self.label.value != ALL:
-            rows = rows[rows["label"] == self.label.value]
-        self.patient.options = [ALL, *sorted(rows["patient"].unique())]
-        self.patient.value = ALL
-        self._narrow_cases()
-
-    def _narrow_cases(self) -> None:
+    def _narrow(self) -> None:
+        """Leave the images of the chosen label and patient, and choose the first of them."""
         rows = self.table
         for name, control in (("label", self.label), ("patient", self.patient)):
             if control.value != ALL:
@@ -158,12 +150,8 @@ class Chooser:
 
 
 class Greys:
-    """The grey window: its middle and its width, as at a workstation.
-
-    Args:
-        owner: whose controls these are.
-        to: called when the window is set.
-        window: values shown as black and as white at first.
+    """The grey window of an explorer: its middle and its width, as at a workstation; `to` is called
+    when it is set.
     """
 
     def __init__(self, owner: Explorer, to: Callable[[], None], window: Window) -> None:

@@ -25,14 +25,10 @@ from medsr_lib.show.style import colours, written
 
 SIDE_BY_SIDE, SWIPE, NOTHING = "side by side", "swipe", "nothing"
 IN_A_ROW, SWIPED = 4, 640
-AREA = 500_000
-"""Pixels of all panels together."""
-PATIENCE = 0.1
-"""Seconds after which the methods done are shown before the next is asked."""
-AROUND = {"lesion": 0, "cursor": 8}
-"""Pixels around it that are shown at least."""
+AREA = 500_000  # pixels of all panels together
+PATIENCE = 0.1  # seconds after which the methods done are shown before the next is asked
+AROUND = {"lesion": 0, "cursor": 8}  # pixels around it that are shown at least
 NUMBERS = count()
-NO_NUMBERS = pd.DataFrame(columns=["method", "region", "pixels", "psnr", "mse"])
 CACHE: Any = LRUCache(512 * 2**20, getsizeof=lambda of: of.nbytes)
 """What was computed, in bytes: one for all comparators of a process, so that all are bounded."""
 
@@ -111,9 +107,6 @@ class Methods(Explorer):
             does. The error, SR - HR, is always there.
         window: values shown as black and as white at first.
         at: place in `cases` of the one to begin with.
-
-    Attributes:
-        table: method, region, pixels, psnr, mse and the means of the maps of the image shown.
     """
 
     title = "Method comparator"
@@ -136,7 +129,6 @@ class Methods(Explorer):
     ) -> None:
         super().__init__()
         self.number, self.regions, self.maps = next(NUMBERS), regions, dict(maps or {})
-        self.table = NO_NUMBERS
         self.view: View | None = None
         self.boxes: list[Box] = []
         with self.guarded():
@@ -205,10 +197,8 @@ class Methods(Explorer):
         self.update()
 
     def update(self, view: str | None = None) -> None:
-        """Draw what the controls say; methods not yet asked about this image follow one by one.
-
-        Args:
-            view: to change to: that of the control just set.
+        """Draw what the controls say, after a change to `view`, that of the control just set;
+        methods not yet asked about this image follow one by one.
         """
         self.view = None
         with self.quietly():
@@ -224,8 +214,6 @@ class Methods(Explorer):
             if not now.waiting or perf_counter() - start > PATIENCE:
                 self._draw(now)
                 start = perf_counter()
-        numbers = now.numbers
-        self.table = pd.concat(numbers, names=["method"]).reset_index() if numbers else NO_NUMBERS
         self.leave()
         self.notes.value = self._notes(now)
         self.warn(now.trouble)

@@ -25,15 +25,10 @@ from medsr_lib.show.style import CONTOUR, INK, MUTED
 Pixels: TypeAlias = NDArray[np.uint8]
 """(H, W, 3), red, green and blue."""
 
-WIDTH = 1200
-"""No picture is wider: so many pixels are encoded within a move."""
-
-STATIC = 80_000
-"""Bytes of a picture that is kept in a notebook; text in base64 is a third longer."""
-
+WIDTH = 1200  # no picture is wider: so many pixels are encoded within a move
+STATIC = 80_000  # bytes of a picture that is kept in a notebook; base64 is a third longer
 GAP, HEAD, FOOT = 8, 24, 20
-NEAR = 8
-"""Pixels beside the axes of a chart at which the mouse still points at their edge."""
+NEAR = 8  # pixels beside the axes of a chart at which the mouse still points at their edge
 NO_VALUE, PANEL, GRID, LINE = "#BDBDBD", "#EDEDED", "#E6E6E6", "#9A9A9A"
 
 
@@ -203,10 +198,8 @@ def sentence(text: str, shape: tuple[int, int] | None = None) -> Pixels:
 def sheet(
     panels: Sequence[Panel], *, columns: int = 1, scale: Scale | None = None
 ) -> tuple[Pixels, list[Box]]:
-    """Put panels into rows, with their names and notes, and the key of the map's colours below.
-
-    Returns:
-        The sheet, and where in it the pixels of each panel lie: left, top, right and bottom.
+    """Panels in rows, with their names and notes, and the key of the map's colours below; and the
+    boxes in which their pixels lie.
     """
     high, wide = (max(panel.pixels.shape[axis] for panel in panels) for axis in (0, 1))
     columns = min(columns, len(panels))
@@ -229,16 +222,8 @@ def sheet(
 
 
 def found_at(x: int, y: int, boxes: Sequence[Box], shown: Box) -> tuple[int, int] | None:
-    """Which pixel of an image, by row and column, is seen at a pixel of a sheet.
-
-    Args:
-        x: column of the sheet.
-        y: row of the sheet.
-        boxes: where in the sheet the part of the image is shown, as `sheet` gives.
-        shown: that part: left, top, right and bottom in the image.
-
-    Returns:
-        None for heads, feet and gaps.
+    """Row and column of the image's pixel that is seen in column x and row y of a sheet, which has
+    the part `shown` of the image in `boxes`; None for heads, feet and gaps.
     """
     for left, top, right, bottom in boxes:
         if left <= x < right and top <= y < bottom:
@@ -269,15 +254,9 @@ def kept(pixels: Pixels) -> str:
 
 
 class Chart:
-    """Axes of matplotlib at a fixed place of a picture of fixed size: `axes` is to draw into.
+    """A picture of fixed size with `axes` of matplotlib in a box of it, to draw into.
 
     It takes nothing from pyplot and changes no default, so that a thread may draw.
-
-    Args:
-        size: width and height of the picture.
-        box: left, top, right and bottom of the axes in it.
-        title: above the axes.
-        below: the name of the x axis.
     """
 
     def __init__(self, size: tuple[int, int], box: Box, *, title: str, below: str) -> None:
@@ -299,8 +278,8 @@ class Chart:
 
     def name_lines(self) -> None:
         """Name the lines that have a label at the right of the axes."""
-        style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handlelength": 1.2}
-        self.axes.legend(loc="upper left", bbox_to_anchor=(1, 1), **style)
+        at = (1.0, 1.0)
+        self.axes.legend(loc="upper left", bbox_to_anchor=at, frameon=False, fontsize=8.5)
 
     def pixels(self) -> Pixels:
         """The picture."""

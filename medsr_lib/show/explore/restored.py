@@ -20,12 +20,8 @@ Method = Callable[[Tensor], Tensor]
 Map = Callable[[Tensor, Tensor], Tensor]
 Regions = Callable[[Tensor, Tensor], Mapping[str, Any]]
 
-EDGE = 5
-"""Pixels at the image's edge that SSIM's mean leaves out: there its windows reach beyond it."""
-
-MIN_PIXELS = 50
-"""A smaller region is not measured; both are as in a table of scores."""
-
+EDGE = 5  # pixels at the image's edge that SSIM's mean leaves out: its windows reach beyond it
+MIN_PIXELS = 50  # a smaller region is not measured; both are as in a table of scores
 ERROR, WHOLE, LESION = "error", "whole", "tumour"
 GIVEN = ("HR", "LR")
 
@@ -90,10 +86,8 @@ def flat(values: Tensor) -> NDArray[np.float32]:
 
 
 def degraded(case: Case, *, degrade: Method, scale: int, regions: Regions | None) -> Degraded:
-    """Crop a case to what the scale divides, degrade it, and find the regions where to measure.
-
-    Without a function for the regions these are the whole image and the lesion; the whole alone
-    where no lesion is outlined. A function that fails is named in the answer.
+    """Crop a case to what the scale divides, degrade it, and find the regions where to measure:
+    without a function for them, or where it fails, the whole image and the lesion if there is one.
 
     Raises:
         ValueError: a case smaller than the scale, or LR of another scale.

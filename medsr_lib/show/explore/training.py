@@ -18,10 +18,8 @@ from medsr_lib.show.explore.picture import Chart, Pixels
 from medsr_lib.show.style import INK, METHOD_COLOURS, MUTED, label_of, plural
 
 TONES = ("#0072B2", METHOD_COLOURS["SRGAN"], "#009E73", "#CC79A7", "#E69F00", MUTED)
-POINTS = 720
-"""Of a curve, at most: its axes are 370 pixels wide."""
-SHARE = 0.1
-"""Of the time, at most, that looking takes: the kernel may be training."""
+POINTS = 720  # of a curve, at most: its axes are 370 pixels wide
+SHARE = 0.1  # of the time, at most, that looking takes: the kernel may be training
 SIZE, BOX = (580, 290), (60, 26, 430, 246)
 LOSSES, ANSWERS, VALIDATION = "Training", "The discriminator's answers", "Validation"
 WATCHED = "Watched image"

@@ -63,7 +63,7 @@ def test_a_page_without_widgets_gets_the_picture(explorers):
         kept = opened(base64.b64decode(bundle["image/png"]))
         assert kept.shape == made.pixels.shape
         assert np.abs(kept.astype(int) - made.pixels).mean() < 3
-        assert bundle["text/plain"].startswith(f"{made.title}: ")
+        assert bundle["text/plain"].startswith(made.title)
 
 
 def place(x, y, rectangle, size):
