@@ -15,7 +15,8 @@ from medsr_lib.data import phantom
 from medsr_lib.restore.training import checkpoint
 from medsr_lib.series import outputs, run
 from medsr_lib.series.kaggle import chain as kaggle_chain
-from medsr_lib.series.kaggle import client, kernel, metadata, mounts
+from medsr_lib.series.kaggle import kernel, metadata, mounts
+from medsr_lib.series.kaggle.account import Account
 from medsr_lib.series.sessions import plan, session
 from medsr_lib.series.sessions import state as states
 
@@ -108,7 +109,7 @@ def chain(out: Path, **options):
     """`medsr kaggle chain 03` without waiting, its lines appended to `said`, where connected."""
     log = options.pop("said", []).append
     notebook = plan.one(options.pop("name", "03"), options.pop("folder", None))
-    account = client.Account(pause=options.pop("pause", lambda _: None))
+    account = Account(pause=options.pop("pause", lambda _: None))
     base = options.pop("base", metadata.slug_of(notebook.name))
     made = kaggle_chain.Chain(
         kaggle_chain.planned(

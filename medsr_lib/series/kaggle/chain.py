@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
-from medsr_lib.series.kaggle import kernel, metadata, retry
-from medsr_lib.series.kaggle.client import Account, KernelStatus, NotThere
+from medsr_lib.series.kaggle import client, kernel, metadata
+from medsr_lib.series.kaggle.account import Account, KernelStatus
+from medsr_lib.series.kaggle.client import NotThere
 from medsr_lib.series.kaggle.metadata import Kind
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import actions, session
@@ -94,7 +95,7 @@ def run(
 
     Raises:
         ValueError: wrong arguments; another chain in its folder or of the same name on Kaggle; a
-            session that failed, or whose output cannot be resumed; see `client.Account`.
+            session that failed, or whose output cannot be resumed; see `Account`.
         OSError: the service cannot be reached.
     """
     if sessions < 1 or sessions > MOST:
@@ -234,7 +235,7 @@ def _context(chain: Chain, number: int) -> Context:
 
 def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception]) -> Answer:
     """Call again after these errors."""
-    return retry.again(
+    return client.again(
         call,
         on=lambda error: isinstance(error, errors),
         pause=chain.account.pause,

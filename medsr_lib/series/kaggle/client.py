@@ -1,33 +1,33 @@
-"""Kaggle through the official client: every refusal is an error, and downloads stay inside.
+"""The official Kaggle client, whose every error says what to do, and downloads that resume.
 
-The client succeeds although the service has refused a push, dropped its inputs or renamed it; it
-does not repeat what failed for a moment, and writes where the service tells it to. The client is
-the extra `kaggle`: pip install 'medsr-lib[kaggle]'.
+The client does not repeat what failed for a moment, and prints what is not for users. It is the
+extra `kaggle`: pip install 'medsr-lib[kaggle]'.
 """
 
 import contextlib
 import io
-import json
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from medsr_lib.series.kaggle import metadata, retry
-from medsr_lib.series.kaggle.retry import DamagedError, KaggleError
-from medsr_lib.series.sessions import state as states
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
 
-PATIENCE = 1800.0  # seconds until a new data set must be ready
 NO_CREDENTIALS = (
     "no Kaggle credentials found: make a token at kaggle.com/settings, and put it into the "
     "variable KAGGLE_API_TOKEN, or kaggle.json into the folder .kaggle of your home"
 )
+TRIES = 6
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # HTTP codes worth another try
+LONGEST = 300.0  # seconds between two tries
+TIMEOUT = (15.0, 120.0)  # seconds to connect, and between two pieces of an answer
 Answer = TypeVar("Answer")
+
+
+class KaggleError(Exception):
+    """An error that says what to do: another try is of no use."""
 
 
 class NotThere(KaggleError, ValueError):
@@ -42,402 +42,70 @@ class Unreachable(KaggleError, OSError):
     """The service did not answer, several times."""
 
 
-class KernelStatus(Enum):
-    """Of a kernel, by the names of the service."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    ERROR = "ERROR"
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
-    NEW_SCRIPT = "NEW_SCRIPT"
-    UNKNOWN = "UNKNOWN"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "KernelStatus":
-        return cls.UNKNOWN
-
-    @property
-    def ended(self) -> bool:
-        """Whether it will not change any more."""
-        return self.value in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+class DamagedError(ValueError):
+    """A file that came whole, and is not what it should be: worth another try."""
 
 
-class DatasetStatus(Enum):
-    """Of a data set, by the names of the service; all others are PENDING."""
-
-    READY = "ready"
-    FAILED = "failed"
-    DELETED = "deleted"
-    PENDING = "pending"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "DatasetStatus":
-        return cls.PENDING
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Of a kernel: its status, and the message of a failure."""
-
-    status: KernelStatus
-    message: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.status.value}: {self.message}" if self.message else self.status.value
-
-
-@dataclass(frozen=True)
-class Quota:
-    """GPU hours of this week; what running sessions have reserved counts as used."""
-
-    used: float
-    allowed: float
-    until: datetime | None
-
-    @property
-    def left(self) -> float:
-        """Hours that are left."""
-        return max(0.0, self.allowed - self.used)
-
-    def __str__(self) -> str:
-        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
-        return f"{self.left:.1f} of {self.allowed:.0f} GPU hours left{until}"
-
-
-class Account:
-    """Kaggle, as the user whose credentials the client finds.
+class Client:
+    """The client's API object, for the user whose credentials it finds.
 
     Args:
-        pause: how to wait for so many seconds; `time.sleep`, unless in a test.
+        pause: how to wait for so many seconds.
+
+    Attributes:
+        api: what the official client offers.
+        owner: the user's name.
+        secrets: the credentials; nothing of theirs is shown.
 
     Raises:
         ValueError: the client is not installed, or there are no credentials.
+        OSError: the service cannot be reached.
     """
 
-    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, pause: Callable[[float], None]) -> None:
         self.pause = pause
-        self._api = _authenticated()
-        self.owner = str(self._api.config_values.get(self._api.CONFIG_NAME_USER) or "")
-        names = (self._api.CONFIG_NAME_KEY, self._api.CONFIG_NAME_TOKEN)
-        found = [self._api.config_values.get(name) for name in names]
-        self._secrets = [str(value) for value in found if value]
+        self.api = _authenticated()
+        values = self.api.config_values
+        self.owner = str(values.get(self.api.CONFIG_NAME_USER) or "")
+        names = (self.api.CONFIG_NAME_KEY, self.api.CONFIG_NAME_TOKEN)
+        self.secrets = [str(values[name]) for name in names if values.get(name)]
         if not self.owner:
             raise ValueError(NO_CREDENTIALS)
 
-    def quota(self) -> Quota:
-        """The GPU hours of this week. The first thing to ask: a wrong key is found here."""
-        gpu = self._ask("the quota", self._api.quota_view)
-        used, reserved, allowed = (
-            duration.total_seconds() / 3600 if duration is not None else 0.0
-            for duration in (
-                getattr(gpu.gpu_quota, name, None)
-                for name in ("time_used", "time_reserved", "total_time_allowed")
-            )
-        )
-        return Quota(used + reserved, allowed, gpu.quota_refresh_time)
-
-    def progress(self, ref: str) -> Progress:
-        """How a kernel is doing.
+    def ask(self, what: str, call: Callable[[], Answer]) -> Answer:
+        """Call the service, again after a transient error.
 
         Raises:
-            NotThere: no such kernel.
+            KaggleError, ValueError: it failed; the message has `what`, and no credentials.
         """
-        found = self._ask(f"the status of {ref}", lambda: self._api.kernels_status(ref))
-        return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
-
-    def source(self, ref: str) -> str:
-        """The notebook of a kernel, as text.
-
-        Raises:
-            NotThere: no such kernel.
-        """
-        return str(self._kernel(ref).blob.source)
-
-    def dataset_status(self, ref: str) -> DatasetStatus:
-        """The status of a data set.
-
-        Raises:
-            NotThere: no such data set.
-        """
-        asked = self._ask(f"the data set {ref}", lambda: self._api.dataset_status(ref))
-        return DatasetStatus(str(asked))
-
-    def push(self, folder: Path, *, hours: float | None = None, new: bool = False) -> str:
-        """Push a kernel folder and have it run; return `owner/slug`.
-
-        Its inputs are checked before, and afterwards, what the service made of it. A push that
-        failed for a moment is repeated only if the service has not received it.
-
-        Args:
-            folder: as `kernel.build` writes it.
-            hours: after which the service is to end it; None for its own limit.
-            new: refuse to push a second version of a kernel that is there.
-
-        Raises:
-            ValueError: the folder or its metadata are not what Kaggle takes, or hold a credential.
-            NotThere: an input is missing.
-            Refused: the service refused it, dropped an input or gave it another name.
-        """
-        content, text = self._filled(folder)
-        ref = str(content["id"])
-        self._check_sources(content)
-        before, tried = self._version(ref), False
-        if new and before:
-            raise Refused(f"the kernel {ref} is there already; give another --name")
-        timeout = None if hours is None else str(round(hours * 3600))
-
-        def once() -> Any:
-            """The service's answer; None where it got lost on the way but the push did not."""
-            nonlocal tried
-            if tried and self._version(ref) != before and _same_cells(self.source(ref), text):
-                return None
-            tried = True
-            return self._api.kernels_push(name, timeout=timeout)
-
-        with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
-            Path(name, metadata.KERNEL).write_text(json.dumps(content), encoding="utf-8")
-            Path(name, content["code_file"]).write_text(text, encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
-        if answer is not None:
-            _refuse_changes(answer, content)
-        return ref
-
-    def push_dataset(self, folder: Path) -> str:
-        """Create a data set of the files in a folder, or a new version of it, and wait for it.
-
-        Raises:
-            ValueError: bad metadata, or it was not ready in half an hour.
-            Refused: the service refused it.
-        """
-        content = json.loads(self._own((folder / metadata.DATASET).read_text(encoding="utf-8")))
-        ref = str(content["id"])
-        metadata.of_dataset(ref, subtitle="")
-
-        def once() -> Any:
-            """Create it, or where it is there, also after a try that seemed to fail, a version."""
-            try:
-                self.dataset_status(ref)
-            except NotThere:
-                return self._api.dataset_create_new(name, quiet=True)
-            return self._api.dataset_create_version(name, "medsr", quiet=True)
-
-        with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
-            for path in folder.iterdir():
-                if path.is_file() and path.name[0] != ".":
-                    shutil.copyfile(path, Path(name, path.name))
-            Path(name, metadata.DATASET).write_text(json.dumps(content), encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
-        if answer.error or str(answer.status or "ok").lower() not in ("ok", ""):
-            raise Refused(f"Kaggle refused the data set {ref}: {answer.error or answer.status}")
-        self._wait_dataset(ref)
-        return ref
-
-    def outputs(self, ref: str) -> dict[str, str]:
-        """The files that a kernel left: where each can be fetched, by name.
-
-        Raises:
-            NotThere: no such kernel.
-        """
-        found: dict[str, str] = {}
-        request = _request("ApiListKernelSessionOutputRequest", ref)
-        request.page_size = 100
-        for _ in range(1000):
-            answer = self._call("list_kernel_session_output", request, f"the output of {ref}")
-            found |= {item.file_name: item.url for item in answer.files or []}
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
-        raise ValueError(f"{ref}: its list of output files does not end")
-
-    def fetch(
-        self,
-        ref: str,
-        name: str,
-        folder: Path,
-        *,
-        urls: Mapping[str, str],
-        known: Mapping[str, Any] | None = None,
-    ) -> Path:
-        """Fetch one file of a kernel's output into a folder, under its own name.
-
-        Args:
-            ref: the kernel.
-            name: of the file.
-            folder: for it.
-            urls: as `outputs` gives them.
-            known: its `sha256` and `bytes`: a partial file is completed, the whole one is
-                verified, and one that is there already stays.
-
-        Raises:
-            FileNotFoundError: the kernel has no such file.
-            ValueError: a name that leads out of the folder, or a file that stays damaged.
-        """
-        if name not in urls:
-            raise FileNotFoundError(f"{ref} has no {name} in its output")
-        path = states.inside(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{path} leads out of {folder} by a link; remove the link")
-        if known and path.is_file():
-            with contextlib.suppress(ValueError):
-                states.agrees(path, known)
-                return path
-        part = path.with_name(path.name + ".part")
-        if not known:
-            part.unlink(missing_ok=True)
-
-        def once() -> None:
-            retry.pull(urls[name], part)
-            if known:
-                try:
-                    states.agrees(part, known)
-                except ValueError as error:  # whole, and wrong: fetch it from its beginning
-                    part.unlink()
-                    raise DamagedError(str(error)) from None
-
-        self._ask(f"fetching {name} of {ref}", once)
-        part.replace(path)
-        return path
-
-    def fetch_all(self, ref: str, folder: Path) -> list[Path]:
-        """Fetch all that a kernel left, verified where its `chain_state.json` has the checksums.
-
-        Raises:
-            ValueError: a name that leads out of the folder: nothing is fetched; or a damaged file.
-        """
-        urls = self.outputs(ref)
-        for name in urls:
-            states.inside(folder, name)
-        known: dict[str, Any] = {}
-        for name in [name for name in urls if Path(name).name == states.NAME]:
-            place = self.fetch(ref, name, folder, urls=urls).parent
-            prefix = name.removesuffix(states.NAME)
-            known |= {prefix + n: k for n, k in states.read(place).files.items()}
-        return [self.fetch(ref, n, folder, urls=urls, known=known.get(n)) for n in urls]
-
-    def wait(self, ref: str, *, log: Callable[[str], None], poll: float) -> Progress:
-        """Wait until a kernel has ended; log every change, and every ten minutes.
-
-        Ctrl-C ends the waiting and not the kernel.
-        """
-        started, logged, shown = time.monotonic(), 0.0, None
-        while True:
-            progress = self.progress(ref)
-            waited = time.monotonic() - started
-            if progress.status != shown or waited - logged >= 600:
-                log(f"{ref}: {progress}" + (f", waited {waited / 3600:.1f} h" if shown else ""))
-                shown, logged = progress.status, waited
-            if progress.status.ended:
-                return progress
-            self.pause(poll)
-
-    def full(self, ref: str) -> str:
-        """`owner/slug` of a kernel that may be named without its owner."""
-        return ref if "/" in ref else f"{self.owner}/{ref}"
-
-    def _check_sources(self, content: Mapping[str, Any]) -> None:
-        """Make sure that all inputs of a kernel can be attached."""
-        for source in content["dataset_sources"]:
-            try:
-                status = self.dataset_status(source)
-            except NotThere:
-                raise NotThere(
-                    f"there is no data set {source} that {self.owner} may use; push it first "
-                    f"(medsr kaggle push), or give another"
-                ) from None
-            if status is not DatasetStatus.READY:
-                raise ValueError(f"the data set {source} is {status.value}; wait until it is ready")
-        for source in content["kernel_sources"]:
-            try:
-                progress = self.progress(source)
-            except NotThere:
-                raise NotThere(
-                    f"there is no kernel {source} that {self.owner} may use; run it first"
-                ) from None
-            if progress.status is not KernelStatus.COMPLETE:
-                raise ValueError(
-                    f"the kernel {source} is {progress}; only a COMPLETE one is an input"
-                )
-
-    def _own(self, text: str) -> str:
-        """Text with this account in place of `<owner>`."""
-        return text.replace(metadata.OWNER, self.owner)
-
-    def _filled(self, folder: Path) -> tuple[dict[str, Any], str]:
-        """Metadata and notebook of a kernel folder, checked."""
-        path = folder / metadata.KERNEL
-        try:
-            content = json.loads(self._own(path.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        metadata.check(content)
-        code = folder / str(content.get("code_file", ""))
-        if not code.is_file():
-            raise FileNotFoundError(
-                f"{path} names {code.name!r}, which is not there; build it again"
-            )
-        text = self._own(code.read_text(encoding="utf-8"))
-        if not json.loads(text).get("metadata", {}).get("kernelspec", {}).get("name"):
-            raise ValueError(
-                f"{code} has no kernelspec, and Kaggle would not run it; build it again"
-            )
-        if any(secret in text for secret in self._secrets):
-            raise ValueError(f"{code} holds your Kaggle key; take it out before it is pushed")
-        return content, text
-
-    def _kernel(self, ref: str) -> Any:
-        return self._call("get_kernel", _request("ApiGetKernelRequest", ref), f"the kernel {ref}")
-
-    def _version(self, ref: str) -> object:
-        """What changes when a kernel is pushed; None of one that is not there."""
-        try:
-            found = self._kernel(ref)
-        except NotThere:
-            return None
-        return found.metadata.current_version_number, found.blob.source
-
-    def _wait_dataset(self, ref: str) -> None:
-        waited, status = 0.0, DatasetStatus.PENDING
-        while waited <= PATIENCE:
-            with contextlib.suppress(NotThere):  # it may take a moment to appear
-                status = self.dataset_status(ref)
-            if status is DatasetStatus.READY:
-                return
-            if status is not DatasetStatus.PENDING:
-                raise Refused(f"Kaggle could not make the data set {ref}: it is {status.value}")
-            self.pause(10.0)
-            waited += 10.0
-        raise ValueError(f"the data set {ref} is not ready after {PATIENCE:.0f} s; push it again")
-
-    def _call(self, name: str, request: Any, what: str) -> Any:
-        """A call of the service for which the client has no method that only asks."""
-
-        def once() -> Any:
-            with self._api.build_kaggle_client() as client:
-                return getattr(client.kernels.kernels_api_client, name)(request)
-
-        return self._ask(what, once)
-
-    def _ask(self, what: str, call: Callable[[], Answer]) -> Answer:
-        """Call the service, again after a transient error; every error says what to do."""
         try:
             with _quiet():
-                return retry.again(
-                    call,
-                    on=lambda e: retry.is_transient(e) or isinstance(e, DamagedError),
-                    pause=self.pause,
-                )
+                return again(call, on=_may_pass, pause=self.pause)
         except Exception as error:
             raise self._explained(what, error) from None
+
+    def kernels(self, name: str, ref: str, what: str, **settings: Any) -> Any:
+        """A call about a kernel for which the client has no method that only asks."""
+        from kaggle.api import kaggle_api_extended
+
+        words = "".join(word.title() for word in name.split("_"))
+        request = getattr(kaggle_api_extended, f"Api{words}Request")()
+        request.user_name, request.kernel_slug = ref.split("/")
+        for key, value in settings.items():
+            setattr(request, key, value)
+
+        def once() -> Any:
+            with self.api.build_kaggle_client() as client:
+                return getattr(client.kernels.kernels_api_client, name)(request)
+
+        return self.ask(what, once)
 
     def _explained(self, what: str, error: Exception) -> Exception:
         """The error with what to do, and without credentials."""
         if isinstance(error, KaggleError):
             return error
-        code, text = retry.code(error), str(error)
-        for secret in self._secrets:
+        code, text = _code(error), str(error)
+        for secret in self.secrets:
             text = text.replace(secret, "***")
         if code == 401:
             return Refused(
@@ -446,12 +114,69 @@ class Account:
             )
         if code in (403, 404):
             return NotThere(f"Kaggle has, or shows {self.owner!r}, no such thing: {what}")
-        if retry.is_transient(error):
+        if _is_transient(error):
             return Unreachable(
-                f"Kaggle could not be asked for {what}, {retry.TRIES} times ({text}); nothing is "
+                f"Kaggle could not be asked for {what}, {TRIES} times ({text}); nothing is "
                 "lost: start the same command again later"
             )
         return ValueError(f"{what}: {text}")
+
+
+def again(
+    call: Callable[[], Answer],
+    *,
+    on: Callable[[BaseException], bool],
+    pause: Callable[[float], None],
+    seconds: float | None = None,
+) -> Answer:
+    """Call up to `TRIES` times, with pauses; the last error is raised as it is.
+
+    Args:
+        call: what may fail.
+        on: whether an error is worth another try.
+        pause: how to wait for so many seconds.
+        seconds: between two tries; None for what the service asks, or else 2, 4, 8, ...
+    """
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+        return float(asked) if re.fullmatch(r"\d+(\.\d+)?", asked) else 2.0**state.attempt_number
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(on),
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=wait if seconds is None else tenacity.wait_fixed(seconds),
+        sleep=lambda delay: pause(min(LONGEST, delay)),
+        reraise=True,
+    )(call)
+
+
+def pull(url: str, part: Path) -> None:
+    """Fetch a file, from where the part that is there ends.
+
+    Raises:
+        OSError: the connection broke, or the service answered with an error; what came is kept.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    # Without `auth`, requests would send what a .netrc holds for the host.
+    with requests.get(
+        url, headers=headers, stream=True, timeout=TIMEOUT, auth=lambda request: request
+    ) as answer:
+        if answer.status_code == 416:  # the part is as long as the file, or longer
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError("the part that was there is not of this file")
+        answer.raise_for_status()
+        span = answer.headers.get("Content-Range", "")
+        resumes = answer.status_code == 206 and span.startswith(f"bytes {have}-")
+        size = int(answer.headers.get("Content-Length") or -1)
+        came = 0
+        with part.open("ab" if resumes else "wb") as file:
+            for piece in answer.iter_content(1 << 20):
+                came += file.write(piece)
+        if size >= 0 and came != size:
+            raise requests.ConnectionError(f"{came} of {size} bytes came")
 
 
 def _authenticated() -> Any:
@@ -471,7 +196,7 @@ def _authenticated() -> Any:
                 http = client.http_client()
                 http._init_session()
                 for scheme in ("http://", "https://"):
-                    http._session.mount(scheme, retry.with_timeout())
+                    http._session.mount(scheme, _WithTimeout())
             return client
 
     api = Api()
@@ -482,19 +207,10 @@ def _authenticated() -> Any:
     except SystemExit:
         raise ValueError(NO_CREDENTIALS) from None
     except Exception as error:
-        if retry.code(error) == 401:
+        if _code(error) == 401:
             raise ValueError(f"Kaggle does not accept this token. {NO_CREDENTIALS}") from None
         raise OSError(f"Kaggle could not be reached ({type(error).__name__}); try later") from None
     return api
-
-
-def _request(name: str, ref: str) -> Any:
-    """One of the client's types of requests, about a kernel."""
-    from kaggle.api import kaggle_api_extended
-
-    request = getattr(kaggle_api_extended, name)()
-    request.user_name, request.kernel_slug = ref.split("/")
-    return request
 
 
 @contextlib.contextmanager
@@ -504,36 +220,32 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _refuse_changes(answer: Any, content: Mapping[str, Any]) -> None:
-    """Refuse a push that the service refused, renamed or stripped of its inputs."""
-    ref = content["id"]
-    if answer.error:
-        raise Refused(f"Kaggle refused {ref}: {answer.error}")
-    dropped = [
-        source
-        for name in ("invalid_dataset_sources", "invalid_kernel_sources")
-        for source in getattr(answer, name, None) or []
-    ]
-    if dropped:
-        raise Refused(
-            f"Kaggle started {ref} without {', '.join(dropped)}, which it did not take as input. "
-            "The session ends by itself in its first minute; see that the input is there and shown "
-            "to you, and push under another name"
-        )
-    got = "/".join(str(answer.ref or answer.url or "").rstrip("/").split("/")[-2:])
-    if got.lower() != str(ref).lower():
-        raise Refused(
-            f"Kaggle called the kernel {got!r} and not {ref!r}: delete it there, and take a name "
-            "that is free"
-        )
+def _may_pass(error: BaseException) -> bool:
+    return _is_transient(error) or isinstance(error, DamagedError)
 
 
-def _same_cells(one: str, other: str) -> bool:
-    """Whether two notebooks have the same cells; the service may change the rest."""
-    try:
-        a, b = (
-            ["".join(cell["source"]) for cell in json.loads(text)["cells"]] for text in (one, other)
-        )
-    except (json.JSONDecodeError, KeyError, TypeError):
+def _is_transient(error: BaseException) -> bool:
+    """Whether a call of the service is worth another try."""
+    if isinstance(error, KaggleError):
         return False
-    return a == b
+    answered = _code(error)
+    if answered is not None:
+        return answered in TRANSIENT
+    return isinstance(error, requests.RequestException | ConnectionError)
+
+
+def _code(error: BaseException | None) -> int | None:
+    """The HTTP code behind an error; the client hides some behind a ValueError of its own."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return int(response.status_code)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+class _WithTimeout(HTTPAdapter):
+    """Does not wait for an answer for ever."""
+
+    def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+        return super().send(request, **options | {"timeout": TIMEOUT})

@@ -5,9 +5,9 @@ cells are added beside them and none is changed: the first installs the attached
 the parameters finds the inputs wherever they are mounted, and the last removes what is not output.
 """
 
-import ast
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,11 @@ from medsr_lib.series.kaggle import mounts
 data_dir = mounts.data_folder({data!r}, marker={marker!r})
 out_dir = mounts.working()
 mounts.bring_networks({notebook!r}, out_dir)"""
-RESUME = """
+CHAIN = """
+
+import json  # which session of a chain this is
+
+chain = json.loads(r'''{context}''')
 resume_from = mounts.earlier_session(chain)"""
 TIDY = """\
 # What is made anew by every session is no output.
@@ -90,13 +94,11 @@ def build(
     given = _given(notebook, parameters)
     datasets = [f"{owner}/{LIBRARY}"]
     kind = replace(kind, kernels=tuple(name.replace(OWNER, owner) for name in kind.kernels))
-    if context:
-        given["chain"] = context.values()
-        if previous := context.previous:
-            if previous.kind is contexts.Kind.NOTEBOOKS:
-                kind = replace(kind, kernels=(previous.source,))
-            else:
-                datasets.append(previous.source)
+    if context and (previous := context.previous):
+        if previous.kind is contexts.Kind.NOTEBOOKS:
+            kind = replace(kind, kernels=(previous.source,))
+        else:
+            datasets.append(previous.source)
     content = metadata.of_kernel(
         f"{owner}/{slug}",
         notebook=notebook.path.name,
@@ -110,7 +112,8 @@ def build(
     install = INSTALL.format(sha256=library, library=f"{owner}/{LIBRARY}")
     inputs = INPUTS.format(data=kind.data, marker=kind.marker, notebook=notebook.name)
     if context:
-        inputs += RESUME
+        values = json.dumps(context.values(), indent=1).replace("'", "\\u0027")
+        inputs += CHAIN.format(context=values)
     folder = out / slug
     metadata.write(folder / metadata.KERNEL, content)
     report.write(
@@ -128,14 +131,11 @@ def library_folder(folder: Path, *, owner: str) -> Path:
 def context_of(text: str) -> Context | None:
     """Which session the source of a kernel was built for; None if it is not of a chain."""
     try:
-        sources = ["".join(c["source"]) for c in json.loads(text)["cells"]]
-        bodies = [ast.parse(source).body for source in sources if "\nchain = {" in source]
-        for statement in (one for body in bodies for one in body):
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "chain":
-                return Context.of(ast.literal_eval(statement.value))
-    except (ValueError, KeyError, TypeError, SyntaxError):
+        sources = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+        found = [re.search(r"^chain = json\.loads\(r'''(.*)'''\)", s, re.M | re.S) for s in sources]
+        return next((Context.of(json.loads(match[1])) for match in found if match), None)
+    except (ValueError, KeyError, TypeError):
         return None
-    return None
 
 
 def _given(notebook: Notebook, parameters: Mapping[str, object]) -> dict[str, object]:

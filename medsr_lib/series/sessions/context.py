@@ -115,17 +115,15 @@ class Context:
                 f"{folder} has another configuration: {other}. A chain goes on with the parameters "
                 "it was started with"
             )
-        wanted, found = self.previous, Previous.of(state, "", Kind.FOLDER)
-        pairs = {
-            "notebook": (self.notebook, state.notebook),
-            "chain": (self.chain, state.chain),
-        } | {
-            name: (getattr(wanted, name), getattr(found, name))
-            for name in ("step", "fingerprint", "checkpoints")
-            if wanted is not None
-        }
+        wanted: dict[str, Any] = {"notebook": self.notebook, "chain": self.chain}
+        found: dict[str, Any] = {"notebook": state.notebook, "chain": state.chain}
+        if before := self.previous:
+            wanted |= vars(before)
+            found |= vars(Previous.of(state, before.source, before.kind))
         wrong = [
-            f"{name} {got!r}, not {want!r}" for name, (want, got) in pairs.items() if want != got
+            f"{name} {found[name]!r}, not {wanted[name]!r}"
+            for name in wanted
+            if found[name] != wanted[name]
         ]
         if wrong:
             raise ValueError(

@@ -11,7 +11,8 @@ import pytest
 from kaggle_service import NotebookRunner, Service, faults
 
 from medsr_lib.series import cli
-from medsr_lib.series.kaggle.client import Account, Refused
+from medsr_lib.series.kaggle.account import Account
+from medsr_lib.series.kaggle.client import Refused
 from medsr_lib.series.sessions import state as states
 
 SLUGS = [f"medsr-03-srgan-s0{n}" for n in (1, 2, 3, 4, 5)]
@@ -283,7 +284,7 @@ def test_an_edited_notebook_or_library_does_not_change_a_chain(start, out, tmp_p
     chains.chain(out, sessions=2, folder=folder)
     first, second = (json.loads(push.session.text)["cells"] for push in service.pushes)
     differing = [a["id"] for a, b in zip(first, second) if a["source"] != b["source"]]
-    assert differing == ["medsr-parameters"]
+    assert differing == ["medsr-inputs"]
 
 
 def test_an_output_that_is_listed_late_is_waited_for(start, out, monkeypatch):

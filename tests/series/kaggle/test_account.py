@@ -10,8 +10,9 @@ import chains
 import pytest
 from kaggle_service import NotebookRunner, Service, faults
 
-from medsr_lib.series.kaggle import kernel, metadata, retry
-from medsr_lib.series.kaggle.client import Account, KernelStatus, NotThere, Progress, Refused
+from medsr_lib.series.kaggle import kernel, metadata
+from medsr_lib.series.kaggle.account import Account, KernelStatus, Progress
+from medsr_lib.series.kaggle.client import TRIES, NotThere, Refused
 from medsr_lib.series.sessions import plan
 from medsr_lib.series.sessions import state as states
 
@@ -191,7 +192,7 @@ def test_a_service_that_stays_down_is_an_error_after_some_tries(start):
     service, account = start(faults=[faults.http(503, call="*")])
     with pytest.raises(OSError, match=r"6 times .*nothing is lost"):
         account.quota()
-    assert len(service.requests) >= retry.TRIES
+    assert len(service.requests) >= TRIES
 
 
 def test_it_waits_as_long_as_the_service_asks(start, monkeypatch):
