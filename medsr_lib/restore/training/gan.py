@@ -88,9 +88,9 @@ def fit_gan(
         discriminator   -(log D(HR) + log(1 - D(SR))) / 2
 
     with D = sigmoid of the discriminator's logits (Goodfellow et al. 2014). The discriminator sees
-    real and restored crops **in separate batches**, as implementations of SRGAN do: its batch norm
-    would otherwise take its statistics over both together, through which the logit of each restored
-    crop would depend on the real ones, and the real share of a batch would give the answer away.
+    real and restored crops **in separate batches**, as implementations of SRGAN do. In one batch,
+    its batch norm would normalise both by their common statistics, so that the logit of a restored
+    crop would depend on the real crops beside it.
 
     The paper's values are the defaults: weights, batch 16 of 96 x 96, half of the steps at 1e-4,
     half at 1e-5. A running average of the generator (not in the paper) is validated, and is what is

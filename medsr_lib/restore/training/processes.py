@@ -32,6 +32,7 @@ from torch import Tensor, distributed, nn
 
 from medsr_lib.files import atomic
 from medsr_lib.restore.training import clock
+from medsr_lib.restore.training.engine import ready
 
 PATIENCE = 10.0  # seconds that processes are given to end, before they are ended by force
 LINES = 20  # of a process's last output, for an error that it could not send
@@ -64,7 +65,7 @@ def launch(
 
     Returns:
         What the function returned in the first process. Each `nn.Module` that is itself an argument
-        has been trained in place, and is on the CPU.
+        has been trained in place, and is on the CPU in evaluation mode.
 
     Raises:
         ValueError: fewer than one process, or more than there are GPUs.
@@ -89,10 +90,9 @@ def launch(
         torch.save(job, folder / "job.pt")
         _run(count, folder)
         result, states = torch.load(folder / "result.pt", map_location="cpu", weights_only=False)
-    for network, (weights, modes) in zip(_networks(args, kwargs), states):
-        network.cpu().load_state_dict(weights)
-        for module, training in zip(network.modules(), modes):
-            module.training = training
+    for network, weights in zip(_networks(args, kwargs), states):
+        network.load_state_dict(weights)
+        ready(network)
     answer: Result = result
     return answer
 
@@ -248,10 +248,7 @@ def _work(folder: Path, rank: int) -> None:
         kwargs["hours"] = max(1e-12, kwargs["hours"] - (clock.started() - job["started"]) / 3600)
     result = function(*args, **kwargs)
     if rank == 0:
-        states = [
-            (network.state_dict(), [module.training for module in network.modules()])
-            for network in _networks(args, kwargs)
-        ]
+        states = [network.state_dict() for network in _networks(args, kwargs)]
         torch.save((result, states), folder / "result.pt")
     distributed.barrier()
     distributed.destroy_process_group()
