@@ -14,7 +14,6 @@ from typing import IO, Any, cast
 
 import torch
 
-from medsr_lib import __version__
 from medsr_lib.files import atomic
 
 FORMAT = "medsr checkpoint 2"
@@ -34,16 +33,11 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         TypeError: something else in `state`, which `load` would refuse.
         OSError: the disk is full, or did not keep what was written.
     """
-    content = {
-        "format": FORMAT,
-        "versions": {"medsr_lib": __version__, "torch": str(torch.__version__)},
-        "state": state,
-    }
 
     def write(temporary: Path) -> str:
         with temporary.open("wb") as file:
             written = _Summed(file)
-            torch.save(content, cast(IO[bytes], written))
+            torch.save({"format": FORMAT, "state": state}, cast(IO[bytes], written))
             file.flush()
             os.fsync(file.fileno())
         try:
