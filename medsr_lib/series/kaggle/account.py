@@ -1,7 +1,7 @@
 """An account at Kaggle: every refusal is an error, and downloads stay inside.
 
 The client succeeds although the service has refused a push, dropped its inputs or renamed it, and
-writes where the service tells it to.
+writes to wherever the service names.
 """
 
 import contextlib

@@ -81,7 +81,7 @@ def run(
 ) -> State:
     """Run a notebook on Kaggle in sessions, until it is done.
 
-    Ctrl-C ends the waiting, not the session; the same call goes on from wherever the chain stands.
+    Ctrl-C ends the waiting, not the session; the same call resumes wherever the chain stands.
 
     Args:
         chain: to run.
@@ -221,7 +221,7 @@ def _push(chain: Chain, action: Push) -> Known:
         raise ValueError(
             f"another chain pushed {ref} at the same time and has it now; give another --name"
         )
-    after = f", goes on from step {previous.step}" if previous else ""
+    after = f", resumes from step {previous.step}" if previous else ""
     chain.log(f"session {number} pushed as {ref}{after}")
     return _known(chain, context)
 
@@ -307,7 +307,7 @@ def _published(chain: Chain, source: Path, number: int) -> Previous:
     for path in [*source.glob("*.pt"), *source.glob("*.pt.sha256")]:
         shutil.copyfile(path, folder / path.name)
     state = session.recover(folder, _context(chain, number))
-    subtitle = "Checkpoints that a session goes on from"
+    subtitle = "Checkpoints that a session resumes from"
     metadata.write(folder / metadata.DATASET, metadata.of_dataset(ref, subtitle=subtitle))
     chain.log(f"the checkpoint of step {state.step} goes into the data set {ref}")
     chain.account.push_dataset(folder)

@@ -55,7 +55,7 @@ import json  # which session of a chain this is
 chain = json.loads(r'''{context}''')
 resume_from = mounts.earlier_session(chain)"""
 TIDY = """\
-# What is made anew by every session is no output.
+# What is made again by every session is no output.
 from medsr_lib.series.sessions import session
 
 session.tidy(out_dir)"""

@@ -101,7 +101,7 @@ def find(marker: str, source: str, *, kind: Kind) -> Path:
     if len(found) > 1:
         listed = ", ".join(str(path.relative_to(_inputs())) for path in found[:5])
         raise ValueError(
-            f"{source}: {len(found)} files {marker} below {_inputs()}: {listed}. It cannot be told "
+            f"{source}: {len(found)} files {marker} below {_inputs()}: {listed}. It is not clear "
             "which is meant: detach what is not needed, and start the kernel again"
         )
     return found[0]

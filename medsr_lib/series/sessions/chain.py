@@ -43,7 +43,7 @@ def run_chain(
     """Run a notebook in sessions until it is done, each in a folder `s01`, `s02`, ... of `out`.
 
     Whatever ends it, a second call with the same arguments goes on: sessions that have ended well
-    are verified and not run again, and one that has not goes on from its own checkpoint.
+    are verified and not run again, and one that has not resumes from its own checkpoint.
 
     Args:
         notebook: to run.
@@ -135,7 +135,7 @@ def _run(one: Known, *, data: Path, notebooks: Path) -> None:
     if code:
         raise ValueError(
             f"session {one.number} failed: see {one.folder}.html. What it has saved stays; the "
-            "same command goes on from there"
+            "same command resumes there"
         )
 
 

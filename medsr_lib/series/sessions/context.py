@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Previous:
-    """What a session goes on from.
+    """What a session resumes from.
 
     Attributes:
         source: "owner/slug" on Kaggle, or a folder.
@@ -61,7 +61,7 @@ class Context:
     Attributes:
         chain, notebook, parameters: as of `Plan`.
         session: its number, from 1.
-        previous: what it goes on from; None starts from zero.
+        previous: what it resumes from; None starts from zero.
         hours: it may take.
         docker_image: to run in, on Kaggle; None for the newest.
         wheel: on Kaggle, the sha256 of the library.
@@ -127,6 +127,6 @@ class Context:
         ]
         if wrong:
             raise ValueError(
-                f"{folder} is not what session {self.session} goes on from: it has "
+                f"{folder} is not what session {self.session} resumes from: it has "
                 f"{'; '.join(wrong)}. Attach the output of the session before"
             )

@@ -1,4 +1,4 @@
-"""A session of a notebook: what it goes on from, and what it leaves for the next one.
+"""A session of a notebook: what it resumes from, and what it leaves for the next one.
 
 A notebook calls `begin` first and `Session.record` last. Run by itself it needs no more. In a chain
 its parameter `chain` says which session it is, and what it must go on from.
@@ -20,7 +20,7 @@ from medsr_lib.series.sessions.state import State
 if TYPE_CHECKING:
     from medsr_lib.restore.training.loop import History
 
-PACKED = ("*.h5", "*/*.h5")  # images in one file: made anew in every session, and large
+PACKED = ("*.h5", "*/*.h5")  # images in one file: made again in every session, and large
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def begin(
         notebook: its name, `03_srgan`.
         hours: after which the session is to end, counted from the start of the process.
         resume_from: the folder of the notebook in an earlier session's output, which is not
-            changed; None starts from zero, or goes on from what is in the folder already.
+            changed; None starts from zero, or resumes what is in the folder already.
         chain: which session of a chain this is; None for a notebook that is run by itself.
 
     Raises:
@@ -117,7 +117,7 @@ def begin(
         _warn_of_another_image(context.docker_image)
     if context and context.previous and resume_from is None:
         raise ValueError(
-            f"session {context.session} of this chain goes on from an earlier one, but resume_from "
+            f"session {context.session} of this chain resumes an earlier one, but resume_from "
             "is None: it would start from zero; attach the earlier session's output"
         )
     folder = Path(out_dir) / notebook
@@ -161,7 +161,7 @@ def recover(folder: Path, context: Context) -> State:
 
 
 def tidy(out_dir: str | Path) -> None:
-    """Remove from a run's folder what is large and made anew by every session."""
+    """Remove from a run's folder what is large and made again by every session."""
     for path in [found for pattern in PACKED for found in Path(out_dir).glob(pattern)]:
         with suppress(OSError):
             path.unlink(missing_ok=True)

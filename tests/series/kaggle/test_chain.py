@@ -387,7 +387,7 @@ def test_the_command_says_how_it_goes(start, out, capsys):
     assert "more --sessions goes on" in capsys.readouterr().err
     assert cli.main([*words, "--sessions", "3"]) == 0
     printed = capsys.readouterr()
-    assert "session 3 pushed as tester/medsr-03-srgan-s03, goes on from step 80" in printed.err
+    assert "session 3 pushed as tester/medsr-03-srgan-s03, resumes from step 80" in printed.err
     assert printed.err.splitlines()[-1].startswith("session 3, 100 of 100 steps: done")
     assert cli.main([*words, "--sessions", "3", "-p", "fold=2"]) == 2
     assert "fold is 2 here and not given there" in capsys.readouterr().err

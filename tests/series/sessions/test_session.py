@@ -44,7 +44,7 @@ def test_a_later_session_does_not_start_from_zero(former, tmp_path):
         ({"parameters": {"scale": 4}}, "scale is 4 here and 2 there"),
         ({"parameters": {"scale": 2, "fold": 1}}, "fold is 1 here and not given there"),
         ({"notebook": "02_espcn"}, "notebook '03_srgan', not '02_espcn'"),
-        ({"step": 41}, "is not what session 2 goes on from: it has step"),
+        ({"step": 41}, "is not what session 2 resumes from: it has step"),
         ({"fingerprint": "0"}, "it has fingerprint"),
         ({"checkpoints": {}}, "it has checkpoints"),
     ],
