@@ -355,7 +355,7 @@ def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
             _beside(axes, ends[sign][row], row, sign, " + ".join(parts[row][::sign]), INK)
         if not texts[-1][row] and not texts[1][row]:
             _beside(axes, 0, row, 1, "reference" if table.index[row] == "HR" else "none", MUTED)
-    name_rows(axes, [textwrap.fill(str(name), 20) for name in table.index])
+    name_rows(axes, [textwrap.fill(str(name), 28) for name in table.index])
     axes.set_xlim(1.4 * ends[-1].min(), max(1.4 * ends[1].max(), 1))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda x, _: count(abs(x)))
