@@ -269,7 +269,7 @@ class Chart:
         # Places given here spare matplotlib a search that takes a third of the time.
         axes.set_title(title, loc="left", y=1 + 6 / (bottom - top), size=9.5, weight="bold")
         axes.set_xlabel(below, size=9)
-        axes.xaxis.set_label_coords(0.5, -22 / (bottom - top))
+        axes.xaxis.set_label_coords(0.5, -27 / (bottom - top))
         axes.tick_params(color=MUTED, labelcolor=INK, labelsize=8.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=GRID, linewidth=0.7)

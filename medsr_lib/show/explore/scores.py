@@ -150,7 +150,7 @@ class Scores(Explorer):
         rows = [[name, _written(metric, value)] for name, value in here.items()]
         about = f"image {self.point}, patient {patient}"
         self.notes.value = base.table(f"The point: {about}", ["method", metric], rows) + escape(
-            f"Black bar: mean over patients with its 95 % interval; box: quartiles of the images; "
+            f"Black bar: mean over patients with its 95 % interval; band: quartiles of the images; "
             f"ring: {about}."
         )
 

@@ -224,7 +224,7 @@ def _curves(title: str, log: Log, columns: list[str], smooth: int) -> Chart:
     """
     chart = Chart(SIZE, BOX, title=title, below="step")
     axes, table = chart.axes, _thin(log.training[["step", *columns]])
-    columns = [name for name in columns if table[name].fillna(0).any()]
+    columns = [name for name in columns if table[name].fillna(0).any()] or columns
     span = max(1, round(len(table) * smooth / 100))
     for name, tone in zip(columns, TONES):
         axes.plot(table["step"], table[name], color=tone, alpha=0.35, linewidth=0.8)
