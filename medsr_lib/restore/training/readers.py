@@ -86,10 +86,9 @@ def fit_classifier(
     engine = Engine(device, PRECISION)
     network = engine.to_device(network)
     n_classes = _logits(network, images[:1], at_once=1).shape[1]
-    _check_classes(labels, n_classes, "images")
+    _check_classes(labels, n_classes, "images", each=True)
     if validation is not None:
-        check = _check_range if patience is None else _check_classes
-        check(validation[1], n_classes, "validation")
+        _check_classes(validation[1], n_classes, "validation", each=patience is not None)
     return _train(
         network,
         LabelledImages(
@@ -269,7 +268,7 @@ def evaluate_classifier(network: nn.Module, images: Tensor, labels: Tensor) -> d
     """
     _check_labels(images, labels, "images")
     logits, labels = _logits(network, images, at_once=64), labels.cpu()
-    _check_range(labels, logits.shape[1], "images")
+    _check_classes(labels, logits.shape[1], "images", each=False)
     right, loss = logits.argmax(1) == labels, F.cross_entropy(logits, labels, reduction="none")
     classes = [labels == k for k in labels.unique()]
     return {
@@ -346,20 +345,16 @@ def _check_masks(images: Tensor, masks: Tensor, name: str) -> None:
         )
 
 
-def _check_range(labels: Tensor, n_classes: int, name: str) -> None:
+def _check_classes(labels: Tensor, n_classes: int, name: str, *, each: bool) -> None:
+    """Refuse labels of no class and, if `each` class must occur, a class without an image."""
     outside = labels[(labels < 0) | (labels >= n_classes)]
     if len(outside):
         raise ValueError(
             f"{name}: the network knows the classes 0 to {n_classes - 1}, "
             f"found {outside.unique().tolist()}"
         )
-
-
-def _check_classes(labels: Tensor, n_classes: int, name: str) -> None:
-    _check_range(labels, n_classes, name)
-    counts = labels.cpu().bincount(minlength=n_classes)
-    if (counts == 0).any():
-        missing = (counts == 0).nonzero()[:, 0].tolist()
+    missing = sorted(set(range(n_classes)) - set(labels.tolist()))
+    if each and missing:
         raise ValueError(
             f"{name}: no image of class {missing} among {len(labels)}; give images of each class, "
             "or take a network of fewer classes"
