@@ -156,11 +156,11 @@ def write_run(run: Run) -> Path:
     """Write `run.json` into the folder of a run, all or nothing."""
     names = [f.name for f in dataclasses.fields(Result) if f.name not in FOUND_ANEW]
     ordered = sorted(run.results, key=lambda result: result.notebook)
-    told = [{name: getattr(result, name) for name in names} for result in ordered]
+    entries = [{name: getattr(result, name) for name in names} for result in ordered]
     about = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
     for name in ("folder", "results"):
         del about[name]
-    return save(run.folder / RUN, {"format": FORMAT} | about | {"notebooks": told})
+    return save(run.folder / RUN, {"format": FORMAT} | about | {"notebooks": entries})
 
 
 def read_run(folder: Path) -> Run:
@@ -184,7 +184,7 @@ def read_run(folder: Path) -> Run:
         content = json.loads(path.read_text(encoding="utf-8"))
         there = content.pop("format", None) if isinstance(content, dict) else None
         if there == FORMAT:
-            results = tuple(_result(folder, **told) for told in content.pop("notebooks"))
+            results = tuple(_result(folder, **entry) for entry in content.pop("notebooks"))
             return Run(folder, results, **content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({error}); run it again") from None
@@ -211,7 +211,7 @@ def _recorded(folder: Path) -> tuple[Result, ...]:
     return tuple(_result(folder, notebook=name, status=Status.EARLIER) for name in names)
 
 
-def _result(folder: Path, *, notebook: str, status: str, **told: Any) -> Result:
+def _result(folder: Path, *, notebook: str, status: str, **known: Any) -> Result:
     """A result with the files that are in the folder."""
     copy, page = folder / f"{notebook}.ipynb", folder / f"{notebook}.html"
     return Result(
@@ -220,7 +220,7 @@ def _result(folder: Path, *, notebook: str, status: str, **told: Any) -> Result:
         executed=copy if copy.is_file() else None,
         page=page if page.is_file() else None,
         record=load_record(folder / notebook),
-        **told,
+        **known,
     )
 
 

@@ -68,14 +68,14 @@ def run(
             position = execute.Position(shown, stop)
             results[number] = _one(notebook, results[number], out.resolve(), position)
             _write(about, results)
-            if stop.asked:
+            if stop.presses:
                 raise KeyboardInterrupt
             if results[number].status is Status.FAILED:
                 break
     return results
 
 
-def said(result: Result) -> str:
+def outcome(result: Result) -> str:
     """One line on how a notebook ended."""
     took = formatting.duration(result.seconds)
     if not result.error:
@@ -141,7 +141,7 @@ def _one(notebook: Notebook, result: Result, out: Path, position: execute.Positi
     run = notebooks.read(copy)
     report.write(copy, outputs.text(outputs.clean(run.content)))
     page.write(run, html, record=done.record, failed_cell=done.cell)
-    position.progress.end(said(done))
+    position.progress.end(outcome(done))
     return done
 
 

@@ -147,7 +147,7 @@ def sweep(
                 point,
                 status=Status.FAILED if failed else Status.DONE,
                 results=(*done, *results),
-                error=run.said(failed) if failed else None,
+                error=run.outcome(failed) if failed else None,
             )
             tables(points, out)
     finally:
@@ -216,9 +216,9 @@ def _done(
             break
         wanted = notebook.defaults | dict(given[name])
         wanted |= {"data_dir": str(places[name].resolve()), "out_dir": None}
-        told = dict(result.parameters) | {"out_dir": None}  # the folder may have been moved
+        used = dict(result.parameters) | {"out_dir": None}  # the folder may have been moved
         version = result.record.get("versions", {}).get("medsr_lib")
-        if (result.digest, told, version) != (notebook.digest, wanted, medsr_lib.__version__):
+        if (result.digest, used, version) != (notebook.digest, wanted, medsr_lib.__version__):
             break
         done.append(replace(result, status=Status.DONE))
     return done

@@ -50,7 +50,7 @@ def write(run: Run) -> Path:
 
 
 def headline(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The few recorded values that stand for a notebook.
+    """The few recorded values that represent a notebook.
 
     They are what it has recorded as `headlines`, words -> estimate or number; else its estimates
     and gains; else PSNR and SSIM of the last method of its table.

@@ -13,7 +13,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 UNREADABLE: tuple[type[Exception], ...] = tuple(
     e for e in vars(exceptions).values() if isinstance(e, type) and issubclass(e, Exception)
 )
-# What latex2mathml does not know, said in words that it knows.
+# What latex2mathml does not know, and is replaced by what it knows.
 ALIGNED = re.compile(r"\\(begin|end)\{(?:aligned|align\*?|split)\}")
 WRAPPER = re.compile(r"\\(?:begin|end)\{(?:equation|displaymath)\*?\}")
 FUNCTIONS = re.compile(r"\\(arg|mse|var)(?![A-Za-z])")

@@ -23,37 +23,37 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.presses = 0  # of Ctrl-C
         self.manager: Any = None  # of the kernel that is running
         self._handler: Any = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._ask)
+            self._handler = signal.signal(signal.SIGINT, self._pressed)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
 
-    def _ask(self, *_: object) -> None:
-        self.asked += 1
-        if self.asked > 2:
+    def _pressed(self, *_: object) -> None:
+        self.presses += 1
+        if self.presses > 2:
             raise KeyboardInterrupt
         if self.manager is not None:  # the handler may have cut into the event loop: use another
-            threading.Thread(target=asyncio.run, args=(self._tell(),), daemon=True).start()
+            threading.Thread(target=asyncio.run, args=(self._forward(),), daemon=True).start()
 
-    async def _tell(self) -> None:
+    async def _forward(self) -> None:
         if not self.manager.has_kernel:
             return
-        if self.asked == 1:
+        if self.presses == 1:
             await self.manager.interrupt_kernel()
         else:
             await self.manager.provisioner.kill()
 
 
 class Position:
-    """Which code cell of a notebook is running; told by nbclient's hook `on_cell_start`."""
+    """Which code cell of a notebook is running; it is nbclient's hook `on_cell_start`."""
 
     def __init__(self, progress: Log, stop: Stop):
         self.progress = progress
@@ -63,7 +63,7 @@ class Position:
 
     def __call__(self, cell: Any, cell_index: int) -> None:
         """Count the code cells of the author, note the first line of each."""
-        if self.stop.asked:
+        if self.stop.presses:
             raise RuntimeError(STOPPED)
         if cell.cell_type == "code" and INJECTED not in tags(cell):
             self.number += 1
@@ -100,9 +100,9 @@ def execute(
                 stderr_file=position.progress,
             )
     except PapermillExecutionError as error:
-        return STOPPED if position.stop.asked else f"{error.ename}: {error.evalue}"
+        return STOPPED if position.stop.presses else f"{error.ename}: {error.evalue}"
     except RuntimeError as error:  # the kernel died
-        return STOPPED if position.stop.asked else f"{type(error).__name__}: {error}"
+        return STOPPED if position.stop.presses else f"{type(error).__name__}: {error}"
     return None
 
 
