@@ -24,6 +24,7 @@ NOTEBOOK = "03_srgan"
 FIGSHARE = metadata.FIGSHARE
 ONE_AT_A_TIME = threading.RLock()
 STEPS, EACH = 100, 40  # of a chain, and of a session
+DEFAULTS = {"sessions": 5, "from_checkpoint": None, "take_over": False}  # of `run`
 PARAMETERS = {"scale": 2, "steps": 60, "pretraining": 40}
 SMALL = {
     "scale": 2,
@@ -116,7 +117,7 @@ def chain(out: Path, **options):
             notebook, options.pop("parameters", PARAMETERS), f"{account.owner}/{base}"
         ),
         notebook,
-        metadata.kind_of(notebook.name, gpu=None, data=options.pop("data", None)),
+        metadata.needs_of(notebook.name, gpu=None, data=options.pop("data", None)),
         account,
         out,
         hours=options.pop("hours", 1.0),
@@ -124,7 +125,7 @@ def chain(out: Path, **options):
         poll=options.pop("poll", 0.01),
         log=log,
     )
-    return kaggle_chain.run(made, **{"sessions": 5} | options)
+    return kaggle_chain.run(made, **DEFAULTS | options)
 
 
 def notebook_that_stops(folder: Path, *, after: int) -> Path:

@@ -308,7 +308,7 @@ def _build(arguments: argparse.Namespace) -> int:
     folder = kernel.build(
         notebook,
         arguments.out,
-        kind=metadata.kind_of(
+        needs=metadata.needs_of(
             notebook.name, gpu=arguments.gpu, data=arguments.slices, kernels=arguments.kernel
         ),
         parameters=parse(arguments.parameters),
@@ -322,7 +322,8 @@ def _build(arguments: argparse.Namespace) -> int:
 def _metadata(arguments: argparse.Namespace) -> int:
     from medsr_lib.series.kaggle import metadata
 
-    print(*metadata.write_templates(arguments.folder), sep="\n")
+    for name, content in metadata.templates().items():
+        print(metadata.write(arguments.folder / name, content))
     return 0
 
 
@@ -377,7 +378,7 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
     settings = chain.Chain(
         plan=chain.planned(notebook, parameters, f"{account.owner}/{slug}"),
         notebook=notebook,
-        kind=metadata.kind_of(notebook.name, gpu=arguments.gpu, data=arguments.slices),
+        needs=metadata.needs_of(notebook.name, gpu=arguments.gpu, data=arguments.slices),
         account=account,
         out=arguments.out,
         hours=arguments.hours,

@@ -16,7 +16,7 @@ from medsr_lib.series import report
 from medsr_lib.series.kaggle import client, kernel, metadata
 from medsr_lib.series.kaggle.account import Account, KernelStatus
 from medsr_lib.series.kaggle.client import NotThere
-from medsr_lib.series.kaggle.metadata import Kind
+from medsr_lib.series.kaggle.metadata import Needs
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import actions, session
 from medsr_lib.series.sessions import context as contexts
@@ -42,7 +42,7 @@ class Chain:
     Attributes:
         plan: of the chain; see `planned`.
         notebook: to run.
-        kind: what it needs.
+        needs: of the notebook.
         account: whose kernels they are.
         out: folder; what the sessions leave is fetched into `s01`, `s02`, ... of it.
         hours: of each session.
@@ -53,7 +53,7 @@ class Chain:
 
     plan: Plan
     notebook: Notebook
-    kind: Kind
+    needs: Needs
     account: Account
     out: Path
     hours: float
@@ -76,9 +76,7 @@ def planned(notebook: Notebook, parameters: Mapping[str, object], kernel: str) -
     return plans.new(notebook, suited | dict(parameters), kernel=kernel)
 
 
-def run(
-    chain: Chain, *, sessions: int, from_checkpoint: str | None = None, take_over: bool = False
-) -> State:
+def run(chain: Chain, *, sessions: int, from_checkpoint: str | None, take_over: bool) -> State:
     """Run a notebook on Kaggle in sessions, until it is done.
 
     Ctrl-C ends the waiting, not the session; the same call resumes wherever the chain stands.
@@ -131,7 +129,7 @@ def _opened(chain: Chain, *, take_over: bool) -> tuple[Chain, list[Known]]:
     if there is not None:
         chain = replace(chain, plan=plans.kept(chain.out, chain.plan))
     quota = chain.account.quota()  # asked first: a wrong key is found here
-    enough = f", enough for {quota.left // chain.hours:.0f} sessions" if chain.kind.gpu else ""
+    enough = f", enough for {quota.left // chain.hours:.0f} sessions" if chain.needs.gpu else ""
     chain.log(f"Kaggle: {quota}{enough}")
     found = _pushed(chain)
     if take_over and there is None:
@@ -198,7 +196,7 @@ def _push(chain: Chain, action: Push) -> Known:
     if action.checkpoints:
         previous = _published(chain, action.checkpoints, number - 1)
     quota = account.quota()
-    if chain.kind.gpu and quota.left < chain.hours:
+    if chain.needs.gpu and quota.left < chain.hours:
         raise ValueError(
             f"session {number} needs {chain.hours:g} GPU hours: {quota}. Give fewer --hours, or "
             "start the same command again when there are more; nothing is lost"
@@ -207,7 +205,7 @@ def _push(chain: Chain, action: Push) -> Known:
     built = kernel.build(
         chain.notebook,
         chain.out / "kernels",
-        kind=chain.kind,
+        needs=chain.needs,
         parameters=chain.plan.parameters | {"hours": chain.hours},
         owner=account.owner,
         slug=ref.rpartition("/")[2],

@@ -16,7 +16,7 @@ from typing import Any
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.kaggle import metadata, wheel
-from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Kind
+from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Needs
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import context as contexts
 from medsr_lib.series.sessions.context import Context
@@ -65,7 +65,7 @@ def build(
     notebook: Notebook,
     out: Path,
     *,
-    kind: Kind,
+    needs: Needs,
     parameters: Mapping[str, object],
     owner: str,
     slug: str,
@@ -76,7 +76,7 @@ def build(
     Args:
         notebook: of the series.
         out: folder for both.
-        kind: what it needs; `metadata.KINDS` has those of the series.
+        needs: of the notebook; `metadata.NEEDS` has those of the series.
         parameters: values for the notebook; `hours` and `processes` are set to what suits Kaggle
             where they are not given.
         owner: of kernel and library; `metadata.OWNER` is filled in when it is pushed.
@@ -93,16 +93,16 @@ def build(
     """
     given = _given(notebook, parameters)
     datasets = [f"{owner}/{LIBRARY}"]
-    kind = replace(kind, kernels=tuple(name.replace(OWNER, owner) for name in kind.kernels))
+    needs = replace(needs, kernels=tuple(name.replace(OWNER, owner) for name in needs.kernels))
     if context and (previous := context.previous):
         if previous.kind is contexts.Kind.NOTEBOOKS:
-            kind = replace(kind, kernels=(previous.source,))
+            needs = replace(needs, kernels=(previous.source,))
         else:
             datasets.append(previous.source)
     content = metadata.of_kernel(
         f"{owner}/{slug}",
         notebook=notebook.path.name,
-        kind=kind,
+        needs=needs,
         datasets=datasets,
         docker_image=context.docker_image if context else None,
     )
@@ -110,7 +110,7 @@ def build(
     library = context.wheel if context else None
     library = library or sha256(library_folder(out / LIBRARY, owner=owner))
     install = INSTALL.format(sha256=library, library=f"{owner}/{LIBRARY}")
-    inputs = INPUTS.format(data=kind.data, marker=kind.marker, notebook=notebook.name)
+    inputs = INPUTS.format(data=needs.data, marker=needs.marker, notebook=notebook.name)
     if context:
         values = json.dumps(context.values(), indent=1).replace("'", "\\u0027")
         inputs += CHAIN.format(context=values)

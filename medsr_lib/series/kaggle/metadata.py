@@ -1,6 +1,6 @@
 """The metadata of kernels and data sets, and Kaggle's rules for them.
 
-What each notebook of the series needs is in `KINDS`; `medsr kaggle metadata kaggle` writes the
+What each notebook of the series needs is in `NEEDS`; `medsr kaggle metadata kaggle` writes the
 folder `kaggle/` from it.
 """
 
@@ -26,7 +26,7 @@ DATASET = "dataset-metadata.json"
 
 
 @dataclass(frozen=True)
-class Kind:
+class Needs:
     """What a notebook needs on Kaggle.
 
     Attributes:
@@ -42,31 +42,33 @@ class Kind:
     kernels: tuple[str, ...] = ()
 
 
-KINDS = {
-    "01_data_exploration": Kind(),
-    "02_espcn": Kind(),
-    "03_srgan": Kind(gpu=True),
-    "04_regional_ssim": Kind(kernels=(f"{OWNER}/medsr-02-espcn",)),
-    "05_chest_xray": Kind(data=CHEST, marker="train/NORMAL"),
-    "06_disease_detection": Kind(
+NEEDS = {
+    "01_data_exploration": Needs(),
+    "02_espcn": Needs(),
+    "03_srgan": Needs(gpu=True),
+    "04_regional_ssim": Needs(kernels=(f"{OWNER}/medsr-02-espcn",)),
+    "05_chest_xray": Needs(data=CHEST, marker="train/NORMAL"),
+    "06_disease_detection": Needs(
         data=CHEST, marker="train/NORMAL", kernels=(f"{OWNER}/medsr-05-chest-xray",)
     ),
 }
 
 
-def kind_of(stem: str, *, gpu: bool | None, data: str | None, kernels: Sequence[str] = ()) -> Kind:
+def needs_of(
+    stem: str, *, gpu: bool | None, data: str | None, kernels: Sequence[str] = ()
+) -> Needs:
     """What a notebook needs, with other choices where they are given."""
-    kind = KINDS.get(stem, Kind())
-    return Kind(
-        kind.gpu if gpu is None else gpu,
-        data or kind.data,
-        kind.marker,
-        tuple(kernels) or kind.kernels,
+    needs = NEEDS.get(stem, Needs())
+    return Needs(
+        needs.gpu if gpu is None else gpu,
+        data or needs.data,
+        needs.marker,
+        tuple(kernels) or needs.kernels,
     )
 
 
 def of_kernel(
-    ref: str, *, notebook: str, kind: Kind, datasets: Sequence[str], docker_image: str | None
+    ref: str, *, notebook: str, needs: Needs, datasets: Sequence[str], docker_image: str | None
 ) -> dict[str, Any]:
     """The metadata of a kernel; all that has a default at Kaggle is stated."""
     return {
@@ -76,12 +78,12 @@ def of_kernel(
         "language": "python",
         "kernel_type": "notebook",
         "is_private": True,
-        "enable_gpu": kind.gpu,
+        "enable_gpu": needs.gpu,
         "enable_tpu": False,
         "enable_internet": False,
-        "machine_shape": GPU if kind.gpu else None,
-        "dataset_sources": [kind.data, *datasets],
-        "kernel_sources": list(kind.kernels),
+        "machine_shape": GPU if needs.gpu else None,
+        "dataset_sources": [needs.data, *datasets],
+        "kernel_sources": list(needs.kernels),
         "competition_sources": [],
         "model_sources": [],
         "keywords": [],
@@ -188,20 +190,15 @@ def slugify(title: str) -> str:
 def templates() -> dict[str, dict[str, Any]]:
     """The metadata that are kept in the folder `kaggle/`, by path."""
     kept = {f"{LIBRARY}/{DATASET}": of_library(OWNER)}
-    for stem, kind in KINDS.items():
+    for stem, needs in NEEDS.items():
         kept[f"{stem}/{KERNEL}"] = of_kernel(
             f"{OWNER}/{slug_of(stem)}",
             notebook=f"{stem}.ipynb",
-            kind=kind,
+            needs=needs,
             datasets=[f"{OWNER}/{LIBRARY}"],
             docker_image=None,
         )
     return kept
-
-
-def write_templates(folder: Path) -> list[Path]:
-    """Write them into a folder."""
-    return [write(folder / name, content) for name, content in templates().items()]
 
 
 def write(path: Path, content: Mapping[str, Any]) -> Path:

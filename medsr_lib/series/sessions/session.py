@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medsr_lib.series import report
 from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context
 from medsr_lib.series.sessions.state import State
@@ -77,7 +76,6 @@ class Session:
             checkpoints=found.checkpoints,
             parameters=context.parameters if context else {},
             docker_image=os.environ.get("KAGGLE_DOCKER_IMAGE"),
-            versions=report.versions() | _gpus(),
             hours=round(clock.session_age() / 3600, 4),
             hours_before=self.hours_before,
         )
@@ -175,12 +173,3 @@ def _warn_of_another_image(pinned: str | None) -> None:
             "chain: the weights may differ in their last bits",
             stacklevel=3,
         )
-
-
-def _gpus() -> dict[str, str]:
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    return {"gpu": ", ".join(names)}

@@ -34,7 +34,6 @@ class State:
         checkpoints: the `step`, `steps` and `configuration` of those that belong to a training.
         parameters: of the notebook, without those that each session sets.
         docker_image: of the container, where it is known.
-        versions: of Python and of what the numbers depend on.
         hours, hours_before: of this session, and of those before it.
     """
 
@@ -49,7 +48,6 @@ class State:
     checkpoints: dict[str, dict[str, Any]]
     parameters: dict[str, Any]
     docker_image: str | None = None
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
     hours: float = 0.0
     hours_before: float = 0.0
 

@@ -48,7 +48,7 @@ def build(name, out, parameters):
     return kernel.build(
         notebook,
         out,
-        kind=metadata.KINDS[notebook.name],
+        needs=metadata.NEEDS[notebook.name],
         parameters=parameters,
         owner=metadata.OWNER,
         slug=metadata.slug_of(notebook.name),

@@ -20,7 +20,7 @@ from medsr_lib.series.sessions.context import Context, Kind, Previous
 from medsr_lib.series.sessions.state import sha256
 
 ROOT = Path(medsr_lib.__file__).parents[1]
-NOTEBOOKS = [one for one in notebooks.find([]) if one.name in metadata.KINDS]
+NOTEBOOKS = [one for one in notebooks.find([]) if one.name in metadata.NEEDS]
 
 
 def built(tmp_path, name="03", **options):
@@ -28,7 +28,7 @@ def built(tmp_path, name="03", **options):
     notebook = plan.one(name, None)
     chosen = {key: options.pop(key, None) for key in ("gpu", "data")}
     settings = {
-        "kind": metadata.kind_of(notebook.name, **chosen),
+        "needs": metadata.needs_of(notebook.name, **chosen),
         "parameters": {},
         "owner": "me",
         "slug": metadata.slug_of(notebook.name),
