@@ -88,6 +88,9 @@ class Quota:
 class Account:
     """Kaggle, as the user whose credentials the client finds.
 
+    All methods raise `NotThere` where there is no such kernel or data set, and `Unreachable` after
+    several tries in vain.
+
     Args:
         pause: how to wait for so many seconds; `time.sleep`, unless in a test.
 
@@ -112,29 +115,17 @@ class Account:
         return Quota(used, hours("total_time_allowed"), found.quota_refresh_time)
 
     def progress(self, ref: str) -> Progress:
-        """How a kernel is doing.
-
-        Raises:
-            NotThere: no such kernel.
-        """
+        """How a kernel is doing."""
         found = self._ask(f"the status of {ref}", lambda: self._api.kernels_status(ref))
         return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
 
     def source(self, ref: str) -> str:
-        """The notebook of a kernel, as text.
-
-        Raises:
-            NotThere: no such kernel.
-        """
+        """The notebook of a kernel, as text."""
         found = self._client.kernels("get_kernel", ref, f"the source of {ref}")
         return str(found.blob.source)
 
     def dataset_status(self, ref: str) -> DatasetStatus:
-        """The status of a data set.
-
-        Raises:
-            NotThere: no such data set.
-        """
+        """The status of a data set."""
         asked = self._ask(f"the data set {ref}", lambda: self._api.dataset_status(ref))
         return DatasetStatus(str(asked))
 
@@ -210,11 +201,7 @@ class Account:
         return ref
 
     def outputs(self, ref: str) -> dict[str, str]:
-        """The files that a kernel left: where each can be fetched, by name.
-
-        Raises:
-            NotThere: no such kernel.
-        """
+        """The files that a kernel left: where each can be fetched, by name."""
         found: dict[str, str] = {}
         what, token = f"the output of {ref}", ""
         for _ in range(1000):

@@ -33,11 +33,7 @@ def working() -> str:
 
 
 def data_folder(source: str, *, marker: str) -> str:
-    """The mounted folder of the data set `source` ("owner/slug"), which has `marker` in it.
-
-    Raises:
-        FileNotFoundError, ValueError: as `find`.
-    """
+    """The mounted folder of the data set "owner/slug", which has `marker` in it; see `find`."""
     parts = find(marker, source, kind=Kind.DATASETS).relative_to(_inputs()).parts
     slug = source.rpartition("/")[2].lower()
     depth = [part.lower() for part in parts].index(slug) + 1
@@ -45,14 +41,7 @@ def data_folder(source: str, *, marker: str) -> str:
 
 
 def earlier_session(chain: Mapping[str, Any]) -> str | None:
-    """The folder that a session of a chain resumes from; None in a first session.
-
-    Args:
-        chain: the notebook's parameter.
-
-    Raises:
-        FileNotFoundError, ValueError: as `find`.
-    """
+    """The folder that a session of a chain resumes from (see `find`); None in a first one."""
     previous = Context.of(chain).previous
     if previous is None:
         return None
