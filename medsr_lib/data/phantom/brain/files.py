@@ -8,9 +8,9 @@ the other files here, so that everything that reads the original runs without it
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
+from medsr_lib import checks
 from medsr_lib.data.figshare import TUMOURS
 from medsr_lib.data.phantom import files
 from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, level_of, make_head
 from medsr_lib.data.phantom.brain.picture import draw
-from medsr_lib.data.phantom.brain.tumour import make_tumour, regrown
+from medsr_lib.data.phantom.brain.tumour import make_tumour
 from medsr_lib.files import atomic
 
 VERSION = 1
@@ -44,7 +45,6 @@ SLICE_STEP = 7.0
 _TWICE = 8  # one patient in so many is examined twice
 _EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
 _USERBLOCK = 512  # bytes before the HDF5 signature in a MATLAB v7.3 file
-_TITLE = 116  # bytes of it that hold text
 _LEAST = {"patients": 1, "slices_per_patient": 1, "seed": 0, "size": 64}
 
 
@@ -91,34 +91,25 @@ def write_figshare(
         ValueError: an argument that is out of range.
         FileExistsError: the folder holds other files of that kind.
     """
-    files.check_counts(
-        _LEAST, patients=patients, slices_per_patient=slices_per_patient, seed=seed, size=size
-    )
-    root = Path(root)
     recipe = {
-        "phantom": VERSION,
         "patients": patients,
         "slices_per_patient": slices_per_patient,
         "seed": seed,
         "size": size,
     }
+    for name, value in recipe.items():
+        checks.whole(name, value, least=_LEAST[name])
+    root, recipe = Path(root), {"phantom": VERSION, **recipe}
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
     visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
     slices = [(visit, k) for visit in visits for k in visit.slices]
-    jobs = []
+    jobs: dict[Path, Callable[[], None]] = {}
     for number, (visit, k) in enumerate(slices, 1):
         path, place = root / "data" / f"{number}.mat", (k, slices_per_patient)
-        write = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
-        jobs.append(files.Job([path], write))
+        jobs[path] = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
     cvind = root / "cvind.mat"
-    write = partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
-    files.write(
-        root,
-        recipe,
-        [*jobs, files.Job([cvind], write)],
-        present=[*root.glob("cvind.mat"), *root.glob("data/*")],
-        is_own=lambda path: path.suffix == ".mat" and _first_bytes(path) == _title(title),
-    )
+    jobs[cvind] = partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
+    files.write(root, recipe, jobs, present=[*root.glob("cvind.mat"), *root.glob("data/*")])
     return root
 
 
@@ -191,7 +182,7 @@ def _draw_slice(
     shared = np.random.default_rng([seed, visit.person, 2 + visit.repeat])
     raw_max = math.exp(shared.uniform(*np.log(RAW_MAX)))
     if visit.repeat:
-        tumour = regrown(tumour, float(shared.uniform(0.8, 1.15)))
+        tumour = replace(tumour, radii=float(shared.uniform(0.8, 1.15)) * tumour.radii)
     reach = float(tumour.radii[NORMAL[visit.plane]])
     spacing = min(SLICE_STEP, reach / place[1])
     level = level_of(head, visit.plane, tumour.centre)
@@ -215,15 +206,6 @@ def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_TITLE)
-
-
-def _title(text: str) -> bytes:
-    return text.ljust(_TITLE).encode("ascii")
-
-
 @contextmanager
 def _new_mat(path: Path, title: str) -> Iterator[h5py.File]:
     """A MATLAB v7.3 file that appears under its name only when it is complete."""
@@ -232,7 +214,7 @@ def _new_mat(path: Path, title: str) -> Iterator[h5py.File]:
             yield file
         with temporary.open("r+b") as raw:
             # 116 bytes of text, 8 of an offset that is unused, version 2.0, byte order.
-            raw.write(_title(title) + bytes(8) + b"\x00\x02IM")
+            raw.write(title.ljust(116).encode("ascii") + bytes(8) + b"\x00\x02IM")
 
 
 def _put(

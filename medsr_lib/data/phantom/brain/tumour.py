@@ -1,6 +1,6 @@
 """Makes tumours where their kind grows, and paints them as they look after contrast."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,6 @@ def make_tumour(kind: str, rng: np.random.Generator) -> Tumour:
         centre = np.array((side * rng.uniform(24, 34), rng.uniform(-45, 42), rng.uniform(8, 32)))
         core = rng.choice((0.5, 0.65, 0.8, 1.0))
     return Tumour(kind, centre, radii, float(signal), float(core), float(rng.uniform(0, 60)))
-
-
-def regrown(tumour: Tumour, factor: float) -> Tumour:
-    """The same tumour at another visit."""
-    return replace(tumour, radii=factor * tumour.radii)
 
 
 def draw_tumour(s: View, tumour: Tumour) -> NDArray[np.float64]:

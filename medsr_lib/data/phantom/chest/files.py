@@ -5,9 +5,9 @@ smaller, wider and more compressed than those of NORMAL, so that the files revea
 the radiographs lies what the original lacks, the masks of the opacities.
 """
 
-import dataclasses
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medsr_lib import checks
 from medsr_lib.data.chest_xray import LABELS, MASKS, SPLITS
 from medsr_lib.data.phantom import files
 from medsr_lib.data.phantom.chest.chest import make_chest
@@ -75,22 +76,17 @@ def write_chest_xray(
         ValueError: an argument that is out of range.
         FileExistsError: the folder holds other files of that kind.
     """
-    files.check_counts(_LEAST, patients=patients, seed=seed, size=size)
-    root = Path(root)
-    recipe = {"chest phantom": VERSION, "patients": patients, "seed": seed, "size": size}
+    recipe = {"patients": patients, "seed": seed, "size": size}
+    for name, value in recipe.items():
+        checks.whole(name, value, least=_LEAST[name])
+    root, recipe = Path(root), {"chest phantom": VERSION, **recipe}
     title = "medsr chest phantom " + " ".join(str(value) for value in recipe.values())
-    jobs = []
+    jobs: dict[Path, Callable[[], None]] = {}
     for shot in exposures(patients):
-        paths = _paths(root, shot)
-        write = partial(_write, shot, *paths, seed=seed, size=size, title=title)
-        jobs.append(files.Job(paths, write))
-    files.write(
-        root,
-        recipe,
-        jobs,
-        present=[path for split in SPLITS for path in root.glob(f"{split}/*/*")],
-        is_own=lambda path: title.encode() + b"\xff" in path.read_bytes()[:400],
-    )
+        path = root / shot.split / shot.label / f"{shot.name}.jpeg"
+        jobs[path] = partial(_write, shot, path, root / MASKS, seed=seed, size=size, title=title)
+    present = [path for split in SPLITS for path in root.glob(f"{split}/*/*")]
+    files.write(root, recipe, jobs, present=present)
     return root
 
 
@@ -133,26 +129,18 @@ def _draw(shot: Exposure, *, seed: int, size: int) -> tuple[NDArray[np.uint8], N
         ill = np.random.default_rng([seed, shot.person, 3])
         opacity = make_opacity(shot.kind, chest, ill)
         course = float(own.uniform(0.85, 1.1))  # it grows or heals
-        opacity = dataclasses.replace(opacity, density=opacity.density * course)
+        opacity = replace(opacity, density=opacity.density * course)
     return draw(chest, opacity, shape=shape, rng=own)
 
 
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _paths(root: Path, shot: Exposure) -> list[Path]:
-    """The radiograph, and where there is an opacity its mask."""
-    image = root / shot.split / shot.label / f"{shot.name}.jpeg"
-    return [image] if shot.kind == "normal" else [image, root / MASKS / f"{shot.name}.png"]
-
-
-def _write(
-    shot: Exposure, path: Path, mask_path: Path | None = None, *, seed: int, size: int, title: str
-) -> None:
+def _write(shot: Exposure, path: Path, masks: Path, *, seed: int, size: int, title: str) -> None:
     pixels, mask = _draw(shot, seed=seed, size=size)
     picture = Image.fromarray(pixels)
-    if mask_path is not None:  # first, so that no radiograph is without
-        with atomic(mask_path) as temporary:
+    if shot.kind != "normal":  # the mask first, so that no radiograph is without
+        with atomic(masks / f"{shot.name}.png") as temporary:
             Image.fromarray(mask).save(temporary, "PNG")
         if shot.person % _COLOURED == 1:
             picture = Image.merge("RGB", [picture] * 3)
