@@ -1,12 +1,13 @@
 """What a source of cases is, which source a folder holds, and the table of what is in it.
 
 A data set is one file like `figshare.py`, with a function that finds its images in a folder and one
-that reads an image as a `Case`, and one entry in `SOURCES`.
+that reads an image as a `Case`, and one entry in `SOURCES`. Folders that none of them knows are
+read as images or volumes and masks, in one of the `LAYOUTS`.
 """
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,9 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from medsr_lib.case import Case
-from medsr_lib.data import chest_xray, figshare
+from medsr_lib.data import chest_xray, figshare, layouts, volumes
+from medsr_lib.data import folder as image_files
+from medsr_lib.data.layouts import DEFAULTS, Entry, Options
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -36,23 +39,42 @@ class Source:
         layout: how its folders look, for messages.
         find: the files of its images in or below a folder, in the order of the index; none where
             the folder holds no such data.
-        read: one file as a `Case`; raises ValueError for one that cannot be used.
+        read: one of these as a `Case`, or a volume as several; raises ValueError for one that
+            cannot be used.
         find_others: further files that it reads, such as folds or masks.
         columns: what of `Case.about` goes into the index.
         complete: given the index and the folder, returns the index with what only all files
             together tell, such as folds. It sees a column `checksum` of the pixels.
         keeps_repeats: True where `complete` deals with an id or an image that occurs twice; these
             are unusable files otherwise.
+        takes_options: True for `OPEN`, whose `find` is given the options as well, and finds entries
+            that know their files.
     """
 
     name: str
     layout: str
-    find: Callable[[Path], list[Path]]
-    read: Callable[[Path], Case]
+    find: Callable[..., Sequence[Any]]
+    read: Callable[[Any], Case | Sequence[Case]]
     find_others: Callable[[Path], list[Path]] = lambda folder: []
     columns: tuple[str, ...] = ()
     complete: Callable[[pd.DataFrame, Path], pd.DataFrame] = lambda table, folder: table
     keeps_repeats: bool = False
+    takes_options: bool = False
+
+    def items(self, folder: Path, options: Options) -> Sequence[Any]:
+        """What `read` takes, in the order of the index: paths, or entries of `OPEN`."""
+        return self.find(folder, options) if self.takes_options else self.find(folder)
+
+    def cases(self, item: Any) -> Sequence[Case]:
+        """All cases of one of the items."""
+        read = self.read(item)
+        return [read] if isinstance(read, Case) else read
+
+    def files(self, folder: Path, options: Options) -> list[Path]:
+        """All files that decide what is read."""
+        items = self.items(folder, options)
+        paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
+        return paths + self.find_others(folder)
 
     def __repr__(self) -> str:
         return f"Source({self.name}: {self.layout})"
@@ -79,50 +101,106 @@ CHEST_XRAY = Source(
 )
 SOURCES = (FIGSHARE, CHEST_XRAY)
 
+LAYOUTS: dict[str, Callable[[Path, Options], Iterable[Entry]]] = {  # the first that fits is taken
+    "table": layouts.table,
+    "bids": layouts.bids,
+    "brats": layouts.brats,
+    "dicom": volumes.series,
+    "folders": layouts.two_folders,
+    "beside": layouts.beside,
+}
 
-def held(folder: str | Path) -> list[Source]:
-    """The kinds of data in a folder, or in folders below it.
+
+def find_entries(folder: Path, options: Options = DEFAULTS) -> list[Entry]:
+    """The images or volumes of a folder in the first layout that fits, or in the stated one.
+
+    Raises:
+        ValueError: no such layout, or nothing in the folder is in the stated one.
+    """
+    if options.layout not in (None, *LAYOUTS):
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {options.layout!r}")
+    for name in [options.layout] if options.layout else LAYOUTS:
+        entries = list(LAYOUTS[name](folder, options))
+        if entries:
+            return layouts.finished(folder, entries, layout=name, options=options)
+    if options.layout:
+        raise ValueError(f"{folder}: nothing in it is in the layout {options.layout!r}")
+    return []
+
+
+def read_entry(entry: Entry) -> Case | list[Case]:
+    """An image, or slices of a volume.
+
+    Raises:
+        ValueError: it cannot be used; names the file and the reason.
+    """
+    if entry.fault:
+        raise ValueError(f"{entry}: {entry.fault}")
+    if entry.layout == "dicom" or layouts.is_volume(entry.image):
+        return volumes.read(entry)
+    return image_files.read(entry)
+
+
+OPEN = Source(
+    "images and masks",
+    "image files, NIfTI or DICOM, with masks beside them, in a second folder, or in cases.csv",
+    find=find_entries,
+    read=read_entry,
+    columns=("raw_min", "raw_max"),
+    takes_options=True,
+)
+
+
+def held(folder: str | Path, *, options: Options = DEFAULTS) -> list[Source]:
+    """The kinds of data in a folder, or in folders below it; `OPEN` where it is none of `SOURCES`.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it holds several sets of one kind, or an incomplete one.
+        ValueError: it holds several sets of one kind, or an incomplete one; or none in the layout
+            that the options state.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give the folder of the data")
-    return [source for source in SOURCES if source.find(folder)]
+    found = [] if options.layout else [source for source in SOURCES if source.find(folder)]
+    return found or [OPEN] * bool(find_entries(folder, options))
 
 
-def of(folder: str | Path) -> Source:
+def of(folder: str | Path, *, options: Options = DEFAULTS) -> Source:
     """The one kind of data that a folder holds.
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds no data of a known kind.
-        ValueError: it holds several.
+        ValueError: it holds several, or one that no options are for.
     """
-    found = held(folder)
+    found = held(folder, options=options)
     if len(found) > 1:
         both = " and ".join(source.name for source in found)
         raise ValueError(f"{folder}: holds {both}; give the folder of one of them")
     if not found:
         names = sorted(path.name for path in Path(folder).iterdir())
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"
-        kinds = "".join(f"\n  {source.name}: {source.layout}" for source in SOURCES)
+        kinds = "".join(f"\n  {source.name}: {source.layout}" for source in (*SOURCES, OPEN))
         raise FileNotFoundError(
             f"{folder}: holds no images of a known kind, found {listed}; expected one of{kinds}\n"
             "`medsr data phantom DIR` writes synthetic slices, `medsr data figshare DIR` fetches "
             "real ones"
         )
+    if options != DEFAULTS and not found[0].takes_options:
+        raise ValueError(f"{folder}: holds {found[0].name}, which are read without options")
     return found[0]
 
 
-def index(folder: str | Path, *, skip_bad: bool = False) -> pd.DataFrame:
+def index(
+    folder: str | Path, *, skip_bad: bool = False, options: Options = DEFAULTS
+) -> pd.DataFrame:
     """List the images in a folder: a row each. Every file is read, by several threads.
 
     Args:
         folder: of one kind of data.
         skip_bad: leave out files that cannot be used, warn, and list them in `attrs["bad"]`
             (path -> reason), instead of raising.
+        options: how a folder of images and masks is to be understood.
 
     Returns:
         Columns id, path, patient, label, fold (<NA> where the source assigns none), height and
@@ -131,23 +209,28 @@ def index(folder: str | Path, *, skip_bad: bool = False) -> pd.DataFrame:
 
         - brain slices: pid (the examination), raw_min, raw_max;
         - chest radiographs: subtype, split (as found), channels, jpeg_quality, bytes, duplicate_of
-          (the id of an earlier image with the same pixels, or <NA>).
+          (the id of an earlier image with the same pixels, or <NA>);
+        - images and masks: raw_min, raw_max; a row each slice of a volume.
+
+        `attrs["notes"]` is what to know of some files (path -> text): lossy compression, values
+        that were taken for lesion, and the like.
 
     Raises:
         FileNotFoundError: no such folder, no data in it, or none of its files is usable.
+        ImportError: a package that reads these files is not installed; names the extra.
         ValueError: several kinds of data, or unusable files, all of them named.
     """
-    folder, source = Path(folder), of(folder)
-    paths = source.find(folder)
+    folder, source = Path(folder), of(folder, options=options)
+    paths = source.items(folder, options)
     rows: list[dict[str, Any]] = []
     bad: dict[str, str] = {}
     doing = f"reading {source.name}"
-    for path, row in zip(paths, in_threads(lambda path: _row(source, path), paths, doing)):
-        if isinstance(row, str):
-            bad[str(path)] = row
+    for path, found in zip(paths, in_threads(lambda path: _rows(source, path), paths, doing)):
+        if isinstance(found, str):
+            bad[str(path)] = found
         else:
-            rows.append(row)
-    columns = [*COLUMNS, *source.columns, "checksum"]
+            rows += found
+    columns = [*COLUMNS, *source.columns, "checksum", "notes"]
     table = pd.DataFrame(rows, columns=columns).astype({"fold": "Int64", "mask_pixels": "Int64"})
     if not source.keeps_repeats:
         repeats = _repeats(table)
@@ -158,7 +241,8 @@ def index(folder: str | Path, *, skip_bad: bool = False) -> pd.DataFrame:
     if table.empty:
         raise FileNotFoundError(f"{folder}: none of its {len(paths)} files of images is usable")
     table = source.complete(table, folder).drop(columns="checksum")
-    table.attrs["bad"] = bad
+    notes = {path: text for path, text in zip(table["path"], table.pop("notes")) if text}
+    table.attrs.update(bad=bad, notes=notes)
     return table
 
 
@@ -171,18 +255,21 @@ def in_threads(function: Callable[[A], B], items: Iterable[A], doing: str) -> It
     yield from tqdm(results, doing, total=len(items), leave=False)
 
 
-def _row(source: Source, path: Path) -> dict[str, Any] | str:
-    """The row of the table, or why there is none."""
+def _rows(source: Source, item: Any) -> list[dict[str, Any]] | str:
+    """The rows of the table, or why there are none."""
     try:
-        case = source.read(path)
+        return [_row(source, str(item), case) for case in source.cases(item)]
     except (ValueError, OSError) as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{item}: ")
+
+
+def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
     height, width = case.image.shape
     scale = [height, width, case.about.get("raw_min"), case.about.get("raw_max")]
     pixels = hashlib.sha256(case.image.numpy().tobytes() + repr(scale).encode())
     return {
         "id": case.id,
-        "path": str(path),
+        "path": path,
         "patient": case.patient,
         "label": case.label,
         "fold": case.fold,
@@ -192,21 +279,25 @@ def _row(source: Source, path: Path) -> dict[str, Any] | str:
         "spacing": float("nan") if case.spacing is None else case.spacing,
         **{name: case.about[name] for name in source.columns},
         "checksum": pixels.hexdigest(),
+        "notes": "; ".join(case.about.get("notes", ())),
     }
 
 
 def _repeats(table: pd.DataFrame) -> dict[str, str]:
-    """The rows whose pixels or id were there before: path -> reason."""
+    """The files whose pixels or id were there before in another: path -> reason."""
     repeats: dict[str, str] = {}
-    pixels: dict[str, str] = {}
+    pixels: dict[str, tuple[str, str]] = {}
     ids: dict[str, str] = {}
-    for path, name, checksum in zip(table["path"], table["id"], table["checksum"]):
-        if checksum in pixels:
-            repeats[path] = f"a duplicate, the same pixels as {pixels[checksum]}"
+    columns = (table[name] for name in ("path", "id", "patient", "checksum"))
+    for path, name, patient, checksum in zip(*columns):
+        before, of = pixels.get(checksum, (path, patient))
+        if before != path:
+            other = "" if of == patient else f", which is of another patient ({of}, not {patient})"
+            repeats[path] = f"a duplicate, the same pixels as {before}{other}"
         elif name in ids:
             repeats[path] = f"a duplicate, {name} was there before: {ids[name]}"
         else:
-            pixels[checksum] = ids[name] = path
+            pixels[checksum], ids[name] = (path, patient), path
     return repeats
 
 

@@ -8,8 +8,9 @@ radiographs as squares of 256 x 256 take 384 MB, a byte a pixel.
 
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 from medsr_lib.case import Case
 from medsr_lib.data import jpeg
 from medsr_lib.data import source as sources
+from medsr_lib.data.layouts import DEFAULTS, Options
 from medsr_lib.files import atomic
 
 FORMAT = "medsr store 1"
@@ -229,6 +231,7 @@ def prepare(
     size: int | None = None,
     jpeg_quality: int | None = None,
     skip_bad: bool = False,
+    options: Options = DEFAULTS,
 ) -> Store:
     """Open the store at `path` if it was made so from the folder as it is now, else make it.
 
@@ -249,6 +252,7 @@ def prepare(
         jpeg_quality: compress every square with this IJG quality and decode it again
             (`jpeg.recompress`), or None.
         skip_bad: leave out files that cannot be used, as `source.index` does.
+        options: how a folder of images and masks is to be understood; others make another store.
 
     Raises:
         FileNotFoundError: as `source.index`.
@@ -261,23 +265,28 @@ def prepare(
         if size is None:
             raise ValueError("jpeg_quality compresses squares of 256 grey levels; give a size, too")
     folder, path = Path(folder), Path(path)
-    source = sources.of(folder)
-    paths = source.find(folder) + source.find_others(folder)
+    source = sources.of(folder, options=options)
+    paths = source.files(folder, options)
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    how = json.dumps([files, size, jpeg_quality, skip_bad])
+    how = json.dumps([files, size, jpeg_quality, skip_bad, repr(options)])
     origin = hashlib.sha256(how.encode()).hexdigest()
     if _origin(path) != origin:
-        table = sources.index(folder, skip_bad=skip_bad)
+        table = sources.index(folder, skip_bad=skip_bad, options=options)
+        used = set(table["path"])
+        items = [item for item in source.items(folder, options) if str(item) in used]
         read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
-        _write(table, read, path, size, origin)
+        _write(table, items, read, path, size, origin)
     return open(path)
 
 
 def _read(
-    source: sources.Source, path: str, *, size: int | None, jpeg_quality: int | None
-) -> _Stored:
-    """An image as it is stored, which of its values mean 0 and 1, and its mask."""
-    case = source.read(Path(path))
+    source: sources.Source, item: Any, *, size: int | None, jpeg_quality: int | None
+) -> list[_Stored]:
+    """The images of an item as they are stored, which of the values mean 0 and 1, and the masks."""
+    return [_as_stored(case, size, jpeg_quality) for case in source.cases(item)]
+
+
+def _as_stored(case: Case, size: int | None, jpeg_quality: int | None) -> _Stored:
     mask = None if case.mask is None else case.mask.numpy()
     if size is None:
         return *_as_int16(case), mask
@@ -311,7 +320,12 @@ def to_square(pixels: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
 
 
 def _write(
-    table: pd.DataFrame, read: Callable[[str], _Stored], path: Path, size: int | None, origin: str
+    table: pd.DataFrame,
+    items: Sequence[Any],
+    read: Callable[[Any], list[_Stored]],
+    path: Path,
+    size: int | None,
+    origin: str,
 ) -> None:
     """Read the files of an index, and write the store; its attributes last."""
     height, width = (table[side].to_numpy(np.int64) for side in ("height", "width"))
@@ -331,8 +345,8 @@ def _write(
         kind = "int16" if size is None else "uint8"
         pixels = file.create_dataset("pixels", (int(sizes.sum()),), kind)
         bits = file.create_dataset("mask_bits", (int(mask_sizes.sum()),), "uint8")
-        stored = sources.in_threads(read, table["path"], "packing images")
-        for i, (image, low, high, mask) in enumerate(stored):
+        stored = sources.in_threads(read, items, "packing images")
+        for i, (image, low, high, mask) in enumerate(itertools.chain.from_iterable(stored)):
             start, mask_start = layout["offset"][i], layout["mask_offset"][i]
             pixels[start : start + sizes[i]] = image.ravel()
             layout["low"][i], layout["high"][i] = low, high
@@ -341,6 +355,7 @@ def _write(
         for name, column in layout.items():
             file[f"layout/{name}"] = column
         file["table"] = table.to_json(orient="table", index=False, double_precision=15)
+        file["notes"] = json.dumps(table.attrs["notes"])
         types = json.dumps({name: str(kind) for name, kind in table.dtypes.items()})
         file.attrs.update(types=types, origin=origin, format=FORMAT)
 
@@ -362,6 +377,7 @@ def open(path: str | Path) -> Store:
                 raise ValueError(f"{path}: expected {FORMAT!r}, found {found!r}; prepare it again")
             text = io.StringIO(file["table"].asstr()[()])
             table = pd.read_json(text, orient="table").astype(json.loads(file.attrs["types"]))
+            table.attrs["notes"] = json.loads(file["notes"].asstr()[()])
             return Store(
                 table=table,
                 classes=tuple(sorted(set(table["label"]) - {""})),
