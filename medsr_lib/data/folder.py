@@ -70,6 +70,7 @@ def normalised(raw: Array, percentiles: tuple[float, float]) -> tuple[Tensor, fl
     Raises:
         ValueError: values that are not finite, or a constant image.
     """
+    raw = raw.astype(np.uint8) if raw.dtype == bool else raw
     if not np.isfinite(raw).all():
         raise ValueError(f"NaN or infinite values in {(~np.isfinite(raw)).sum()} of {raw.size}")
     low, high = (float(value) for value in np.percentile(raw, percentiles))
@@ -98,7 +99,8 @@ def mask_pixels(path: Path) -> tuple[Array, Notes]:
         if not (colours == colours[..., :1]).all():
             return values, notes
         values = colours[..., 0]
-    return grey(values, [n for n in notes if "lossy" in n], None)
+    values, notes = grey(values, notes, None)
+    return values, [note for note in notes if "lossy" in note]
 
 
 def grey(values: Array, notes: Notes, channel: int | None) -> tuple[Array, Notes]:
@@ -160,20 +162,20 @@ def _jpeg(path: Path, image: Image.Image) -> tuple[Array, Notes]:
 def _tiff(path: Path) -> tuple[Array, Notes]:
     import tifffile  # with scikit-image
 
-    notes: Notes = []
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            if len(file.pages) > 1:
-                raise ValueError(f"holds {len(file.pages)} pages; save each in a file of its own")
-            values = page.asarray()
-            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else values.max()
-                values, notes = top - values, ["white is zero: inverted"]
-            if "JPEG" in tifffile.COMPRESSION(page.compression).name:
-                notes.append("lossy JPEG in a TIFF")
-    except (tifffile.TiffFileError, TypeError) as error:
+            page, n = file.pages.first, len(file.pages)
+            kind = tifffile.COMPRESSION(page.compression).name
+            white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+            by_pillow = "LZW" in kind and not white  # tifffile would need another package
+            values = np.asarray(Image.open(path)) if by_pillow else page.asarray()
+    except (tifffile.TiffFileError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged or no TIFF ({error})") from None
+    if n > 1:
+        raise ValueError(f"holds {n} pages; save each in a file of its own")
+    notes = ["lossy JPEG in a TIFF"] * ("JPEG" in kind)
+    if white:
+        values, notes = values.max() - values, [*notes, "white is zero: inverted"]
     return values, notes
 
 

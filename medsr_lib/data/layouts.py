@@ -177,8 +177,10 @@ def finished(
     for i in unknown:
         entries[i] = replace(entries[i], patient=entries[i].id)
     if unknown:
-        what = f"{len(unknown)} of {len(entries)} have no patient that names tell, and count as one"
-        entries[unknown[0]] = _with(entries[unknown[0]], f"{what} each; state patient_pattern")
+        note = (
+            f"{len(unknown)} of {len(entries)} images have no known patient, and count as one each"
+        )
+        entries[unknown[0]] = _with(entries[unknown[0]], f"{note}; state patient_pattern")
     return entries
 
 
@@ -317,7 +319,7 @@ def bids(folder: Path, options: Options) -> Iterator[Entry]:
         fit = [m for m in masks if m.name.startswith("sub-") and own | _entities(m) == own]
         kind = next((kind for kind in _KINDS if any(kind in stem(m) for m in fit)), "")
         chosen = tuple(m for m in fit if kind in stem(m))
-        entry = Entry(path, stem(path), f"sub-{own['sub']}", masks=chosen)
+        entry = Entry(path, stem(path), own["sub"], masks=chosen)
         rest = ", ".join(other for other in suffixes if other != suffix)
         yield _with(entry, f"{rest} are not read") if rest else entry
     known = [_entities(path) for path in images]

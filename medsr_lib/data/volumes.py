@@ -81,6 +81,8 @@ def read(entry: Entry) -> list[Case]:
         return list(_cut(entry, volume, mask, (*entry.notes, *volume.notes, *said)))
     except ValueError as error:
         raise ValueError(f"{entry.image}: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:  # what headers lack shows anywhere
+        raise ValueError(f"{entry.image}: its header is incomplete ({error})") from None
 
 
 def _cut(
@@ -235,7 +237,11 @@ def _nifti_mask(entry: Entry, volume: Volume) -> tuple[NDArray[np.bool_] | None,
 
 def series(folder: Path, options: Options) -> Iterator[Entry]:
     """DICOM files of any names: a series is a volume, and segmentations are its masks."""
-    paths = [path for path in visible(folder) if _is_dicom(path)]
+    candidates = [p for p in visible(folder) if not p.name.lower().endswith(_NEVER_DICOM)]
+    paths = [path for path in candidates if _is_dicom(path)]
+    for path in set(candidates) - set(paths):
+        if path.suffix.lower() == ".dcm":
+            yield Entry(path, path.stem, fault="no DICOM file: it does not begin with DICM")
     images: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
     segmentations: dict[Path, set[str]] = {}
     others: Counter[str] = Counter()
@@ -243,7 +249,7 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
         header = _header(path, path.stat().st_mtime_ns)
         if header.get("Modality") == "SEG":
             segmentations[path] = set(_sources(header))
-        elif "Rows" not in header or "SOPInstanceUID" not in header:
+        elif "Rows" not in header or header.get("Modality") == "RTDOSE":
             others[str(header.get("Modality", "DICOMDIR"))] += 1
         else:
             in_space = "ImagePositionPatient" in header and "NumberOfFrames" not in header
@@ -261,14 +267,10 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
         segmentations = {path: of for path, of in segmentations.items() if not of & own}
         notes = ()
     for path in segmentations:
-        yield Entry(
-            path, path.stem, fault="a mask without an image: none that it refers to is here"
-        )
+        yield Entry(path, path.stem, fault="a mask without an image: none that it names is here")
 
 
 def _is_dicom(path: Path) -> bool:
-    if path.name.lower().endswith(_NEVER_DICOM):
-        return False
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
