@@ -55,15 +55,6 @@ def test_int16_of_full_range_does_not_overflow(read):
     assert (s.about["raw_min"], s.about["raw_max"]) == (-32768, 32767)
 
 
-def test_percentiles_clip_what_lies_outside(tmp_path, write_mat):
-    image = np.arange(2000).reshape(40, 50)
-    path = write_mat(tmp_path / "1.mat", image=image.astype(np.int16))
-    s = figshare.read_slice(path, percentiles=(1, 99))
-    low, high = np.percentile(image, (1, 99))
-    assert (s.about["raw_min"], s.about["raw_max"]) == (low, high)
-    np.testing.assert_allclose(s.image, np.clip((image - low) / (high - low), 0, 1), atol=1e-6)
-
-
 @pytest.mark.parametrize("turn", [np.asarray, np.transpose])
 @pytest.mark.parametrize(
     ("pid", "patient"),
@@ -359,7 +350,7 @@ def test_too_little_space_is_reported_before_anything_is_fetched(article, tmp_pa
 @pytest.mark.parametrize(
     "name",
     [
-        *("../2.mat", "/2.mat", "a/../2.mat", "a/b/2.mat", "..\\2.mat", "C:/2.mat", ".a/2.mat"),
+        *("../2.mat", "/2.mat", "a/../2.mat", "a/b/2.mat", "..\\2.mat"),
         *("7.mat", "0.mat", "02.mat", "٢.mat", "x.mat", "2.mat.exe", "2.mat\n"),
     ],
 )
