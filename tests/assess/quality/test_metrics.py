@@ -161,7 +161,7 @@ def test_refuses_different_shapes(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_data_range_is_positive_and_has_no_default(metric):
     for data_range in (0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="data_range must be positive"):
+        with pytest.raises(ValueError, match="data_range must be a positive number"):
             metric(GOOD, GOOD, data_range=data_range)
     with pytest.raises(TypeError, match="data_range"):
         metric(GOOD, GOOD)
