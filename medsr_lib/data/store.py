@@ -83,13 +83,12 @@ class Store:
         return (self[i] for i in range(len(self)))
 
     @cached_property
-    def _records(self) -> list[dict[str, Any]]:
+    def _records(self) -> list[dict[Any, Any]]:
         """What a case has from the table, as plain values: looking them up there is slow."""
         plain = self.table.astype(object).where(self.table.notna(), None)
-        known = ["id", "patient", "label", "fold", "spacing"]
-        further = [name for name in plain if name not in sources.COLUMNS]
-        rows = zip(plain[known].to_numpy(), plain[further].to_numpy())
-        return [dict(zip(known, row), about=dict(zip(further, rest))) for row, rest in rows]
+        known = plain[list(sources.OF_CASE)].to_dict("records")
+        further = plain.drop(columns=list(sources.COLUMNS)).to_dict("records")
+        return [{**row, "about": about} for row, about in zip(known, further)]
 
     def _image(self, i: int) -> Tensor:
         """(H, W) float32 in [0, 1]."""
