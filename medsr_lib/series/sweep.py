@@ -123,35 +123,32 @@ def sweep(
     _refuse_same_folders(points)
     data = folders.write_embedded(found) if data is None else data
     places, _ = folders.assign(found, data, named=True)
-    try:
-        for number, point in enumerate(points):
-            done = _done(point, found, given[number], places)
-            where = f"{number + 1}/{len(points)}  {point.name}"
-            if len(done) == len(found):
-                log(f"{where}  skipped, was done before")
+    for number, point in enumerate(points):
+        done = _done(point, found, given[number], places)
+        where = f"{number + 1}/{len(points)}  {point.name}"
+        log(f"{where}  skipped, was done before" if len(done) == len(found) else where)
+        try:
+            if rest := found[len(done) :]:
+                known = {name: v for one in rest for name, v in given[number][one.name].items()}
+                results = run.run(
+                    [one.name for one in rest],
+                    data=data,
+                    out=point.folder,
+                    parameters=known,
+                    folder=folder,
+                )
+                session.tidy(point.folder)
+                failed = next((one for one in results if one.status is Status.FAILED), None)
+                points[number] = replace(
+                    point,
+                    status=Status.FAILED if failed else Status.DONE,
+                    results=(*done, *results),
+                    error=run.outcome(failed) if failed else None,
+                )
+            else:
                 points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
-                continue
-            log(where)
-            rest = found[len(done) :]
-            known = {name: v for one in rest for name, v in given[number][one.name].items()}
-            results = run.run(
-                [one.name for one in rest],
-                data=data,
-                out=point.folder,
-                parameters=known,
-                folder=folder,
-            )
-            session.tidy(point.folder)
-            failed = next((one for one in results if one.status is Status.FAILED), None)
-            points[number] = replace(
-                point,
-                status=Status.FAILED if failed else Status.DONE,
-                results=(*done, *results),
-                error=run.outcome(failed) if failed else None,
-            )
+        finally:
             tables(points, out)
-    finally:
-        tables(points, out)
     return points
 
 
