@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from medsr_lib.series.kaggle.client import Client, DamagedError, NotThere, Refus
 from medsr_lib.series.sessions import state as states
 
 
-class KernelStatus(Enum):
+class KernelStatus(StrEnum):
     """Of a kernel, by the names of the service."""
 
     QUEUED = "QUEUED"
@@ -40,10 +40,10 @@ class KernelStatus(Enum):
     @property
     def ended(self) -> bool:
         """Whether it will not change any more."""
-        return self.value in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+        return self in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 
 
-class DatasetStatus(Enum):
+class DatasetStatus(StrEnum):
     """Of a data set, by the names of the service; all others are PENDING."""
 
     READY = "ready"
@@ -64,7 +64,7 @@ class Progress:
     message: str = ""
 
     def __str__(self) -> str:
-        return f"{self.status.value}: {self.message}" if self.message else self.status.value
+        return f"{self.status}: {self.message}" if self.message else str(self.status)
 
 
 @dataclass(frozen=True)
@@ -85,27 +85,16 @@ class Quota:
         return f"{self.left:.1f} of {self.allowed:.0f} GPU hours left{until}"
 
 
-class Account:
+class Account(Client):
     """Kaggle, as the user whose credentials the client finds.
 
     All methods raise `NotThere` where there is no such kernel or data set, and `Unreachable` after
     several tries in vain.
-
-    Args:
-        pause: how to wait for so many seconds; `time.sleep`, unless in a test.
-
-    Raises:
-        ValueError: the client is not installed, or there are no credentials.
     """
-
-    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self.pause = pause
-        self._client = Client(pause)
-        self._api, self._ask, self.owner = self._client.api, self._client.ask, self._client.owner
 
     def quota(self) -> Quota:
         """The GPU hours of this week. The first thing to ask: a wrong key is found here."""
-        found = self._ask("the quota", self._api.quota_view)
+        found = self.ask("the quota", self.api.quota_view)
 
         def hours(name: str) -> float:
             duration = getattr(found.gpu_quota, name, None)
@@ -116,17 +105,17 @@ class Account:
 
     def progress(self, ref: str) -> Progress:
         """How a kernel is doing."""
-        found = self._ask(f"the status of {ref}", lambda: self._api.kernels_status(ref))
+        found = self.ask(f"the status of {ref}", lambda: self.api.kernels_status(ref))
         return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
 
     def source(self, ref: str) -> str:
         """The notebook of a kernel, as text."""
-        found = self._client.kernels("get_kernel", ref, f"the source of {ref}")
+        found = self.kernels("get_kernel", ref, f"the source of {ref}")
         return str(found.blob.source)
 
     def dataset_status(self, ref: str) -> DatasetStatus:
         """The status of a data set."""
-        asked = self._ask(f"the data set {ref}", lambda: self._api.dataset_status(ref))
+        asked = self.ask(f"the data set {ref}", lambda: self.api.dataset_status(ref))
         return DatasetStatus(str(asked))
 
     def push(self, folder: Path, *, hours: float | None = None, new: bool = False) -> str:
@@ -160,12 +149,12 @@ class Account:
             if there and there != before and there[1] == _cells(text):
                 return None
             tried = True
-            return self._api.kernels_push(name, timeout=timeout)
+            return self.api.kernels_push(name, timeout=timeout)
 
         with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
             Path(name, metadata.KERNEL).write_text(json.dumps(content), encoding="utf-8")
             Path(name, content["code_file"]).write_text(text, encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
+            answer = self.ask(f"pushing {ref}", once)
         if answer is not None:
             _refuse_changes(answer, content)
         return ref
@@ -179,22 +168,22 @@ class Account:
         """
         content = json.loads(self._own((folder / metadata.DATASET).read_text(encoding="utf-8")))
         ref = str(content["id"])
-        metadata.of_dataset(ref, subtitle="")
+        metadata.of_dataset(ref)  # refuses a bad name
 
         def once() -> Any:
             """Create it, or where it is there, also after a try that seemed to fail, a version."""
             try:
                 self.dataset_status(ref)
             except NotThere:
-                return self._api.dataset_create_new(name, quiet=True)
-            return self._api.dataset_create_version(name, "medsr", quiet=True)
+                return self.api.dataset_create_new(name, quiet=True)
+            return self.api.dataset_create_version(name, "medsr", quiet=True)
 
         with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
             for path in folder.iterdir():
                 if path.is_file() and path.name[0] != ".":
                     shutil.copyfile(path, Path(name, path.name))
             Path(name, metadata.DATASET).write_text(json.dumps(content), encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
+            answer = self.ask(f"pushing {ref}", once)
         if answer.error or str(answer.status or "ok").lower() not in ("ok", ""):
             raise Refused(f"Kaggle refused the data set {ref}: {answer.error or answer.status}")
         self._wait_dataset(ref)
@@ -203,16 +192,13 @@ class Account:
     def outputs(self, ref: str) -> dict[str, str]:
         """The files that a kernel left: where each can be fetched, by name."""
         found: dict[str, str] = {}
-        what, token = f"the output of {ref}", ""
-        for _ in range(1000):
-            answer = self._client.kernels(
-                "list_kernel_session_output", ref, what, page_size=100, page_token=token
-            )
+        call, what, token = "list_kernel_session_output", f"the output of {ref}", ""
+        while True:
+            answer = self.kernels(call, ref, what, page_size=100, page_token=token)
             found |= {item.file_name: item.url for item in answer.files or []}
             token = answer.next_page_token
             if not token:
                 return found
-        raise ValueError(f"{ref}: its list of output files does not end")
 
     def fetch(
         self,
@@ -260,7 +246,7 @@ class Account:
                     part.unlink()
                     raise DamagedError(str(error)) from None
 
-        self._ask(f"fetching {name} of {ref}", once)
+        self.ask(f"fetching {name} of {ref}", once)
         part.replace(path)
         return path
 
@@ -302,26 +288,24 @@ class Account:
 
     def _check_sources(self, content: Mapping[str, Any]) -> None:
         """Make sure that all inputs of a kernel can be attached."""
-        for source in content["dataset_sources"]:
+        inputs: list[tuple[str, str, Callable[[str], object], str]] = [
+            *(
+                ("data set", ref, self.dataset_status, "ready")
+                for ref in content["dataset_sources"]
+            ),
+            *(("kernel", ref, self.progress, "COMPLETE") for ref in content["kernel_sources"]),
+        ]
+        for kind, ref, ask, wanted in inputs:
             try:
-                status = self.dataset_status(source)
+                status = str(ask(ref))
             except NotThere:
                 raise NotThere(
-                    f"there is no data set {source} that {self.owner} may use; push it first "
+                    f"there is no {kind} {ref} that {self.owner} may use; push it first "
                     f"(medsr kaggle push), or give another"
                 ) from None
-            if status is not DatasetStatus.READY:
-                raise ValueError(f"the data set {source} is {status.value}; wait until it is ready")
-        for source in content["kernel_sources"]:
-            try:
-                progress = self.progress(source)
-            except NotThere:
-                raise NotThere(
-                    f"there is no kernel {source} that {self.owner} may use; run it first"
-                ) from None
-            if progress.status is not KernelStatus.COMPLETE:
+            if not status.startswith(wanted):
                 raise ValueError(
-                    f"the kernel {source} is {progress}; only a COMPLETE one is an input"
+                    f"the {kind} {ref} is {status}; only one that is {wanted} can be an input"
                 )
 
     def _own(self, text: str) -> str:
@@ -346,14 +330,14 @@ class Account:
             raise ValueError(
                 f"{code} has no kernelspec, and Kaggle would not run it; build it again"
             )
-        if any(secret in text for secret in self._client.secrets):
+        if any(secret in text for secret in self.secrets):
             raise ValueError(f"{code} holds your Kaggle key; take it out before it is pushed")
         return content, text
 
     def _version(self, ref: str) -> tuple[int, list[str] | None] | None:
         """The number and the cells of a kernel's newest version; None of one that is not there."""
         try:
-            found = self._client.kernels("get_kernel", ref, f"the kernel {ref}")
+            found = self.kernels("get_kernel", ref, f"the kernel {ref}")
         except NotThere:
             return None
         return found.metadata.current_version_number, _cells(found.blob.source)
@@ -366,7 +350,7 @@ class Account:
             if status is DatasetStatus.READY:
                 return
             if status is not DatasetStatus.PENDING:
-                raise Refused(f"Kaggle could not make the data set {ref}: it is {status.value}")
+                raise Refused(f"Kaggle could not make the data set {ref}: it is {status}")
             self.pause(10.0)
         raise ValueError(f"the data set {ref} is not ready after half an hour; push it again")
 

@@ -7,6 +7,7 @@ extra `kaggle`: pip install 'medsr-lib[kaggle]'.
 import contextlib
 import io
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,7 +51,7 @@ class Client:
     """The client's API object, for the user whose credentials it finds.
 
     Args:
-        pause: how to wait for so many seconds.
+        pause: how to wait for so many seconds; `time.sleep`, unless in a test.
 
     Attributes:
         api: what the official client offers.
@@ -62,7 +63,7 @@ class Client:
         OSError: the service cannot be reached.
     """
 
-    def __init__(self, pause: Callable[[float], None]) -> None:
+    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.pause = pause
         self.api = _authenticated()
         values = self.api.config_values

@@ -18,8 +18,7 @@ from medsr_lib.series import outputs, report
 from medsr_lib.series.kaggle import metadata, wheel
 from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Needs
 from medsr_lib.series.notebook import Notebook
-from medsr_lib.series.sessions import context as contexts
-from medsr_lib.series.sessions.context import Context
+from medsr_lib.series.sessions.context import Context, Kind
 from medsr_lib.series.sessions.state import sha256
 
 INSTALL = """\
@@ -92,10 +91,11 @@ def build(
             Kaggle would not take.
     """
     given = _given(notebook, parameters)
-    datasets = [f"{owner}/{LIBRARY}"]
+    library = f"{owner}/{LIBRARY}"
+    datasets = [library]
     needs = replace(needs, kernels=tuple(name.replace(OWNER, owner) for name in needs.kernels))
     if context and (previous := context.previous):
-        if previous.kind is contexts.Kind.NOTEBOOKS:
+        if previous.kind is Kind.NOTEBOOKS:
             needs = replace(needs, kernels=(previous.source,))
         else:
             datasets.append(previous.source)
@@ -107,15 +107,15 @@ def build(
         docker_image=context.docker_image if context else None,
     )
     metadata.check(content)
-    library = context.wheel if context else None
-    library = library or sha256(library_folder(out / LIBRARY, owner=owner))
-    install = INSTALL.format(sha256=library, library=f"{owner}/{LIBRARY}")
+    wanted = context.plan.wheel if context else None
+    wanted = wanted or sha256(library_folder(out / LIBRARY, owner=owner))
+    install = INSTALL.format(sha256=wanted, library=library)
     inputs = INPUTS.format(data=needs.data, marker=needs.marker, notebook=notebook.name)
     if context:
         values = json.dumps(context.values(), indent=1).replace("'", "\\u0027")
         inputs += CHAIN.format(context=values)
     folder = out / slug
-    metadata.write(folder / metadata.KERNEL, content)
+    report.save(folder / metadata.KERNEL, content)
     report.write(
         folder / notebook.path.name, outputs.text(_kernel(notebook, given, install, inputs))
     )
@@ -124,7 +124,7 @@ def build(
 
 def library_folder(folder: Path, *, owner: str) -> Path:
     """Write the library's data set, its wheel and its metadata, into a folder; return the wheel."""
-    metadata.write(folder / metadata.DATASET, metadata.of_library(owner))
+    report.save(folder / metadata.DATASET, metadata.of_dataset(f"{owner}/{LIBRARY}"))
     return wheel.write(folder)
 
 

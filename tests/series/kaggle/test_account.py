@@ -125,7 +125,9 @@ def test_inputs_must_be_ready(start, built):
     service, account = start()
     service.add_kernel("tester/earlier", status="ERROR")
     spoil(built, kernel_sources=["tester/earlier"])
-    with pytest.raises(ValueError, match="the kernel tester/earlier is ERROR; only a COMPLETE"):
+    with pytest.raises(
+        ValueError, match="the kernel tester/earlier is ERROR; only one that is COMPLETE"
+    ):
         account.push(built)
     assert not service.pushes
 
