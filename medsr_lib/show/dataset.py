@@ -60,10 +60,6 @@ def gallery(
         titles: one short line per case; without them its label and id.
         columns: images in a row.
         window: values shown as black and as white.
-        title: what the images are.
-
-    Raises:
-        ValueError: no case, or not one title per case.
     """
     titles = [f"{case.label} {case.id}" for case in cases] if titles is None else titles
     if len(cases) != len(titles) or not cases:
@@ -72,14 +68,12 @@ def gallery(
     shapes = [case.image.shape[0] / case.image.shape[1] for case in cases]
     tall = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (columns * side, sum(side * share + 0.2 for share in tall))
-    figure, panels = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, height_ratios=tall
-    )
+    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, height_ratios=tall)
     outlined = False
     for axes in panels.flat:
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
-        grey(axes, as_image(case.image, f"case {case.id}"), window)
+        grey(axes, case.image.cpu().numpy(), window)
         axes.set_title(name, size=8, pad=2.5)
         if case.mask is not None and case.mask.any():
             contour(axes, case.mask.cpu().numpy())
@@ -98,7 +92,7 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     need(table, "id", "label", "patient", "fold")
     folds = table["fold"].map(lambda fold: "none" if pd.isna(fold) else f"{fold:g}")
     size = (8.4, 0.6 + 0.36 * folds.nunique())
-    figure, panels = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
     _stacks(panels[0], groups.size().unstack(fill_value=0), "images")
     _stacks(panels[1], groups.nunique().unstack(fill_value=0), "patients")
@@ -150,9 +144,6 @@ def lesion_locations(heat: Mapping[str, Image], counts: Mapping[str, int]) -> Fi
     Args:
         heat: mean of the masks (H, W) in [0, 1], by label.
         counts: images behind each mean, by label.
-
-    Raises:
-        ValueError: no label, or one that is not in `counts`.
     """
     choose("label in counts", heat, counts)
     shares = {name: 100 * as_image(mean, f"heat[{name!r}]") for name, mean in heat.items()}
@@ -180,7 +171,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
         aucs: estimates of the AUC by what the class was guessed from, written below the title.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0))
     scatter = np.random.default_rng(0).uniform(-0.6, 0.6, len(table))
     for label, colour in colours(sorted(table["label"].unique()), LABEL_COLOURS).items():
         rows = table["label"] == label
@@ -226,17 +217,13 @@ def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
 
 
 def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
-    """Draw the distribution of each group over a logarithmic axis, with n and the median.
-
-    Raises:
-        ValueError: no value is above 0.
-    """
+    """Draw the distribution of each group over a logarithmic axis, with n and the median."""
     kept = values > 0
     if not kept.any():
         raise ValueError("no value is above 0: nothing can be drawn on a logarithmic axis")
     values, groups = values[kept], groups[kept]
     names = sorted(groups.unique())
-    figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)))
     seaborn.violinplot(
         x=values,
         y=groups,

@@ -15,12 +15,11 @@ from medsr_lib.show.panels import (
     MARGIN,
     WINDOW,
     Image,
-    as_image,
     bare,
     contour,
     frame,
     grey,
-    lesion_of,
+    hr_and_lesion,
     same_size,
     square_around,
 )
@@ -75,10 +74,9 @@ def summary_slide(
     words = "\n".join(bullets)
     if words.count("\n") >= room:
         raise ValueError(f"{len(verdicts)} verdicts do not fit on a slide: make them fewer")
-    lesion = lesion_of(case)
+    hr, lesion = hr_and_lesion(case)
     box = square_around(lesion, MARGIN)
-    pictures = {"Original": as_image(case.image, "hr")}
-    pictures |= {name: same_size(image, lesion.shape, name) for name, image in restored.items()}
+    pictures = {"Original": hr, **same_size(restored, hr.shape)}
     scores = {name: f"{whole:.3f}\n{inside:.3f}" for name, (whole, inside) in ssim.items()}
     scores["Original"] = "SSIM image\nSSIM tumour"
     figure = plt.figure(figsize=SIZE, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))

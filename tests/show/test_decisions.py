@@ -119,8 +119,8 @@ def test_maps_share_one_scale_and_outline_the_lesion(image, mask, text_of):
     strong[10, 10], weak[10, 10] = 2, 1
     maps = {"original": strong, "blur": weak}
     figure = show.attention_maps(dict.fromkeys(maps, image), maps, mask, **MAPS)
-    shown = [axes.images[0].get_array() for axes in figure.axes[2:4]]
-    assert shown[0][10, 10].sum() > shown[1][10, 10].sum()
+    shown = [axes.images[-1].get_array() for axes in figure.axes[2:4]]
+    assert shown[0][10, 10] > shown[1][10, 10] > 0
     assert all(axes.collections for axes in figure.axes)
     assert "score −0.3" in text_of(figure)
     assert "yellow" in text_of(figure)
