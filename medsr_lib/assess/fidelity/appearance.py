@@ -29,7 +29,6 @@ Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 REGIONS = ("tumour", "matched")  # of the table; `tumour` is measured with its border
-INVENTION = ("improvement", "omission", "hallucination", "d_im", "d_om")
 EXTENT = ("area_hr", "area_sr", "area_ratio", "centroid_shift", "area_dice")
 
 MEASURES: dict[str, tuple[str, str]] = {  # name -> (unit, meaning), of `measure`
@@ -88,9 +87,9 @@ def appearance(
     Returns:
         Columns id, patient, label, fold, method, region ("tumour" and "matched"), those of
         `MEASURES` (NaN in "matched" where they need a border), consistency (mean |degrade(SR) -
-        LR|, intensity) and those of `INVENTION` (HR is all improvement, the interpolation all
-        omission, by construction). What cannot be measured is NaN, such as all of "matched" where
-        no normal tissue is left; `statistics` counts it as skipped.
+        LR|, intensity) and those of `invention.Shares` (HR is all improvement, the interpolation
+        all omission, by construction). What cannot be measured is NaN, such as all of "matched"
+        where no normal tissue is left; `statistics` counts it as skipped.
 
     Raises:
         TypeError, ValueError: what `restored.restored` refuses, or a case without a mask (names the
@@ -110,7 +109,7 @@ def appearance(
                 row = about(case) | {"method": name, "region": region}
                 row |= measure(sr[0, 0].cpu(), hr, seen[region])
                 row["consistency"] = gaps[region].item()
-                rows.append(row | {k: getattr(shares[region], k).item() for k in INVENTION})
+                rows.append(row | {k: v.item() for k, v in vars(shares[region]).items()})
     return pd.DataFrame(rows)
 
 
