@@ -67,7 +67,6 @@ def _belly(x: Plane, y: Plane, chest: Chest) -> Plane:
     below = y - shapes.diaphragm(x, chest)
     total = 0.1 * rise(below, 0.05) * rise(0.35 - x, 0.5)
     rng = np.random.default_rng(chest.seed)
-    gas = np.zeros_like(x)
     base = chest.domes[1]
     bubble = blob(x, y, (0.42, base + 0.17), tuple(rng.uniform((0.15, 0.07), (0.28, 0.14))), 0.15)
     gas = 0.32 * rise(bubble, 0.35) * float(rng.uniform(0.3, 1))
