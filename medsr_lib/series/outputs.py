@@ -39,17 +39,19 @@ def clean(content: Any) -> Any:
     content.cells = [cell for cell in content.cells if MARKER not in notebooks.tags(cell)]
     for cell in content.cells:
         if cell.cell_type == "code":
-            cell.outputs = _without_widgets(without_progress(cell.outputs))
+            cell.outputs = [
+                output
+                for output in without_progress(cell.outputs)
+                if output.get("data", {}).pop(WIDGET, None) is None or "image/png" in output.data
+            ]
     return neutral(content)
 
 
 def neutral(content: Any) -> Any:
     """Remove what papermill wrote into the metadata, and name the kernel as every computer does."""
-    for cell in content.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    content.metadata.pop("papermill", None)
-    content.metadata.pop("widgets", None)
+    for metadata in (content.metadata, *(cell.metadata for cell in content.cells)):
+        for name in ("papermill", "execution", "widgets"):
+            metadata.pop(name, None)
     content.metadata.kernelspec = KERNEL
     content.metadata.language_info = LANGUAGE
     return content
@@ -157,16 +159,6 @@ def _refreshed(source: Notebook, result: Result) -> str:
     return kept
 
 
-def _without_widgets(outputs: Iterable[Any]) -> list[Any]:
-    """Outputs without interactive views; one that has a picture too keeps the picture."""
-    kept = []
-    for output in outputs:
-        data = output.get("data", {})
-        if data.pop(WIDGET, None) is None or "image/png" in data:
-            kept.append(output)
-    return kept
-
-
 def _without_bars(text: str) -> str:
     if "\r" not in text and not BAR.search(text):
         return "" if not ESCAPES.sub("", text).strip() else text
@@ -194,8 +186,7 @@ def _static(output: Any) -> Any:
 def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:
     found = "\n".join(_texts(outputs))
     for folder in local:
-        spellings = {str(folder), folder.as_posix(), str(folder).replace("\\", "\\\\")}
-        for spelling in spellings:
+        for spelling in {str(folder), folder.as_posix(), str(folder).replace("\\", "\\\\")}:
             if len(spelling) > 3 and re.search(re.escape(spelling) + r"(?!\w)", found):
                 raise ValueError(f"the output of code cell {number} has the local path {spelling}")
 
