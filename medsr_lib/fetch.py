@@ -56,8 +56,8 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
             failure = error
     else:
         raise ConnectionError(
-            f"{path.name} could not be fetched from {url}: {failure}. {size(part)} bytes of it are "
-            "kept; calling again continues from there. Or fetch the file with a browser from "
+            f"{path.name} could not be fetched from {url}: {failure}. {_size(part)} bytes of it "
+            "are kept; calling again continues from there. Or fetch the file with a browser from "
             f"{page}, put it into {path.parent} and call again."
         ) from failure
     if (found := _md5(part)) != md5:
@@ -81,7 +81,6 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
 
     Raises:
         ValueError: a file of another name or place; nothing is unpacked then.
-        OSError: too little space.
     """
     with zipfile.ZipFile(archive) as zipped:
         left = []
@@ -94,9 +93,8 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                     f"{archive.name} holds {member.filename!r}, which is not one of its "
                     f"{len(wanted)} files (compare it with {page}); nothing of it was unpacked"
                 )
-            if size(folder / name) != member.file_size:
+            if _size(folder / name) != member.file_size:
                 left.append((member, folder / name))
-        require_space(folder, sum(member.file_size for member, _ in left))
         for member, target in tqdm(left, archive.name, leave=False):
             with (
                 atomic(target) as temporary,
@@ -106,21 +104,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                 shutil.copyfileobj(source, file)
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Refuse to fill the disk of a folder.
-
-    Raises:
-        OSError: fewer than `needed` bytes are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{needed / 1e9:.2f} GB are needed in {folder}, {free / 1e9:.2f} GB are free. "
-            "Make room or choose a folder on another disk."
-        )
-
-
-def size(path: Path) -> int:
+def _size(path: Path) -> int:
     """Bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
 
@@ -142,13 +126,13 @@ def _complete(part: Path, url: str) -> None:
         raise ImportError(
             "downloads need requests; install it with `pip install 'medsr-lib[notebooks]'`"
         ) from None
-    furthest, failures = size(part), 0
+    furthest, failures = _size(part), 0
     while True:
         try:
             return _receive(part, url)
         except requests.RequestException as error:
-            failures = 0 if size(part) > furthest else failures + 1
-            furthest = max(furthest, size(part))
+            failures = 0 if _size(part) > furthest else failures + 1
+            furthest = max(furthest, _size(part))
             if failures > RETRIES:
                 raise ConnectionError(str(error)) from error
             time.sleep(PAUSE * 2**failures)
@@ -164,7 +148,7 @@ def _receive(part: Path, url: str) -> None:
     import requests
 
     headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
-    if kept := size(part):
+    if kept := _size(part):
         headers["Range"] = f"bytes={kept}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         status = answer.status_code
@@ -182,13 +166,13 @@ def _receive(part: Path, url: str) -> None:
         if status == 200:  # the whole file again
             part.unlink(missing_ok=True)
         bar = tqdm(
-            total=total, initial=size(part), desc=part.stem, unit="B", unit_scale=True, leave=False
+            total=total, initial=_size(part), desc=part.stem, unit="B", unit_scale=True, leave=False
         )
         with part.open("ab") as file, bar:
             for block in answer.iter_content(BLOCK):
                 bar.update(file.write(block))
-    if total is not None and size(part) != total:
-        raise requests.ConnectionError(f"{size(part)} of {total} bytes came")
+    if total is not None and _size(part) != total:
+        raise requests.ConnectionError(f"{_size(part)} of {total} bytes came")
 
 
 def _span(answer: "requests.Response") -> tuple[int | None, int | None]:

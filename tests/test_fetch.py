@@ -4,7 +4,6 @@ import io
 import re
 import shutil
 import zipfile
-from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -229,10 +228,3 @@ def test_files_that_are_there_are_not_unpacked_again(unpack, tmp_path):
     unpack(zipped({"a": b"SAME", "b": b"the whole of it"}))
     assert (tmp_path / "out" / "a").read_bytes() == b"same"
     assert (tmp_path / "out" / "b").read_bytes() == b"the whole of it"
-
-
-def test_space_is_checked_with_the_true_sizes(unpack, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 1000))
-    with pytest.raises(OSError, match=r"0\.00 GB are needed .* 0\.00 GB are free\. Make room"):
-        unpack(zipped({"a": CONTENT}))

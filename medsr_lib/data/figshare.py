@@ -8,6 +8,7 @@ has four zips of 766 slices each, 880 MB together, and `cvind.mat`.
 """
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,7 +185,7 @@ ADDRESSES = (
     "https://api.figshare.com/v2/file/download/{file_id}",
 )
 N_SLICES = 3064
-UNPACKED = 1.5  # bytes of slices per byte of zip: an estimate, each zip is checked exactly later
+UNPACKED = 1.5  # bytes of slices per byte of zip: an estimate
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,12 @@ def download(root: str | Path) -> Path:
     (root / "data").mkdir(parents=True, exist_ok=True)
     pending = [remote for remote in ZIPS if _missing(root, remote.slices)]
     if pending:
-        fetch.require_space(root, _still_needed(root))
+        needed, free = _still_needed(root), shutil.disk_usage(root).free
+        if free < needed:
+            raise OSError(
+                f"{needed / 1e9:.2f} GB are needed in {root}, {free / 1e9:.2f} GB are free. "
+                "Make room or choose a folder on another disk."
+            )
     if not (root / CVIND.name).is_file():
         _fetch(CVIND, root)
     _check_folds(root / CVIND.name)

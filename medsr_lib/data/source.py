@@ -195,13 +195,12 @@ def _row(source: Source, path: Path) -> dict[str, Any] | str:
 def _repeats(table: pd.DataFrame) -> dict[str, str]:
     """The rows whose pixels or id were there before: path -> reason."""
     repeats: dict[str, str] = {}
-    pixels: dict[str, str] = {}
-    ids: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for path, name, checksum in zip(table["path"], table["id"], table["checksum"]):
-        if checksum in pixels:
-            repeats[path] = f"a duplicate, the same pixels as {pixels[checksum]}"
-        elif name in ids:
-            repeats[path] = f"a duplicate, {name} was there before: {ids[name]}"
+        if checksum in seen:
+            repeats[path] = f"a duplicate, the same pixels as {seen[checksum]}"
+        elif name in seen:
+            repeats[path] = f"a duplicate, {name} was there before: {seen[name]}"
         else:
-            pixels[checksum] = ids[name] = path
+            seen[checksum] = seen[name] = path
     return repeats

@@ -107,12 +107,6 @@ def _textures(head: Head, p: Array) -> dict[str, Array]:
     }
 
 
-def enlarged(s: View, coarse: Array) -> Array:
-    """A field on the coarse grid (h, w), at the pixels (H, W)."""
-    down, across = s.weights
-    return down @ coarse @ across.T
-
-
 def solid(s: View, measure: Callable[..., Array], *args: object, pair: bool = False) -> Array:
     """Distance (H, W) to a small solid, worked out only near it; `pair` puts one on either side."""
     coarse = measure(mirrored(s.coarse) if pair else s.coarse, *args)

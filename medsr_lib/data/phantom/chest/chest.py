@@ -114,15 +114,11 @@ def arm_bones(x: Plane, y: Plane, chest: Chest) -> Plane:
     for sign, angle in zip((-1, 1), chest.arms):
         along, off = _arm_axes(x, y, sign, angle)
         radius = 0.055 + 0.045 * np.exp(-(((along - 0.1) / 0.09) ** 2))
-        total += _tube(off / radius) * rise(along - 0.03, 0.06)
+        r = off / radius  # hollow: from the side, the wall is thickest at its edges
+        outer = np.sqrt(np.clip(1 - r**2, 0, 1))
+        inner = np.sqrt(np.clip(1 - (r / 0.72) ** 2, 0, 1))
+        total += (outer - 0.5 * 0.72 * inner) * rise(along - 0.03, 0.06)
     return total
-
-
-def _tube(r: Plane) -> Plane:
-    """A hollow bone from the side: its wall is thickest at its edges. r is 1 on the outside."""
-    outer = np.sqrt(np.clip(1 - r**2, 0, 1))
-    inner = np.sqrt(np.clip(1 - (r / 0.72) ** 2, 0, 1))
-    return outer - 0.5 * 0.72 * inner
 
 
 def diaphragm(x: Plane, chest: Chest) -> Plane:
