@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,11 +236,8 @@ def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[
     measured = set(both.itertuples(index=False, name=None))
     specs = [
         statistics.Contrast(metric, f"{method}, B", f"{method}, A", region)
-        for metric in METRICS
-        if metric in one and metric in two
-        for region in REGIONS
-        for method in dict.fromkeys(one["method"])
-        if (method, region) in measured
+        for metric, region, method in product(METRICS, REGIONS, one["method"].unique())
+        if metric in one and metric in two and (method, region) in measured
     ]
     if not specs:
         return [], ["the two runs have no method in common; nothing can be paired"]

@@ -160,17 +160,15 @@ def _refreshed(source: Notebook, result: Result) -> str:
 
 
 def _without_bars(text: str) -> str:
+    plain = ESCAPES.sub("", text)
     if "\r" not in text and not BAR.search(text):
-        return "" if not ESCAPES.sub("", text).strip() else text
-    lines = [_without_bar(line) for line in ESCAPES.sub("", text).split("\n")]
-    kept = "\n".join(line for line in lines if line.strip())
-    return kept + "\n" if kept else ""
-
-
-def _without_bar(line: str) -> str:
-    first, *overwritten = line.split("\r")
-    glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
-    return BAR.sub("", first) + "".join(piece for piece in glued if piece.strip())
+        return text if plain.strip() else ""
+    lines = []
+    for line in plain.split("\n"):
+        first, *overwritten = line.split("\r")
+        glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
+        lines.append(BAR.sub("", first) + "".join(piece for piece in glued if piece.strip()))
+    return "".join(f"{line}\n" for line in lines if line.strip())
 
 
 def _static(output: Any) -> Any:

@@ -127,10 +127,10 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def load_record(folder: Path) -> dict[str, Any] | None:
+def load_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     """The `results.json` of a notebook's folder, None where there is none to be read."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None
@@ -178,11 +178,13 @@ def read_run(folder: Path) -> Run:
         content = json.loads(path.read_text(encoding="utf-8"))
         there = content.pop("format", None) if isinstance(content, dict) else None
         if there != FORMAT:
-            raise ValueError(f"of another version: its format is {there!r}, expected {FORMAT!r}")
+            raise ValueError(f"its format is {there!r}, expected {FORMAT!r}")
         results = tuple(_result(folder, **entry) for entry in content.pop("notebooks"))
         return Run(folder, results, **content)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); run it again") from None
+        raise ValueError(
+            f"{path}: damaged, or of another version ({error}); run it again"
+        ) from None
 
 
 def earlier(folder: Path) -> list[Result]:

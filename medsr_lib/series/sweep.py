@@ -120,11 +120,16 @@ def sweep(
     found = notebooks.find(names, folder)
     given = [notebooks.accepted(found, values) for values in combinations]
     points = [Combination(values, out / folder_name(values)) for values in combinations]
-    _refuse_same_folders(points)
+    places = [point.folder.name.casefold() for point in points]
+    if twice := {name for name in places if places.count(name) > 1}:
+        raise ValueError(
+            f"two combinations would have the folder {twice.pop()}; run them as two sweeps, each "
+            "with its own --out"
+        )
     data = folders.write_embedded(found) if data is None else data
-    places, _ = folders.assign(found, data, named=True)
+    assigned, _ = folders.assign(found, data, named=True)
     for number, point in enumerate(points):
-        done = _done(point, found, given[number], places)
+        done = _done(point, found, given[number], assigned)
         where = f"{number + 1}/{len(points)}  {point.name}"
         log(f"{where}  skipped, was done before" if len(done) == len(found) else where)
         try:
@@ -158,14 +163,15 @@ def tables(points: Sequence[Combination], out: Path) -> Path:
 
     table = pd.DataFrame([_row(point) for point in points], dtype=object)
     report.write(out / TABLE, table.to_csv(index=False, lineterminator="\n"))
-    varied, same = _varied(points)
+    first = points[0].values
+    varied = [n for n in first if len({repr(p.values[n]) for p in points}) > 1] or list(first)
     html = page.render(
         "sweep.html.j2",
         title="Sweep: " + ", ".join(varied),
         points=points,
         done=sum(point.status in (Status.DONE, Status.SKIPPED) for point in points),
         parameters=varied,
-        same=same,
+        same={name: value for name, value in first.items() if name not in varied},
         columns=list(dict.fromkeys(name for point in points for name in point.headlines)),
         table=TABLE,
         created=report.now(),
@@ -174,28 +180,10 @@ def tables(points: Sequence[Combination], out: Path) -> Path:
     return report.write(out / "index.html", html)
 
 
-def _varied(points: Sequence[Combination]) -> tuple[list[str], dict[str, object]]:
-    """The parameters that differ between the combinations, and the values of the others."""
-    first = points[0].values
-    varied = [n for n in first if len({repr(point.values[n]) for point in points}) > 1]
-    if not varied:  # a single combination
-        return list(first), {}
-    return varied, {name: value for name, value in first.items() if name not in varied}
-
-
 def _plain(value: object) -> str:
     """A value as a part of a folder's name, or a cell of the CSV."""
     text = "-".join(map(_plain, value)) if isinstance(value, list) else str(value)
     return re.sub(r"[^\w.+-]+", "-", text)
-
-
-def _refuse_same_folders(points: Sequence[Combination]) -> None:
-    names = [point.folder.name.casefold() for point in points]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(
-            f"two combinations would have the folder {twice.pop()}; run them as two sweeps, each "
-            "with its own --out"
-        )
 
 
 def _done(

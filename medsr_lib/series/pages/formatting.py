@@ -1,5 +1,6 @@
 """Recorded values as people read them: numbers, estimates with their intervals, tables."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     numeric: list[bool]
-    length: int  # rows of the whole, of which `rows` may be the first
 
 
 def value(found: object) -> str:
@@ -96,13 +96,11 @@ def count(values: Mapping[str, Any]) -> str:
     >>> count({"slices": 227, "patients": 113})
     '227 slices of 113 patients'
     """
-    for prefix in ("test_", ""):
-        for things in THINGS:
-            number = values.get(prefix + things)
-            if isinstance(number, int):
-                patients = values.get(prefix + "patients")
-                of = f" of {patients} patients" if isinstance(patients, int) else ""
-                return f"{number} {prefix.replace('_', ' ')}{things}{of}"
+    for prefix, things in itertools.product(("test_", ""), THINGS):
+        if isinstance(number := values.get(prefix + things), int):
+            patients = values.get(prefix + "patients")
+            of = f" of {patients} patients" if isinstance(patients, int) else ""
+            return f"{number} {prefix.replace('_', ' ')}{things}{of}"
     return ""
 
 
@@ -139,27 +137,14 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def moment(created: str) -> str:
-    """An ISO 8601 time to the minute.
-
-    >>> moment("2024-05-06T07:08:09+02:00")
-    '2024-05-06 07:08'
-    """
-    return created[:16].replace("T", " ")
-
-
 def entries(values: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded values by how they are shown: counts, single values, tables."""
-    counted = [name for name in ("patients", *THINGS) if isinstance(values.get(name), int)]
-    tables = {
-        name: rows
-        for name, found in values.items()
-        if name != "headlines" and (rows := as_rows(found))
-    }
-    apart = {"headlines", *counted, *tables}
+    kept = {name: found for name, found in values.items() if name != "headlines"}
+    tables = {name: rows for name, found in kept.items() if (rows := as_rows(found))}
+    counted = [n for n in kept if n in ("patients", *THINGS) and isinstance(kept[n], int)]
     return {
-        "counts": [f"{values[name]} {name}" for name in values if name in counted],
-        "single": {name: found for name, found in values.items() if name not in apart},
+        "counts": [f"{kept[name]} {name}" for name in counted],
+        "single": {n: kept[n] for n in kept if n not in counted and n not in tables},
         "tables": tables,
     }
 
@@ -197,7 +182,7 @@ def table(
     numeric = [
         all(isinstance(row.get(n), int | float | None) for row in first) and n != "" for n in shown
     ]
-    return Table(heads, [list(row) for row in zip(*columns)], numeric, len(rows))
+    return Table(heads, [list(row) for row in zip(*columns)], numeric)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str) -> list[str]:

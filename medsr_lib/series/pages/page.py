@@ -12,7 +12,7 @@ from medsr_lib.series.pages import formatting
 TEMPLATES = Path(__file__).parent / "templates"
 SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)(?:<a class="anchor-link".*?)?</h\1>', re.DOTALL)
-FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration", "moment")
+FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
 
 
 def render(template: str, **content: Any) -> str:
