@@ -5,7 +5,7 @@ figure names.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -69,15 +69,14 @@ def gallery(
     tall = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (columns * side, sum(side * share + 0.2 for share in tall))
     figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, height_ratios=tall)
-    outlined = False
     for axes in panels.flat:
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
         grey(axes, case.image.cpu().numpy(), window)
         axes.set_title(name, size=8, pad=2.5)
-        if case.mask is not None and case.mask.any():
+        if case.mask is not None:
             contour(axes, case.mask.cpu().numpy())
-            outlined = True
+    outlined = any(case.mask is not None and case.mask.any() for case in cases)
     caption(figure, title, plural(len(cases), "image"), OUTLINE if outlined else None)
     return figure
 
@@ -113,7 +112,7 @@ def lesion_sizes(table: pd.DataFrame) -> Figure:
     """
     need(table, "id", "label", "patient", "mask_pixels", "height", "width")
     share = 100 * table["mask_pixels"] / (table["height"] * table["width"])
-    figure = _violins(share, table["label"], "{:.2g} %")
+    figure = _violins(share, table["label"], "{:.2g} %".format)
     figure.axes[0].set_xlabel("area of the lesion, % of the image")
     caption(figure, "How large the lesions are", numbers_behind(table), QUARTILES)
     return figure
@@ -128,7 +127,7 @@ def intensity_ranges(table: pd.DataFrame) -> Figure:
     """
     need(table, "id", "label", "patient", "raw_max")
     low, high = table["raw_max"].min(), table["raw_max"].max()
-    figure = _violins(table["raw_max"], table["label"], "{:.0f}")
+    figure = _violins(table["raw_max"], table["label"], count)
     figure.axes[0].set_xlabel("largest stored intensity of an image")
     spread = f"from {count(low)} to {count(high)}, a factor of {high / low:.0f}"
     caption(
@@ -216,7 +215,7 @@ def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
+def _violins(values: pd.Series, groups: pd.Series, form: Callable[[float], str]) -> Figure:
     """Draw the distribution of each group over a logarithmic axis, with n and the median."""
     kept = values > 0
     if not kept.any():
@@ -229,7 +228,6 @@ def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
         y=groups,
         hue=groups,
         order=names,
-        hue_order=names,
         palette=colours(names, LABEL_COLOURS),
         saturation=1,
         inner="quart",
@@ -238,15 +236,13 @@ def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
         cut=0,
         density_norm="width",
         log_scale=True,
-        legend=False,
         ax=axes,
     )
     labels = []
     for name in names:
         part = values[groups == name]
-        median = float(part.median())
-        text = form.format(median) if median < 1000 else count(median)
-        labels.append(f"{textwrap.fill(name, 20)}, n = {count(len(part))}\nmedian {text}")
+        text = f"n = {count(len(part))}\nmedian {form(part.median())}"
+        labels.append(f"{textwrap.fill(name, 20)}, {text}")
     name_rows(axes, labels)
     axes.set_ylabel("")
     log_axis(axes.xaxis)

@@ -130,7 +130,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, errors: Mapping[str, floa
         lower.margins(y=0.25)
     panels[0, 0].set_ylabel("observed fraction")
     panels[1, 0].set_ylabel("images")
-    total = int(next(iter(tables.values()))["n"].sum())
+    total = next(iter(tables.values()))["n"].sum()
     caption(
         figure,
         "Are the probabilities well calibrated?",
@@ -175,7 +175,7 @@ def confusion(tables: Mapping[str, pd.DataFrame], *, note: str) -> Figure:
         axes.tick_params(length=0)
         axes.set(title=name, xlabel="predicted", ylabel="")
     panels[0, 0].set_ylabel("true")
-    total = int(next(iter(tables.values())).to_numpy().sum())
+    total = next(iter(tables.values())).to_numpy().sum()
     caption(figure, "Predicted and true class", note, f"{plural(total, 'image')}; %: of the row")
     return figure
 
@@ -200,12 +200,11 @@ def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note:
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
     _stacks(left, classified.assign(otherwise=changed), CLASSIFIED)
     _column(left, "accuracy", [f"{100 * share:.0f} %" for share in classified["accuracy"]])
-    left.set_title(f"Diagnosis of {plural(int(classified['cases'].max()), 'image')}", weight="bold")
+    left.set_title(f"Diagnosis of {plural(classified['cases'].max(), 'image')}", weight="bold")
     left.set_xlabel("images whose diagnosis changes")
     _stacks(right, segmented, SEGMENTED)
     _column(right, "mean Dice", [f"{dice:.2f}" for dice in segmented["dice"]])
-    lesions = plural(int(segmented["lesions"].max()), "lesion")
-    right.set_title(f"Outline of {lesions}", weight="bold")
+    right.set_title(f"Outline of {plural(segmented['lesions'].max(), 'lesion')}", weight="bold")
     right.set_xlabel("lesions that come or go")
     for axes in (left, right):
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), handlelength=1.1)
@@ -276,9 +275,8 @@ def attention_maps(
         grey(lower, 0.75 * pictures[name], (0.0, 1.0))
         share = cams[name] / top  # where it is 0, only the dimmed image shows
         lower.imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(1.3 * share, 0, 0.85))
-        if outline is not None:
-            contour(upper, outline)
-            contour(lower, outline)
+        contour(upper, outline)
+        contour(lower, outline)
         lower.set_xlabel(captions.get(name, ""), size=8, labelpad=3)
     caption(
         figure,

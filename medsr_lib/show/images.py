@@ -92,11 +92,8 @@ def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
         contour(axes, masks["tumour"])
         axes.set_title(title)
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.3)
-    caption(
-        figure,
-        "The regions in which image quality is measured",
-        f"1 image, sizes in pixels; {OUTLINE}",
-    )
+    title = "The regions in which image quality is measured"
+    caption(figure, title, "1 image, sizes in pixels", OUTLINE)
     return figure
 
 
@@ -342,8 +339,7 @@ def _side_by_side(
             grey(axes, pictures[name], window, box=None if whole else box, field=field)
             if whole:
                 frame(axes, box)
-            if lesion is not None:
-                contour(axes, lesion)
+            contour(axes, lesion)
         column[-1].set_xlabel(scores.get(name, ""), size=8.5, color=INK)
     for axes, row in zip(panels[:, 0], rows):
         axes.set_ylabel(row, color=MUTED)
@@ -362,8 +358,7 @@ def _maps(
     shades, low, high, text = key
     for axes, values in maps.items():
         drawing = coloured(axes, values, shades, low, high)
-        if lesion is not None:
-            contour(axes, lesion, dotted=shades != "magma_r")
+        contour(axes, lesion, dotted=shades != "magma_r")  # which is dark where SR errs
         enlarge(axes, box)
     if maps:
         colour_bar(beside, drawing, text)

@@ -134,13 +134,13 @@ def grey(
 
 
 def contour(
-    axes: Axes, mask: NDArray[np.bool_], *, width: float = 0.9, dotted: bool = False
+    axes: Axes, mask: NDArray[np.bool_] | None, *, width: float = 0.9, dotted: bool = False
 ) -> None:
     """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark.
 
     On a light map it is a dotted line, which hides little.
     """
-    if not mask.any() or mask.all():
+    if mask is None or not mask.any() or mask.all():
         return
     if dotted:
         dots = [(0, (1, 1.8))]

@@ -76,11 +76,10 @@ def distributions(
             f"{name}   {written(metric, medians[name]) if name in medians else 'no value'}"
             for name in methods
         ]
-        same = {"data": rows, "x": metric, "y": "method", "order": methods, "ax": axes}
-        shade = {"hue": "method", "hue_order": methods, "palette": tones, "legend": False}
+        same: Any = {"data": rows, "x": metric, "y": "method", "order": methods, "ax": axes}
+        same |= {"hue": "method", "palette": tones}
         seaborn.boxplot(
             **same,
-            **shade,
             whis=0,
             showfliers=False,
             showcaps=False,
@@ -91,7 +90,7 @@ def distributions(
             medianprops={"color": INK, "linewidth": 1.8},
         )
         dots = 2.5 if rows["patient"].nunique() > 60 else 4
-        seaborn.stripplot(**same, **shade, size=dots, alpha=0.7, jitter=0.22)
+        seaborn.stripplot(**same, size=dots, alpha=0.7, jitter=0.22)
         name_rows(axes, labels)
         axes.set_title(region, weight="bold")
         axes.set_ylabel("")
@@ -250,10 +249,9 @@ def contrast_detail(table: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xlabel("diameter, pixels")
     panels[0, 0].set_ylabel("detectability d'   better →")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
-    first = table.iloc[0]
-    places = plural(int(first["backgrounds"]), "place")
-    patients = plural(int(first["patients"]), "patient")
-    caption(figure, title, f"{places} in normal tissue of {patients}", "bars: 95 % interval")
+    places, patients = table[["backgrounds", "patients"]].iloc[0]
+    behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
+    caption(figure, title, behind, "bars: 95 % interval")
     return figure
 
 
@@ -281,10 +279,9 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str]) -> Figure:
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:g}"))
         row[0].set_ylabel(f"{label_of(metric)[0]}\nbetter →")
-    for axes, kind in zip(panels[0], kinds):
-        axes.set_title(kind)
-    for axes in panels[-1]:
-        axes.set_xlabel("noise level")
+    for top, bottom, kind in zip(panels[0], panels[-1], kinds):
+        top.set_title(kind)
+        bottom.set_xlabel("noise level")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
     caption(
         figure,
@@ -413,11 +410,8 @@ def _behind(chosen: pd.DataFrame) -> str:
 def _missing(chosen: pd.DataFrame, metric: str) -> str:
     """Count the images without a value, region by region."""
     missing = chosen[chosen[metric].isna()].groupby("region")["id"].nunique()
-    if missing.empty:
-        return "no value missing"
-    return "no value: " + ", ".join(
-        f"{name} in {plural(n, 'image')}" for name, n in missing.items()
-    )
+    texts = [f"{name} in {plural(n, 'image')}" for name, n in missing.items()]
+    return f"no value: {', '.join(texts)}" if texts else "no value missing"
 
 
 def _lines(

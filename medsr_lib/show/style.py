@@ -161,7 +161,7 @@ def count(number: float) -> str:
     return f"{number:,.0f}".replace(",", "\u202f")
 
 
-def plural(number: int, noun: str) -> str:
+def plural(number: float, noun: str) -> str:
     """Write a number with its noun.
 
     >>> plural(1, "patient"), plural(64, "image")
@@ -170,13 +170,13 @@ def plural(number: int, noun: str) -> str:
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
-def people(images: int, patients: int) -> str:
+def people(images: float, patients: float) -> str:
     """Write how many images and patients are behind a figure.
 
     >>> people(64, 1)
     '64 images of 1 patient'
     """
-    return f"{plural(int(images), 'image')} of {plural(int(patients), 'patient')}"
+    return f"{plural(images, 'image')} of {plural(patients, 'patient')}"
 
 
 def numbers_behind(table: pd.DataFrame) -> str:

@@ -71,14 +71,13 @@ def curves(
     size = (8.6 if measures else 5.4, 2.8)
     figure, panels = plt.subplots(1, 1 + len(measures), figsize=size, squeeze=False)
     left = panels[0, 0]
-    thin, pale = _thin(training)
-    _traces(left, thin, dict(zip(losses, TONES)))
+    _traces(left, training, dict(zip(losses, TONES)))
     left.set(title="training", ylabel="loss")
     if len(losses) > 1:
         left.legend()
     for measure in measures:
         _validation(panels[0, 1], pd.DataFrame(validation), measure, {})
-    return _finished(figure, training, pale, title, note)
+    return _finished(figure, training, title, note)
 
 
 @drawn
@@ -125,13 +124,12 @@ def adversarial_curves(
     choose("metric in baseline", named, (*VALIDATED, "perceptual"))
     rows: Any = [["losses", "answers"], *([[measures[0], measures[-1]]] if measures else [])]
     figure, panels = plt.subplot_mosaic(rows, figsize=(8.6, 2.9 * len(rows)), sharex=True)
-    thin, pale = _thin(table)
-    _traces(panels["losses"], thin, {**losses, "discriminator_loss": MUTED})
+    _traces(panels["losses"], table, {**losses, "discriminator_loss": MUTED})
     panels["losses"].set(title="weighted losses of both networks", ylabel="loss")
     answers = panels["answers"]
     answers.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.2, label="0.5: cannot tell")
     tones = {"real crops": METHOD_COLOURS["HR"], "generated crops": METHOD_COLOURS["SRGAN"]}
-    _traces(answers, thin.rename(columns=dict(zip(ANSWERS, tones))), tones)
+    _traces(answers, table.rename(columns=dict(zip(ANSWERS, tones))), tones)
     answers.set(title="discriminator: how likely is a crop real?", ylabel="mean probability")
     answers.set(yscale="linear", ylim=(0, 1))
     for measure in measures:
@@ -142,7 +140,7 @@ def adversarial_curves(
         if axes.get_legend_handles_labels()[0]:
             below = {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "ncols": 2}
             axes.legend(**below, handlelength=1.5, columnspacing=1.2, borderpad=0)
-    return _finished(figure, table, pale, title, note)
+    return _finished(figure, table, title, note)
 
 
 def _no_step_yet(title: str, note: str) -> Figure:
@@ -154,17 +152,14 @@ def _no_step_yet(title: str, note: str) -> Figure:
     return figure
 
 
-def _thin(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Average blocks of rows until few are left; say what a pale line then shows."""
-    block = -(-len(table) // DRAWN_POINTS)
-    if block == 1:
-        return table, "every value"
-    means = table.groupby(np.arange(len(table)) // block).mean(numeric_only=True)
-    return means, f"means of {count(block)} rows"
+def _block(table: pd.DataFrame) -> int:
+    """Count the rows of which a mean is drawn."""
+    return -(-len(table) // DRAWN_POINTS)
 
 
 def _traces(axes: Axes, table: pd.DataFrame, tones: Mapping[str, str]) -> None:
     """Draw each column: every value pale, their running mean dark; on a log axis if it can be."""
+    table = table.groupby(np.arange(len(table)) // _block(table)).mean(numeric_only=True)
     span = max(1, len(table) // 40)
     for name, tone in tones.items():
         smooth = table[name].rolling(span, min_periods=1, center=True).mean()
@@ -192,7 +187,7 @@ def _validation(
         axes.axhline(baseline[name], color=tone, linestyle="--", linewidth=1.4, label=label)
 
 
-def _finished(figure: Figure, table: pd.DataFrame, pale: str, title: str, note: str) -> Figure:
+def _finished(figure: Figure, table: pd.DataFrame, title: str, note: str) -> Figure:
     """Label the steps of all panels and write the caption."""
     for axes in figure.axes:
         axes.set_xlabel("step")
@@ -201,5 +196,7 @@ def _finished(figure: Figure, table: pd.DataFrame, pale: str, title: str, note: 
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: count(step)))
     steps = plural(int(table["step"].max()), "step")
+    block = _block(table)
+    pale = "every value" if block == 1 else f"means of {count(block)} rows"
     caption(figure, title, note, f"{steps}; pale: {pale}, dark: running mean")
     return figure
