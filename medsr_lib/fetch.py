@@ -9,16 +9,12 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from medsr_lib.files import atomic
-
-if TYPE_CHECKING:
-    import requests
 
 RETRIES = 5  # tries in a row that bring nothing new before it gives up
 PAUSE = 1.0  # seconds before the next try, doubled each time
@@ -152,7 +148,7 @@ def _receive(part: Path, url: str) -> None:
         headers["Range"] = f"bytes={kept}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         status = answer.status_code
-        first, total = _span(answer)
+        first, total = _span(status, answer.headers)
         if status == 416 and total == kept:
             return  # nothing is left to ask for
         if status in BUSY:
@@ -175,12 +171,12 @@ def _receive(part: Path, url: str) -> None:
         raise requests.ConnectionError(f"{_size(part)} of {total} bytes came")
 
 
-def _span(answer: "requests.Response") -> tuple[int | None, int | None]:
+def _span(status: int, headers: Mapping[str, str]) -> tuple[int | None, int | None]:
     """First byte of the answer and length of the whole file, where the server tells them."""
-    numbers: Sequence[str | None] = ("0", answer.headers.get("Content-Length"))
-    if answer.status_code != 200:
-        content_range = answer.headers.get("Content-Range", "")
-        span = re.fullmatch(r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)", content_range)
+    numbers: Sequence[str | None] = ("0", headers.get("Content-Length"))
+    if status != 200:
+        form = r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)"
+        span = re.fullmatch(form, headers.get("Content-Range", ""))
         numbers = span.groups() if span else (None, None)
     first, total = (int(n) if n and n.isdecimal() else None for n in numbers)
     return first, total

@@ -144,8 +144,7 @@ def find(folder: Path) -> list[Path]:
 
 def find_masks(folder: Path) -> list[Path]:
     """The phantom's masks, in the folder beside the splits."""
-    tree = _tree(folder)
-    return sorted((tree / MASKS).glob("*.png")) if tree else []
+    return sorted(folder.rglob(f"{MASKS}/*.png"))
 
 
 def _tree(root: Path) -> Path | None:

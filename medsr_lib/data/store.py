@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -210,15 +211,10 @@ def around(mask: Tensor, *, size: int) -> tuple[slice, slice]:
         raise ValueError(
             f"{mask.shape[0]} x {mask.shape[1]} pixels; a patch of {size} does not fit"
         )
-    y, x = (_beginning(mask.any(axis), size) for axis in (1, 0))
+    at = mask.nonzero()  # (n, 2)
+    middle = (at.amin(0) + at.amax(0) + 1 - size).div(2, rounding_mode="floor")
+    y, x = torch.minimum(middle, torch.tensor(mask.shape) - size).clamp(min=0).tolist()
     return slice(y, y + size), slice(x, x + size)
-
-
-def _beginning(occupied: Tensor, size: int) -> int:
-    """Where `size` pixels around the middle of the occupied ones begin; all inside."""
-    at = occupied.nonzero()
-    middle = (int(at.min()) + int(at.max()) + 1 - size) // 2
-    return max(0, min(middle, len(occupied) - size))
 
 
 def prepare(
@@ -263,7 +259,7 @@ def prepare(
     source = sources.of(folder)
     paths = source.find(folder) + source.find_others(folder)
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    how = json.dumps([files, size, jpeg_quality, skip_bad])
+    how = json.dumps([FORMAT, files, size, jpeg_quality, skip_bad])
     origin = hashlib.sha256(how.encode()).hexdigest()
     if _origin(path) != origin:
         table = sources.index(folder, skip_bad=skip_bad)
@@ -384,8 +380,6 @@ def _mapped(path: Path, data: h5py.Dataset) -> NDArray[Any]:
 
 def _origin(path: Path) -> str | None:
     """What the store was made from; None where there is none that can be read."""
-    try:
-        with h5py.File(path) as file:
-            return str(file.attrs["origin"]) if file.attrs.get("format") == FORMAT else None
-    except (OSError, KeyError, RuntimeError):
-        return None
+    with suppress(OSError, KeyError, RuntimeError), h5py.File(path) as file:
+        return str(file.attrs["origin"])
+    return None
