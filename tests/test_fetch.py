@@ -1,13 +1,11 @@
 import builtins
 import hashlib
-import io
 import re
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
-from servers import serving
+from servers import serving, zipped
 
 from medsr_lib import fetch
 
@@ -172,14 +170,6 @@ def test_without_requests_the_error_names_the_extra(get, monkeypatch):
 
 
 # unpacking
-
-
-def zipped(members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
 import contextlib
 import hashlib
 import io
+import os
 import re
 import shutil
-import zipfile
 from collections import namedtuple
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from servers import serving
+from servers import serving, zipped
 
 from medsr_lib.data import figshare, source
 
@@ -152,11 +152,10 @@ def test_a_foreign_mat_says_what_is_in_it(tmp_path, write_mat):
         figshare.read_slice(tmp_path / "18.mat")
 
 
-@pytest.mark.parametrize("kept", [0, 1, 600, 0.3, 0.9])
+@pytest.mark.parametrize("kept", [0, 0.001, 0.05, 0.3, 0.9])
 def test_a_truncated_file_is_to_be_downloaded_again(tmp_path, write_mat, kept):
     path = write_mat(tmp_path / "17.mat")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
+    os.truncate(path, int(kept * path.stat().st_size))
     with pytest.raises(ValueError, match=r"17\.mat: cannot be read as a MATLAB.*download it again"):
         figshare.read_slice(path)
 
@@ -224,14 +223,6 @@ def test_index_names_an_unreadable_cvind(folder, content):
 
 N = 6
 SLICES = {n: bytes([n]) * (50_000 + n) for n in range(1, N + 1)}
-
-
-def zipped(members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def cvind(folds):
