@@ -65,7 +65,7 @@ def compare(a: Path, b: Path, *, seed: int) -> Comparison:
     its interval over patients; other differences are those of two numbers and have none.
 
     Args:
-        a, b: folders of runs.
+        a, b: their folders.
         seed: of bootstrap and permutation.
 
     Raises:

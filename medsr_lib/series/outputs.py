@@ -100,11 +100,7 @@ def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
 
 
 def refresh(results: Sequence[Result], folder: Path | None) -> list[Path]:
-    """Put the outputs of a finished run into the notebooks themselves: all of them, or none.
-
-    Args:
-        results: of the run.
-        folder: where the notebooks are; see `notebook.find`.
+    """Put the outputs of a finished run into the notebooks of `folder`: all of them, or none.
 
     Raises:
         ValueError: a notebook failed, ran with other parameters than its own, was edited since,
@@ -172,8 +168,7 @@ def _without_bars(text: str) -> str:
 
 
 def _static(output: Any) -> Any:
-    """Without timings, and with images in a palette where that is smaller: git keeps them all."""
-    output.get("metadata", {}).pop("papermill", None)
+    """With images in a palette where that is smaller: git keeps them all."""
     data = output.get("data", {})
     if "image/png" in data:
         image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))

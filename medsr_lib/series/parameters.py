@@ -9,16 +9,8 @@ from dataclasses import dataclass
 
 import yaml
 
-TYPES: dict[str, tuple[type, ...]] = {  # what is accepted for an annotation; YAML has no tuples
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-    "list": (list,),
-    "tuple": (list,),
-    "dict": (dict,),
-    "Any": (object,),
-}
+PLAIN = {kind.__name__: kind for kind in (bool, int, str, list, dict)}
+TYPES = PLAIN | {"float": int | float, "tuple": list, "Any": object}  # YAML has no tuples
 
 
 @dataclass(frozen=True)
@@ -46,13 +38,9 @@ class Parameter:
 
 
 def read(source: str, *, where: str) -> dict[str, Parameter]:
-    """Read a `parameters` cell: assignments of literals, nothing else.
+    """Read a `parameters` cell of the file `where`: assignments of literals, nothing else.
 
     What is not annotated has the type of its default.
-
-    Args:
-        source: of the cell.
-        where: name of the notebook's file, for errors.
 
     Raises:
         ValueError: it is not Python, or holds more than assignments of literals.

@@ -84,18 +84,16 @@ def record(
 
     Args:
         folder: the notebook's folder of the run; its name is the notebook's.
-        values: what tests and pages read: numbers, texts, lists, dicts, tables, arrays, frozen
-            records. NaN becomes null, infinity the text "inf".
+        values: what tests and pages read, as `save` takes them.
         figures: caption of each image file in `folder` that the index is to show.
 
     Raises:
         FileNotFoundError: an image is not in the folder.
-        TypeError: a value that JSON has no form for; the message has its name.
+        TypeError: as `save`.
     """
     folder = Path(folder)
-    figures = dict(figures or {})
-    missing = [name for name in figures if not (folder / name).is_file()]
-    if missing:
+    figures = figures or {}
+    if missing := [name for name in figures if not (folder / name).is_file()]:
         raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; save the figure first")
     content = {
         "notebook": folder.resolve().name,
@@ -108,7 +106,7 @@ def record(
 
 
 def save(path: Path | str, values: Mapping[str, object]) -> Path:
-    """Write values, tables and arrays as JSON that any program reads, all or nothing.
+    """Write numbers, texts, lists, dicts, tables, arrays, frozen records as JSON, all or nothing.
 
     Tables become lists of rows. NaN becomes null, infinity the text "inf".
 

@@ -129,10 +129,10 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
     started = time.monotonic()
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
-    status = Status.FAILED if error else Status.DONE
+    ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED
     done = replace(
         result,
-        status=Status.STOPPED if error == execute.STOPPED else status,
+        status=ended_badly if error else Status.DONE,
         seconds=time.monotonic() - started,
         error=error,
         cell=position.number or None if error else None,
@@ -151,7 +151,6 @@ def _command(
     names: Sequence[str], data: Sequence[Path], out: Path, parameters: Mapping[str, object]
 ) -> str:
     """The command line that makes the same run."""
-    settings = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
-    flags = [word for setting in settings for word in ("-p", setting)]
+    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={json.dumps(v)}")]
     places = [word for place in data for word in ("--data", str(place))]
     return shlex.join(["medsr", "run", *names, *places, "--out", str(out), *flags])

@@ -58,8 +58,6 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
 
     >>> grid(["scale=2,3", "degradation=kspace"])
     [{'scale': 2, 'degradation': 'kspace'}, {'scale': 3, 'degradation': 'kspace'}]
-    >>> grid(["methods=[bicubic, ESPCN],null"])
-    [{'methods': ['bicubic', 'ESPCN']}, {'methods': None}]
 
     Raises:
         ValueError: nothing is given, or not name=value; a name that is given twice, a value that is
@@ -80,11 +78,7 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
 
 
 def folder_name(values: Mapping[str, object]) -> str:
-    """A readable name for the folder of a combination.
-
-    >>> folder_name({"scale": 2, "degradation": "kspace"})
-    'scale=2_degradation=kspace'
-    """
+    """A readable name for the folder of a combination, such as scale=2_degradation=kspace."""
     text = "_".join(f"{name}={_plain(value)}" for name, value in values.items())
     if len(text) <= LONGEST:
         return text

@@ -75,12 +75,10 @@ def write(
 
 def accessible(html: str) -> str:
     """A table of pandas with the scope of its headings, in a frame that the keyboard can scroll."""
-
-    def headed(part: str, scope: str) -> str:
-        return re.sub(r"<th(?![a-z])(?![^>]*\bscope=)", f'<th scope="{scope}"', part)
-
     pieces = re.split(r"(<tbody.*?</tbody>)", html, flags=re.DOTALL)
-    pieces = [headed(p, "row" if p.startswith("<tbody") else "col") for p in pieces]
+    for n, piece in enumerate(pieces):
+        headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
+        pieces[n] = re.sub(r"<th(?![a-z])(?![^>]*\bscope=)", headed, piece)
     html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
     return re.sub(r'<td scope="(?:col|row)"', "<td", html)
 

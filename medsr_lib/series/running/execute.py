@@ -46,11 +46,9 @@ class Stop:
             threading.Thread(target=asyncio.run, args=(self._forward(),), daemon=True).start()
 
     async def _forward(self) -> None:
-        if not self.manager.has_kernel:
-            return
-        if self.presses == 1:
+        if self.manager.has_kernel and self.presses == 1:
             await self.manager.interrupt_kernel()
-        else:
+        elif self.manager.has_kernel:
             await self.manager.provisioner.kill()
 
 
