@@ -80,17 +80,15 @@ def test_confusion_shows_counts_and_shares_of_the_true_class(text_of):
     assert "by hand; 60 images" in text
 
 
-def test_changes_are_stacked_by_what_they_turn_into(classified, segmented):
-    left, right = show.decision_changes(classified, segmented, note="").axes
+def test_changes_are_stacked_by_what_they_turn_into(classified, segmented, text_of):
+    figure = show.decision_changes(classified, segmented, note="found at a Dice of 0.5")
+    left, right = figure.axes
     assert widths(left) == [[0, 5, 2], [0, 3, 0], [0, 1, 4]]
     assert [bar.get_x() for bar in left.containers[2]] == [0, 8, 2]
     assert widths(right) == [[0, 7, 0], [0, 3, 0], [0, 0, 0]]
     texts = [text.get_text() for text in right.texts]
     assert texts.count("none") == texts.count("reference") == texts.count("7 + 3") == 1
-
-
-def test_changes_are_beside_n_accuracy_and_dice(classified, segmented, text_of):
-    text = text_of(show.decision_changes(classified, segmented, note="found at a Dice of 0.5"))
+    text = text_of(figure)
     assert "found at a Dice of 0.5; 150 images of 37 patients" in text
     for part in ("86 %", "0.83", "Diagnosis of 150 images", "Outline of 148 lesions"):
         assert part in text
