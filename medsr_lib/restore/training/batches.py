@@ -7,8 +7,8 @@ to be restored after an interruption, and any number of processes together draw 
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -23,9 +23,12 @@ BLOCK = 32  # steps drawn together: one by one takes longer
 BRIGHTNESS = 0.1  # added: uniform in +- this
 CONTRAST = 0.2  # the differences from the image's mean are multiplied: uniform in 1 +- this
 # How differently patients stand before a detector, each uniform in +- this:
-SHIFT = 0.06  # of the image's side, along each axis
-SCALE = 0.1  # the size is divided by 1 +- this
-ROTATION = math.radians(5)
+AFFINE = {
+    "down": 0.06,  # of the image's side
+    "right": 0.06,
+    "scale": 0.1,  # the size is divided by 1 +- this
+    "angle": math.radians(5),
+}
 
 Augment = Literal["turns", "shifts"]
 Drawn = dict[str, NDArray[Any]]
@@ -43,16 +46,6 @@ class PackedImages(Protocol):
         low, high: (N,) the stored pixels that mean 0 and 1.
     """
 
-    pixels: Tensor
-    offset: Tensor
-    height: Tensor
-    width: Tensor
-    low: Tensor
-    high: Tensor
-
-
-@dataclass
-class _Packed:
     pixels: Tensor
     offset: Tensor
     height: Tensor
@@ -85,7 +78,7 @@ def as_packed(images: Images) -> PackedImages:
         image_rules.check(image, f"images[{n}]")
     sizes = torch.tensor([image.shape[-2:] for image in listed])
     n_pixels = sizes.prod(1)
-    return _Packed(
+    packed = SimpleNamespace(
         pixels=torch.cat([image.flatten() for image in listed]),
         offset=n_pixels.cumsum(0) - n_pixels,
         height=sizes[:, 0],
@@ -93,6 +86,7 @@ def as_packed(images: Images) -> PackedImages:
         low=torch.zeros(len(listed)),
         high=torch.ones(len(listed)),
     )
+    return cast(PackedImages, packed)
 
 
 def whole_image(images: PackedImages, i: int) -> Tensor:
@@ -149,7 +143,7 @@ class Crops(_Batches):
     Image, position and one of the eight flips and transposes are drawn uniformly for each crop.
 
     Args:
-        images: packed images, see `as_packed`.
+        images: see `as_packed`.
         size: side of a crop, in pixels.
         batch: crops a step, of all processes together.
         seed: of everything drawn.
@@ -223,16 +217,12 @@ class Crops(_Batches):
 class LabelledImages(_Batches):
     """`batches(step)` -> images (B, 1, S, S), changed at random, and their labels (B,).
 
-    Every place of the batch draws a class and then an image of it, so that rare classes are seen as
-    often as common ones.
+    Every place of the batch draws a class and then an image of it.
 
     Args:
         images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
         labels: (N,) int64, 0 to n_classes - 1; each class at least once.
-        n_classes: how many classes there are.
-        batch: images a step.
-        seed: of everything drawn.
-        augment: "turns", one of the eight flips and transposes; or "shifts", `random_affine`.
+        n_classes, batch, seed, augment: as for `readers.fit_classifier`.
 
     Raises:
         ValueError: images that are not square.
@@ -263,9 +253,8 @@ class LabelledImages(_Batches):
             images = _turned(self.images, drawn, size=self.images.shape[-1])
         else:
             chosen = self.images[drawn["which"][:, 0], 0]
-            images = random_affine(chosen, *(drawn[k] for k in ("down", "right", "scale", "angle")))
-        images = jitter_intensity(images, drawn["contrast"], drawn["brightness"])
-        return images[:, None], drawn["label"][:, 0]
+            images = random_affine(chosen, *(drawn[name] for name in AFFINE))
+        return _jittered(images, drawn), drawn["label"][:, 0]
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
         shape = (BLOCK, self.batch, 1)
@@ -275,8 +264,8 @@ class LabelledImages(_Batches):
         if self.augment == "turns":
             drawn |= _draw_flips(rng, shape)
         else:
-            limits = {"down": SHIFT, "right": SHIFT, "scale": SCALE, "angle": ROTATION}
-            drawn |= {k: _uniform(rng, -most, most, shape) for k, most in limits.items()}
+            for name, most in AFFINE.items():
+                drawn[name] = _uniform(rng, -most, most, shape)
         return drawn | _draw_jitter(rng, shape)
 
 
@@ -290,8 +279,7 @@ class MaskedCrops(_Batches):
         images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
         masks: (N, 1, S, S) bool, there too; an image may have no lesion, but not all of them.
         size: side of a crop, in pixels; None for whole images.
-        batch: crops a step.
-        seed: of everything drawn.
+        batch, seed: as for `readers.fit_segmenter`.
 
     Raises:
         ValueError: images that are not square, a crop larger than them, or no lesion at all.
@@ -320,7 +308,7 @@ class MaskedCrops(_Batches):
         """The batch of one step."""
         drawn = self._numbers(step)
         x, y = (_turned(t, drawn, size=self.size) for t in (self.images, self.masks))
-        return jitter_intensity(x, drawn["contrast"], drawn["brightness"])[:, None], y[:, None]
+        return _jittered(x, drawn), y[:, None]
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
         shape = (BLOCK, self.batch, 1)
@@ -338,10 +326,11 @@ class MaskedCrops(_Batches):
         return drawn | _draw_flips(rng, shape) | _draw_jitter(rng, shape)
 
 
-def jitter_intensity(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
-    """Images (B, H, W) in [0, 1] with another contrast and brightness each, (B, 1), clipped."""
+def _jittered(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """(B, H, W) in [0, 1] -> (B, 1, H, W) with another contrast and brightness each, clipped."""
     mean = images.mean((1, 2), keepdim=True)
-    return ((images - mean) * contrast[:, :, None] + mean + brightness[:, :, None]).clamp(0, 1)
+    contrast, brightness = drawn["contrast"][:, :, None], drawn["brightness"][:, :, None]
+    return ((images - mean) * contrast + mean + brightness).clamp(0, 1)[:, None]
 
 
 def random_affine(
