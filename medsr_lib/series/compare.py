@@ -209,11 +209,8 @@ def _differing(a: object, b: object) -> list[dict[str, Any]]:
 
 def _key(row: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """What distinguishes a row of a recorded table: its texts, and what it was measured at."""
-    return tuple(
-        (name, value)
-        for name, value in row.items()
-        if (isinstance(value, str) or name in KEYS) and name not in WORDS
-    )
+    texts = {name for name, value in row.items() if isinstance(value, str)} - {*WORDS}
+    return tuple((name, value) for name, value in row.items() if name in texts or name in KEYS)
 
 
 def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[str]]:

@@ -90,11 +90,14 @@ def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
         raise ValueError("its code is no longer the code that was run; run it again")
     clean(run.content)
     for number, (cell, done) in enumerate(zip(source.code, run.code), start=1):
-        cell.outputs = [_static(output) for output in done.outputs]
+        cell.outputs = done.outputs
         cell.execution_count = number
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = number
+            if png := output.get("data", {}).get("image/png"):
+                image = Image.open(io.BytesIO(base64.b64decode(png)))
+                output.data["image/png"] = min(png, packed(image), key=len)  # git keeps them all
         _refuse_paths(cell.outputs, number, local)
     neutral(source.content).metadata[ORIGIN] = origin(source)
 
@@ -165,15 +168,6 @@ def _without_bars(text: str) -> str:
         glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
         lines.append(BAR.sub("", first) + "".join(piece for piece in glued if piece.strip()))
     return "".join(f"{line}\n" for line in lines if line.strip())
-
-
-def _static(output: Any) -> Any:
-    """With images in a palette where that is smaller: git keeps them all."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-        data["image/png"] = min(data["image/png"], packed(image), key=len)
-    return output
 
 
 def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:
