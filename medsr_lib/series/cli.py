@@ -292,6 +292,7 @@ def _build(arguments: argparse.Namespace) -> None:
     from medsr_lib.series.sessions import plan
 
     notebook = plan.one(arguments.names[0], arguments.notebooks)
+    slug = arguments.slug or metadata.slug_of(notebook.name)
     folder = kernel.build(
         notebook,
         arguments.out,
@@ -299,8 +300,7 @@ def _build(arguments: argparse.Namespace) -> None:
             notebook.name, gpu=arguments.gpu, data=arguments.slices, kernels=arguments.kernel
         ),
         parameters=parse(arguments.parameters),
-        owner=arguments.owner or metadata.OWNER,
-        slug=arguments.slug or metadata.slug_of(notebook.name),
+        ref=f"{arguments.owner or metadata.OWNER}/{slug}",
     )
     print(arguments.out / metadata.LIBRARY, folder, sep="\n")
 
@@ -353,7 +353,6 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.sessions import plan
 
-    metadata.check_hours(arguments.hours, arguments.limit)
     parameters = parse(arguments.parameters)
     notebook = plan.one(arguments.names[0], arguments.notebooks)
     account = Account()

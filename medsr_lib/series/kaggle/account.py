@@ -12,59 +12,28 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from medsr_lib.series.kaggle import metadata
-from medsr_lib.series.kaggle.client import Client, DamagedError, NotThere, Refused, pull
+from medsr_lib.series.kaggle import kernel, metadata
+from medsr_lib.series.kaggle.client import Client, NotThere, Refused, pull
 from medsr_lib.series.sessions import state as states
-
-
-class KernelStatus(StrEnum):
-    """Of a kernel, by the names of the service."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    ERROR = "ERROR"
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
-    NEW_SCRIPT = "NEW_SCRIPT"
-    UNKNOWN = "UNKNOWN"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "KernelStatus":
-        return cls.UNKNOWN
-
-    @property
-    def ended(self) -> bool:
-        """Whether it will not change any more."""
-        return self in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
-
-
-class DatasetStatus(StrEnum):
-    """Of a data set, by the names of the service; all others are PENDING."""
-
-    READY = "ready"
-    FAILED = "failed"
-    DELETED = "deleted"
-    PENDING = "pending"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "DatasetStatus":
-        return cls.PENDING
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Of a kernel: its status, and the message of a failure."""
+    """Of a kernel: its status, as the service calls it, and the message of a failure."""
 
-    status: KernelStatus
+    status: str
     message: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+
     def __str__(self) -> str:
-        return f"{self.status}: {self.message}" if self.message else str(self.status)
+        return f"{self.status}: {self.message}" if self.message else self.status
 
 
 @dataclass(frozen=True)
@@ -106,17 +75,16 @@ class Account(Client):
     def progress(self, ref: str) -> Progress:
         """How a kernel is doing."""
         found = self.ask(f"the status of {ref}", lambda: self.api.kernels_status(ref))
-        return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
+        return Progress(found.status.name, str(found.failure_message or ""))
 
     def source(self, ref: str) -> str:
         """The notebook of a kernel, as text."""
         found = self.kernels("get_kernel", ref, f"the source of {ref}")
         return str(found.blob.source)
 
-    def dataset_status(self, ref: str) -> DatasetStatus:
-        """The status of a data set."""
-        asked = self.ask(f"the data set {ref}", lambda: self.api.dataset_status(ref))
-        return DatasetStatus(str(asked))
+    def dataset_status(self, ref: str) -> str:
+        """The status of a data set, as the service calls it: "ready", "failed", ..."""
+        return str(self.ask(f"the data set {ref}", lambda: self.api.dataset_status(ref)))
 
     def push(self, folder: Path, *, hours: float | None = None, new: bool = False) -> str:
         """Push a kernel folder and have it run; return `owner/slug`.
@@ -146,7 +114,7 @@ class Account(Client):
             """The service's answer; None where it got lost on the way but the push did not."""
             nonlocal tried
             there = self._version(ref) if tried else before
-            if there and there != before and there[1] == _cells(text):
+            if there and there != before and there[1] == kernel.cells(text):
                 return None
             tried = True
             return self.api.kernels_push(name, timeout=timeout)
@@ -179,15 +147,22 @@ class Account(Client):
             return self.api.dataset_create_version(name, "medsr", quiet=True)
 
         with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
-            for path in folder.iterdir():
-                if path.is_file() and path.name[0] != ".":
-                    shutil.copyfile(path, Path(name, path.name))
+            hidden = shutil.ignore_patterns(".*")
+            shutil.copytree(folder, name, ignore=hidden, dirs_exist_ok=True)
             Path(name, metadata.DATASET).write_text(json.dumps(content), encoding="utf-8")
             answer = self.ask(f"pushing {ref}", once)
         if answer.error or str(answer.status or "ok").lower() not in ("ok", ""):
             raise Refused(f"Kaggle refused the data set {ref}: {answer.error or answer.status}")
-        self._wait_dataset(ref)
-        return ref
+        for _ in range(180):
+            status = ""
+            with contextlib.suppress(NotThere):  # it may take a moment to appear
+                status = self.dataset_status(ref)
+            if status == "ready":
+                return ref
+            if status in ("failed", "deleted"):
+                raise Refused(f"Kaggle could not make the data set {ref}: it is {status}")
+            self.pause(10.0)
+        raise ValueError(f"the data set {ref} is not ready after half an hour; push it again")
 
     def outputs(self, ref: str) -> dict[str, str]:
         """The files that a kernel left: where each can be fetched, by name."""
@@ -221,10 +196,11 @@ class Account(Client):
 
         Raises:
             FileNotFoundError: the kernel has no such file.
-            ValueError: a name that leads out of the folder, or a file that stays damaged.
+            ValueError: a name that leads out of the folder.
+            Unreachable: also where the file stays damaged.
         """
         if name not in urls:
-            raise FileNotFoundError(f"{ref} has no {name} in its output")
+            raise FileNotFoundError(f"{ref} left no {name} in its output; look at it on Kaggle")
         path = states.inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -244,7 +220,7 @@ class Account(Client):
                     states.agrees(part, known)
                 except ValueError as error:  # whole, and wrong: fetch it from its beginning
                     part.unlink()
-                    raise DamagedError(str(error)) from None
+                    raise ConnectionError(str(error)) from None
 
         self.ask(f"fetching {name} of {ref}", once)
         part.replace(path)
@@ -278,7 +254,7 @@ class Account(Client):
             if progress.status != shown or waited - logged >= 600:
                 log(f"{ref}: {progress}" + (f", waited {waited / 3600:.1f} h" if shown else ""))
                 shown, logged = progress.status, waited
-            if progress.status.ended:
+            if progress.ended:
                 return progress
             self.pause(poll)
 
@@ -289,12 +265,9 @@ class Account(Client):
     def _check_sources(self, content: Mapping[str, Any]) -> None:
         """Make sure that all inputs of a kernel can be attached."""
         inputs: list[tuple[str, str, Callable[[str], object], str]] = [
-            *(
-                ("data set", ref, self.dataset_status, "ready")
-                for ref in content["dataset_sources"]
-            ),
-            *(("kernel", ref, self.progress, "COMPLETE") for ref in content["kernel_sources"]),
+            ("data set", ref, self.dataset_status, "ready") for ref in content["dataset_sources"]
         ]
+        inputs += [("kernel", r, self.progress, "COMPLETE") for r in content["kernel_sources"]]
         for kind, ref, ask, wanted in inputs:
             try:
                 status = str(ask(ref))
@@ -326,10 +299,6 @@ class Account(Client):
                 f"{path} names {code.name!r}, which is not there; build it again"
             )
         text = self._own(code.read_text(encoding="utf-8"))
-        if not json.loads(text).get("metadata", {}).get("kernelspec", {}).get("name"):
-            raise ValueError(
-                f"{code} has no kernelspec, and Kaggle would not run it; build it again"
-            )
         if any(secret in text for secret in self.secrets):
             raise ValueError(f"{code} holds your Kaggle key; take it out before it is pushed")
         return content, text
@@ -340,19 +309,7 @@ class Account(Client):
             found = self.kernels("get_kernel", ref, f"the kernel {ref}")
         except NotThere:
             return None
-        return found.metadata.current_version_number, _cells(found.blob.source)
-
-    def _wait_dataset(self, ref: str) -> None:
-        status = DatasetStatus.PENDING
-        for _ in range(180):
-            with contextlib.suppress(NotThere):  # it may take a moment to appear
-                status = self.dataset_status(ref)
-            if status is DatasetStatus.READY:
-                return
-            if status is not DatasetStatus.PENDING:
-                raise Refused(f"Kaggle could not make the data set {ref}: it is {status}")
-            self.pause(10.0)
-        raise ValueError(f"the data set {ref} is not ready after half an hour; push it again")
+        return found.metadata.current_version_number, kernel.cells(found.blob.source)
 
 
 def _refuse_changes(answer: Any, content: Mapping[str, Any]) -> None:
@@ -377,11 +334,3 @@ def _refuse_changes(answer: Any, content: Mapping[str, Any]) -> None:
             f"Kaggle called the kernel {got!r} and not {ref!r}: delete it there, and take a name "
             "that is free"
         )
-
-
-def _cells(text: str) -> list[str] | None:
-    """The cells of a notebook; the service may change the rest."""
-    try:
-        return ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return None

@@ -14,7 +14,7 @@ from typing import TypeVar
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.kaggle import client, kernel, metadata
-from medsr_lib.series.kaggle.account import Account, KernelStatus
+from medsr_lib.series.kaggle.account import Account
 from medsr_lib.series.kaggle.client import NotThere
 from medsr_lib.series.kaggle.metadata import Needs
 from medsr_lib.series.notebook import Notebook
@@ -87,7 +87,7 @@ def run(chain: Chain, *, sessions: int, from_checkpoint: str | None, take_over: 
             session that failed, or whose output cannot be resumed; see `Account`.
         OSError: the service cannot be reached.
     """
-    if sessions < 1 or sessions > MOST:
+    if not 1 <= sessions <= MOST:
         raise ValueError(f"sessions must be 1 to {MOST}, not {sessions}")
     metadata.check_hours(chain.hours, chain.limit)
     metadata.check(metadata.of_kernel(chain.ref(1), notebook="", needs=chain.needs))
@@ -188,8 +188,7 @@ def _push(chain: Chain, action: Push) -> Known:
         chain.out / "kernels",
         needs=chain.needs,
         parameters=chain.plan.parameters | {"hours": chain.hours},
-        owner=account.owner,
-        slug=ref.rpartition("/")[2],
+        ref=ref,
         context=context,
     )
     account.push(built, hours=min(chain.limit, chain.hours + ALLOWANCE), new=True)
@@ -218,7 +217,7 @@ def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception
 def _ended(chain: Chain, one: Known) -> Known:
     """A session when it has ended, with what it left."""
     progress = chain.account.wait(one.source, log=chain.log, poll=chain.poll)
-    if progress.status is KernelStatus.COMPLETE:
+    if progress.status == "COMPLETE":
         return replace(one, state=_fetched(chain, one))
     return replace(one, failure=str(progress), saved=_rescued(chain, one))
 
@@ -230,11 +229,6 @@ def _fetched(chain: Chain, one: Known) -> State:
 
     def listed() -> tuple[dict[str, str], State]:
         urls = account.outputs(one.source)
-        if inside not in urls:
-            raise FileNotFoundError(
-                f"{one.source} is COMPLETE and left no {inside}: it is not the notebook that was "
-                "pushed. Nothing was removed; look at it on Kaggle"
-            )
         account.fetch(one.source, inside, folder, urls=urls)
         return urls, states.read(one.folder)
 

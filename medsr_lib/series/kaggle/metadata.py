@@ -71,7 +71,7 @@ def of_kernel(
     datasets: Sequence[str] = (),
     docker_image: str | None = None,
 ) -> dict[str, Any]:
-    """The metadata of a kernel; all that has a default at Kaggle is stated."""
+    """The metadata of a kernel."""
     return {
         "id": ref,
         "title": ref.rpartition("/")[2].replace("-", " "),
@@ -85,11 +85,7 @@ def of_kernel(
         "machine_shape": GPU if needs.gpu else None,
         "dataset_sources": [needs.data, *datasets],
         "kernel_sources": list(needs.kernels),
-        "competition_sources": [],
-        "model_sources": [],
-        "keywords": [],
         "docker_image": docker_image,
-        "docker_image_pinning_type": None,
     }
 
 
@@ -132,8 +128,6 @@ def check(content: Mapping[str, Any]) -> None:
             f"Kaggle would call a kernel titled {title!r} {slugify(title)!r} and not {slug!r}; "
             "take a name of small letters, digits and hyphens"
         )
-    if "enable_internet" not in content or "enable_gpu" not in content:
-        raise ValueError("enable_internet and enable_gpu must be stated: Kaggle's defaults differ")
     if content["enable_gpu"] and not content.get("machine_shape"):
         raise ValueError(f"enable_gpu needs machine_shape beside it, for example {GPU!r}")
     for name in ("dataset_sources", "kernel_sources"):

@@ -49,14 +49,11 @@ def run_chain(
         The state after the last session; `done` is True if all steps were taken.
 
     Raises:
-        FileNotFoundError: no such data.
         ValueError: an unknown parameter, another chain in `out`, or one that is running; a session
             that failed, took no step, or left what cannot be resumed.
     """
     if sessions < 1 or not hours > 0:
         raise ValueError(f"give at least one session and hours above 0, not {sessions} and {hours}")
-    if not data.is_dir():
-        raise FileNotFoundError(f"there is no folder {data}; give the folder of the data")
     wanted = plans.new(notebook, parameters)
     with plans.only_one(out):
         plan = plans.kept(out, wanted)

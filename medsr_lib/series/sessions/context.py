@@ -112,18 +112,15 @@ class Context:
         Raises:
             ValueError: it is of another chain, step or configuration, or of other weights.
         """
-        if other := states.differences(self.plan.parameters, state.parameters):
-            raise ValueError(
-                f"{folder} has another configuration: {other}. A chain goes on with the parameters "
-                "it was started with"
-            )
-        wanted = vars(self.previous.state if self.previous else state)
-        wanted = wanted | {"notebook": self.plan.notebook, "chain": self.plan.chain}
+        plan, wanted = self.plan, vars(self.previous.state if self.previous else state)
+        wanted = wanted | {"notebook": plan.notebook, "chain": plan.chain}
         wrong = [
             f"{name} {found!r}, not {wanted[name]!r}"
             for name, found in vars(state).items()
-            if found != wanted[name]
+            if found != wanted[name] and name != "parameters"
         ]
+        if other := states.differences(plan.parameters, state.parameters):
+            wrong.append(f"another configuration: {other}")
         if wrong:
             raise ValueError(
                 f"{folder} is not what session {self.session} resumes from: it has "

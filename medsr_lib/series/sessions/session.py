@@ -103,8 +103,13 @@ def begin(
 
     context = None if chain is None else Context.of(chain)
     hours_before = 0.0
-    if context:
-        _warn_of_another_image(context.docker_image)
+    pinned, image = context and context.docker_image, os.environ.get("KAGGLE_DOCKER_IMAGE")
+    if pinned and image and image != pinned:
+        warnings.warn(
+            f"this session runs in the image {image!r}, not in {pinned!r} as the first one of its "
+            "chain: the weights may differ in their last bits",
+            stacklevel=2,
+        )
     if context and context.previous and resume_from is None:
         raise ValueError(
             f"session {context.session} of this chain resumes an earlier one, but resume_from "
@@ -114,10 +119,9 @@ def begin(
     if resume_from is not None:
         source = Path(resume_from)
         if context or (source / states.NAME).is_file():  # an interrupted session has none
-            found = states.read(source)
+            found = states.verify(source)
             if context:
                 context.check(found, source)
-            states.verify(source)
             hours_before = found.hours + found.hours_before
         checkpoint.carry(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,13 +148,3 @@ def tidy(out_dir: str | Path) -> None:
     for path in [found for pattern in PACKED for found in Path(out_dir).glob(pattern)]:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _warn_of_another_image(pinned: str | None) -> None:
-    image = os.environ.get("KAGGLE_DOCKER_IMAGE")
-    if pinned and image and image != pinned:
-        warnings.warn(
-            f"this session runs in the image {image!r}, not in {pinned!r} as the first one of its "
-            "chain: the weights may differ in their last bits",
-            stacklevel=3,
-        )

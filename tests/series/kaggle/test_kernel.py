@@ -30,8 +30,7 @@ def built(tmp_path, name="03", **options):
     settings = {
         "needs": metadata.needs_of(notebook.name, **chosen),
         "parameters": {},
-        "owner": "me",
-        "slug": metadata.slug_of(notebook.name),
+        "ref": f"me/{metadata.slug_of(notebook.name)}",
     }
     folder = kernel.build(notebook, tmp_path, **settings | options)
     content = json.loads((folder / metadata.KERNEL).read_text())
@@ -113,9 +112,9 @@ def test_what_is_not_of_a_chain_has_no_context(tmp_path):
         ({"parameters": {"hours": -1.0}}, "more than 0"),
         ({"parameters": {"data_dir": "x"}}, "use --data"),
         ({"parameters": {"resume_from": "x"}}, "set where the kernel runs"),
-        ({"slug": "abc"}, "the title 'abc' has 3 characters"),
-        ({"slug": "a" * 51}, "has 51 characters"),
-        ({"slug": "a--b-c"}, "Kaggle would call"),
+        ({"ref": "me/abc"}, "the title 'abc' has 3 characters"),
+        ({"ref": "me/" + "a" * 51}, "has 51 characters"),
+        ({"ref": "me/a--b-c"}, "Kaggle would call"),
         ({"data": "brain"}, "'brain' is not owner/slug"),
     ],
 )

@@ -439,7 +439,7 @@ def test_truncated_downloads(start):
 
 
 def test_slow_downloads_and_calls(start):
-    slow = [faults.slow(0.2, call="download", file="last"), faults.slow(0.1, call="GetKernel*")]
+    slow = [faults.slow(0.2, call="download"), faults.slow(0.1, call="GetKernel*")]
     service, api = start(faults=slow)
     began = time.monotonic()
     assert requests.get(files(service, last=b"0123456789")).content == b"0123456789"
