@@ -115,7 +115,9 @@ class Context:
         plan, wanted = self.plan, vars(self.previous.state if self.previous else state)
         wanted = wanted | {"notebook": plan.notebook, "chain": plan.chain}
         wrong = [
-            f"{name} {found!r}, not {wanted[name]!r}"
+            f"other {name}"
+            if isinstance(found, dict)
+            else f"{name} {found!r}, not {wanted[name]!r}"
             for name, found in vars(state).items()
             if found != wanted[name] and name != "parameters"
         ]

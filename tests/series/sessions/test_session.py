@@ -46,7 +46,7 @@ def test_a_later_session_does_not_start_from_zero(former, tmp_path):
         ({"notebook": "02_espcn"}, "notebook '03_srgan', not '02_espcn'"),
         ({"step": 41}, "is not what session 2 resumes from: it has step"),
         ({"fingerprint": "0"}, "it has fingerprint"),
-        ({"checkpoints": {}}, "it has checkpoints"),
+        ({"checkpoints": {}}, "it has other checkpoints"),
     ],
 )
 def test_the_output_of_another_chain_or_step_is_refused(former, tmp_path, changed, message):
