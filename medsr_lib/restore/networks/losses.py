@@ -4,9 +4,7 @@ VGG19 and the content loss are those of Ledig et al. 2017 (SRGAN, arXiv 1609.048
 """
 
 import copy
-import hashlib
 import http.client
-import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.networks.saved import fingerprint
+from medsr_lib.restore.training.checkpoint import sha256
 
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 # Torchvision writes the first 8 hex digits of a file's SHA-256 into its name.
@@ -79,8 +78,7 @@ def vgg19(path: str | Path | None = None) -> VGG19:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; fetch it from {VGG19_URL}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if not found.startswith(VGG19_SHA256):
         raise ValueError(
             f"{path}: expected a SHA-256 that begins with {VGG19_SHA256}, found {found}; remove "
@@ -95,7 +93,7 @@ def _fetch(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(VGG19_URL, str(path), VGG19_SHA256)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
+    except (OSError, http.client.HTTPException) as e:
         raise ConnectionError(
             f"{path.name} could not be fetched from {VGG19_URL} ({e}). Without a network, fetch "
             "the file elsewhere (on Kaggle: add it as a data set) and give its place as path="

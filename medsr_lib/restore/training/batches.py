@@ -6,6 +6,7 @@ to be restored after an interruption, and any number of processes together draw 
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, cast
@@ -20,15 +21,11 @@ from medsr_lib import checks
 from medsr_lib import images as image_rules
 
 BLOCK = 32  # steps drawn together: one by one takes longer
-BRIGHTNESS = 0.1  # added: uniform in +- this
-CONTRAST = 0.2  # the differences from the image's mean are multiplied: uniform in 1 +- this
-# How differently patients stand before a detector, each uniform in +- this:
-AFFINE = {
-    "down": 0.06,  # of the image's side
-    "right": 0.06,
-    "scale": 0.1,  # the size is divided by 1 +- this
-    "angle": math.radians(5),
-}
+# Drawn uniformly: the differences from the image's mean are multiplied, the brightness is added.
+JITTER = {"contrast": (0.8, 1.2), "brightness": (-0.1, 0.1)}
+# How differently patients stand before a detector, see `random_affine`:
+AFFINE = {"down": (-0.06, 0.06), "right": (-0.06, 0.06), "scale": (-0.1, 0.1)}
+AFFINE["angle"] = (-math.radians(5), math.radians(5))
 
 Augment = Literal["turns", "shifts"]
 Drawn = dict[str, NDArray[Any]]
@@ -113,7 +110,7 @@ def digest(*tensors: Tensor) -> str:
     return sha256.hexdigest()[:16]
 
 
-class _Batches:
+class _Batches(ABC):
     """What is random in batches: numbers that follow from seed and step, drawn block by block."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -132,9 +129,9 @@ class _Batches:
             for name, values in self.drawn.items()
         }
 
+    @abstractmethod
     def _draw(self, rng: np.random.Generator) -> Drawn:
         """The numbers of a block of steps: arrays that begin with (BLOCK, B)."""
-        raise NotImplementedError
 
 
 class Crops(_Batches):
@@ -146,7 +143,6 @@ class Crops(_Batches):
         images: see `as_packed`.
         size: side of a crop, in pixels.
         batch: crops a step, of all processes together.
-        seed: of everything drawn.
         device: where the pixels are kept and the crops made.
         rank, world: which of how many processes this is; it gets its share of the batch.
 
@@ -264,9 +260,8 @@ class LabelledImages(_Batches):
         if self.augment == "turns":
             drawn |= _draw_flips(rng, shape)
         else:
-            for name, most in AFFINE.items():
-                drawn[name] = _uniform(rng, -most, most, shape)
-        return drawn | _draw_jitter(rng, shape)
+            drawn |= _draw_uniform(rng, AFFINE, shape)
+        return drawn | _draw_uniform(rng, JITTER, shape)
 
 
 class MaskedCrops(_Batches):
@@ -323,7 +318,7 @@ class MaskedCrops(_Batches):
             low = np.where(on_lesion, np.maximum(at - self.size + 1, 0), 0)
             high = np.where(on_lesion, np.minimum(at, self.places - 1), self.places - 1)
             drawn[name] = low + (rng.random(shape) * (high - low + 1)).astype(np.int64)
-        return drawn | _draw_flips(rng, shape) | _draw_jitter(rng, shape)
+        return drawn | _draw_flips(rng, shape) | _draw_uniform(rng, JITTER, shape)
 
 
 def _jittered(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
@@ -374,14 +369,7 @@ def _draw_flips(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
     return dict(zip(("flip_y", "flip_x", "transpose"), flips))
 
 
-def _draw_jitter(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
-    return {
-        "contrast": _uniform(rng, 1 - CONTRAST, 1 + CONTRAST, shape),
-        "brightness": _uniform(rng, -BRIGHTNESS, BRIGHTNESS, shape),
-    }
-
-
-def _uniform(
-    rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    return rng.uniform(low, high, shape).astype(np.float32)
+def _draw_uniform(
+    rng: np.random.Generator, limits: dict[str, tuple[float, float]], shape: tuple[int, ...]
+) -> Drawn:
+    return {name: rng.uniform(*of, shape).astype(np.float32) for name, of in limits.items()}

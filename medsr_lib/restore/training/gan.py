@@ -102,12 +102,10 @@ def fit_gan(
         content: (SR, HR) -> a number, such as `losses.PerceptualLoss`.
         after: the history of the generator's pretraining. Until it is done no step is taken.
         weights: of the generator's loss.
-        recipe: batch, learning rate in the first and in the second half of the steps, clipping.
-        validation: whole HR images of other patients, on which the running average is measured.
         measures: name -> (SR, HR) -> a number or (B,), averaged over the validation images.
         picture: an LR image (1, 1, h, w) to be restored at each validation, for the eye.
-        images, degrade, steps, seed, crop, checkpoint, hours, reserve, validate_every, device,
-        precision, progress: as in `fit`.
+        images, degrade, steps, seed, recipe, crop, checkpoint, hours, reserve, validation,
+        validate_every, device, precision, progress: as in `fit`.
 
     Returns:
         The history, with the columns of COLUMNS.
@@ -120,8 +118,9 @@ def fit_gan(
     """
     clock = Clock(hours if after is None or after.done else 1e-12, reserve)
     engine, measures = Engine(device, precision), measures or {}
+    settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
-        images, validation, engine, degrade, steps, seed, recipe, crop, validate_every
+        images, validation, engine, recipe, degrade=describe(degrade), **settings
     )
     configuration |= {
         "generator": repr(generator),

@@ -116,11 +116,11 @@ class Training:
         configuration: State,
         *,
         network: nn.Module,
-        columns: tuple[str, ...],
         engine: Engine,
         clock: Clock,
         checkpoint: str | Path | None,
         evaluation: Evaluation,
+        columns: tuple[str, ...] = ("loss",),
         check: Callable[["Training"], None] | None = None,
         progress: bool = True,
     ) -> None:

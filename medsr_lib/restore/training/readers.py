@@ -22,9 +22,10 @@ from medsr_lib.restore.training.engine import Engine, Precision
 from medsr_lib.restore.training.fit import Loss, Recipe, cosine
 from medsr_lib.restore.training.loop import Evaluation, History, Training
 
-EVALUATIONS = 10  # of the validation images in a training
 # Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is spread over all classes.
 LABEL_SMOOTHING = 0.1
+# Of a segmenter's training, which no validation guides, in a checkpoint's configuration.
+UNCHOSEN = {"evaluations": 10, "patience": None, "validation": None}
 PRECISION = Precision(channels_last=True)  # a third faster
 
 
@@ -38,7 +39,7 @@ def fit_classifier(
     recipe: Recipe = Recipe(batch=32),  # noqa: B008 - it is frozen
     augment: Augment = "turns",
     validation: tuple[Tensor, Tensor] | None = None,
-    evaluations: int = EVALUATIONS,
+    evaluations: int = 10,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     hours: float | None = None,
@@ -79,9 +80,10 @@ def fit_classifier(
     if augment not in get_args(Augment):
         raise ValueError(f"augment must be 'turns' or 'shifts', got {augment!r}")
     checks.whole("evaluations", evaluations, least=1)
-    checks.whole("patience", 1 if patience is None else patience, least=1)
-    if patience is not None and validation is None:
-        raise ValueError("patience needs validation images to decide by; give them, or no patience")
+    if patience is not None:
+        checks.whole("patience", patience, least=1)
+        if validation is None:
+            raise ValueError("patience needs validation images to decide by; give some")
     engine = Engine(device, PRECISION)
     network = engine.to_device(network)
     n_classes = _check_labels(network, images, labels, "images", each=True)
@@ -159,13 +161,12 @@ def fit_segmenter(
     engine = Engine(device, PRECISION)
     network = engine.to_device(network)
     here = images.to(engine.device), masks.to(engine.device)
-    settings = {"crop": crop, "evaluations": EVALUATIONS, "patience": None, "validation": None}
     return _train(
         network,
         (images, masks),
         MaskedCrops(*here, size=crop, batch=recipe.batch, seed=seed),
         segmentation_loss,
-        settings | {"steps": steps, "seed": seed},
+        {"steps": steps, "seed": seed, "crop": crop} | UNCHOSEN,
         Evaluation(measure=None, every=steps),
         engine=engine,
         recipe=recipe,
@@ -199,7 +200,6 @@ def _train(
             {"network": network, "optimizer": optimizer, "dropout": _Dropout(engine.device)},
             settings | asdict(recipe),
             network=network,
-            columns=("loss",),
             engine=engine,
             clock=clock,
             checkpoint=checkpoint,

@@ -143,8 +143,7 @@ def test_a_fingerprint_changes_with_the_images(images):
 @pytest.fixture
 def steady(monkeypatch):
     """No change of brightness and contrast."""
-    for name in ("CONTRAST", "BRIGHTNESS"):
-        monkeypatch.setattr(batches, name, 0)
+    monkeypatch.setattr(batches, "JITTER", {"contrast": (1, 1), "brightness": (0, 0)})
 
 
 LABELS = torch.arange(3).repeat_interleave(torch.tensor([9, 4, 14]))
