@@ -367,6 +367,7 @@ def table(folder: Path, options: Options) -> Iterator[Entry]:
                 raise ValueError("the image was there before; masks are divided by semicolons")
             entry = replace(entry, fold=fold, spacing=spacing)
         except ValueError as error:
-            entry = replace(entry, fault=f"line {number} of {TABLE}: {error}")
+            line = path.with_name(f"{TABLE}, line {number}")
+            entry = Entry(line, line.name, fault=str(error))
         seen.add(row["image"])
         yield entry

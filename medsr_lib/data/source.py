@@ -7,8 +7,9 @@ read as images or volumes and masks, in one of the `LAYOUTS`.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,13 +25,14 @@ from medsr_lib.data.layouts import DEFAULTS, Entry, Options
 A = TypeVar("A")
 B = TypeVar("B")
 
+OF_CASE = ("id", "patient", "label", "fold", "spacing")  # columns that are attributes of it
 COLUMNS = (
     *("id", "path", "patient", "label", "fold"),
     *("height", "width", "mask_pixels", "spacing"),
 )  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Source:
     """A kind of data.
 
@@ -75,9 +77,6 @@ class Source:
         items = self.items(folder, options)
         paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
         return paths + self.find_others(folder)
-
-    def __repr__(self) -> str:
-        return f"Source({self.name}: {self.layout})"
 
 
 FIGSHARE = Source(
@@ -222,22 +221,24 @@ def index(
     """
     folder, source = Path(folder), of(folder, options=options)
     paths = source.items(folder, options)
-    rows: list[dict[str, Any]] = []
-    bad: dict[str, str] = {}
-    doing = f"reading {source.name}"
-    for path, found in zip(paths, in_threads(lambda path: _rows(source, path), paths, doing)):
-        if isinstance(found, str):
-            bad[str(path)] = found
-        else:
-            rows += found
-    columns = [*COLUMNS, *source.columns, "checksum", "notes"]
-    table = pd.DataFrame(rows, columns=columns).astype({"fold": "Int64", "mask_pixels": "Int64"})
+    read = in_threads(partial(_rows, source), paths, f"reading {source.name}")
+    found = dict(zip(map(str, paths), read))
+    bad = {path: rows for path, rows in found.items() if isinstance(rows, str)}
+    rows = [row for rows in found.values() if not isinstance(rows, str) for row in rows]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "checksum", "notes"])
+    table = table.astype({"fold": "Int64", "mask_pixels": "Int64", "spacing": float})
     if not source.keeps_repeats:
         repeats = _repeats(table)
         bad |= repeats
         table = table[~table["path"].isin(repeats)].reset_index(drop=True)
     if bad:
-        _report(bad, len(paths), skip_bad)
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
+        if not skip_bad:
+            raise ValueError(
+                f"{len(bad)} of {len(paths)} files cannot be used; fix or remove them, "
+                f"or pass skip_bad=True to leave them out:\n{listed}"
+            )
+        warnings.warn(f"{len(bad)} of {len(paths)} files left out:\n{listed}", stacklevel=2)
     if table.empty:
         raise FileNotFoundError(f"{folder}: none of its {len(paths)} files of images is usable")
     table = source.complete(table, folder).drop(columns="checksum")
@@ -268,15 +269,11 @@ def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
     scale = [height, width, case.about.get("raw_min"), case.about.get("raw_max")]
     pixels = hashlib.sha256(case.image.numpy().tobytes() + repr(scale).encode())
     return {
-        "id": case.id,
+        **{name: getattr(case, name) for name in OF_CASE},
         "path": path,
-        "patient": case.patient,
-        "label": case.label,
-        "fold": case.fold,
         "height": height,
         "width": width,
         "mask_pixels": None if case.mask is None else int(case.mask.sum()),
-        "spacing": float("nan") if case.spacing is None else case.spacing,
         **{name: case.about[name] for name in source.columns},
         "checksum": pixels.hexdigest(),
         "notes": "; ".join(case.about.get("notes", ())),
@@ -286,27 +283,15 @@ def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
 def _repeats(table: pd.DataFrame) -> dict[str, str]:
     """The files whose pixels or id were there before in another: path -> reason."""
     repeats: dict[str, str] = {}
-    pixels: dict[str, tuple[str, str]] = {}
-    ids: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
     columns = (table[name] for name in ("path", "id", "patient", "checksum"))
     for path, name, patient, checksum in zip(*columns):
-        before, of = pixels.get(checksum, (path, patient))
+        before, of = seen.get(checksum, (path, patient))
         if before != path:
             other = "" if of == patient else f", which is of another patient ({of}, not {patient})"
             repeats[path] = f"a duplicate, the same pixels as {before}{other}"
-        elif name in ids:
-            repeats[path] = f"a duplicate, {name} was there before: {ids[name]}"
+        elif name in seen:
+            repeats[path] = f"a duplicate, {name} was there before: {seen[name][0]}"
         else:
-            pixels[checksum], ids[name] = (path, patient), path
+            seen[checksum] = seen[name] = (path, patient)
     return repeats
-
-
-def _report(bad: Mapping[str, str], n_files: int, skip_bad: bool) -> None:
-    """Name every file that cannot be used, with the reason."""
-    listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
-    if not skip_bad:
-        raise ValueError(
-            f"{len(bad)} of {n_files} files cannot be used; fix or remove them, "
-            f"or pass skip_bad=True to leave them out:\n{listed}"
-        )
-    warnings.warn(f"{len(bad)} of {n_files} files left out:\n{listed}", stacklevel=3)

@@ -238,7 +238,7 @@ def test_a_table_names_the_line_that_is_wrong(tmp_path):
     first, *wrong = source.find_entries(tmp_path)
     assert (first.fault, first.fold, [m.name for m in first.masks]) == ("", 2, ["m.png", "b.png"])
     for entry, reason in zip(wrong, ["no file .*x.png", "no patient", "there before", "'two'"]):
-        with pytest.raises(ValueError, match=rf"{entry.image}: line \d of cases.csv: .*{reason}"):
+        with pytest.raises(ValueError, match=rf"/cases.csv, line [3-6]: .*{reason}"):
             source.read_entry(entry)
     (tmp_path / "cases.csv").write_text("image,mask\na.png,m.png")
     with pytest.raises(

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,10 @@ from medsr_lib.assess.quality.regions import of_case
 from medsr_lib.assess.restored import Method, on_device, restored
 from medsr_lib.case import Case
 
+COLUMNS = (
+    *("method", "diameter", "contrast", "d", "low", "high", "auc"),
+    *("backgrounds", "cases", "patients", "skipped"),
+)
 Centres = Sequence[tuple[int, int]]
 
 
@@ -93,9 +96,8 @@ def contrast_detail(
         device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
 
     Returns:
-        A row for each method, first `HR` itself, diameter and contrast: columns method, diameter,
-        contrast, d, low, high, auc, backgrounds, cases, patients, skipped (cases in which no place
-        was found).
+        A row for each method, first `HR` itself, diameter and contrast: `COLUMNS`, of which skipped
+        counts the cases in which no place was found.
 
     Raises:
         TypeError, ValueError: what `restored.restored` refuses, a case without a mask, or fewer
@@ -114,26 +116,21 @@ def contrast_detail(
             made = _with_lesions(cropped, at, design)
             (batch,) = restore(methods, made, batch=len(made))
             for name, images in batch.images.items():
-                patches = _patches(images, at, design.patch)  # (1 + signals, places, P, P)
-                cut.setdefault(name, []).append(patches)
+                cut.setdefault(name, []).append(_patches(images, at, design.patch))
             patients += [case.patient] * len(at)
             used += 1
     if not used:
         raise ValueError(
             f"no lesion of {max(design.diameters)} pixels fits into any case's normal tissue"
         )
-    rows: list[dict[str, Any]] = []
+    rows = []
     for name, of_cases in cut.items():
         absent, *with_signal = np.concatenate(of_cases, 1)  # (N, P, P) each
         for (diameter, contrast), present in zip(design.signals, with_signal):
             d, auc = detectability(present, absent, groups=patients, width=diameter, seed=seed)
-            rows.append(
-                {"method": name, "diameter": diameter, "contrast": contrast}
-                | {"d": d.value, "low": d.low, "high": d.high, "auc": auc}
-                | {"backgrounds": d.cases, "cases": used, "patients": d.patients}
-                | {"skipped": len(cases) - used}
-            )
-    return pd.DataFrame(rows)
+            found = (d.value, d.low, d.high, auc, d.cases, used, d.patients, len(cases) - used)
+            rows.append((name, diameter, contrast, *found))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _places(case: Case, design: Design, seed: Sequence[int]) -> list[tuple[int, int]]:
@@ -159,7 +156,7 @@ def _with_lesions(case: Case, at: Centres, design: Design) -> list[Case]:
     for diameter, contrast in design.signals:
         image = case.image
         for centre in at:
-            image, _ = insert.insert(
+            image = insert.insert(
                 image, centre=centre, diameter=diameter, contrast=contrast, psf=design.psf
             )
         made.append(replace(case, image=image))
@@ -167,7 +164,7 @@ def _with_lesions(case: Case, at: Centres, design: Design) -> list[Case]:
 
 
 def _patches(images: Tensor, at: Centres, side: int) -> NDArray[np.float32]:
-    """Squares (B, places, P, P) of images (B, 1, H, W) around the places."""
+    """Squares of images (B, 1, H, W) around the places, (B, places, P, P)."""
     half = side // 2
     cut = [images[:, 0, r - half : r + half + 1, c - half : c + half + 1] for r, c in at]
     return torch.stack(cut, 1).cpu().numpy()

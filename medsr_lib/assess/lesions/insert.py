@@ -14,7 +14,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from medsr_lib.images import TOLERANCE
+from medsr_lib import checks
 
 MARGIN = 3  # pixels filled beyond a lesion that is removed, which still mix lesion and tissue
 _SAMPLES = 16  # along each side of a pixel: its share of the lesion is known to 1/256
@@ -24,11 +24,11 @@ _CLIPPED = 0.01  # of the contrast; an error if more is lost
 def insert(
     image: Tensor,
     *,
-    centre: tuple[float, float],
+    centre: tuple[int, int],
     diameter: float,
     contrast: float,
     psf: float = 0.0,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Add a spherical lesion of one intensity to an image.
 
     A pixel gets `contrast` times the share of it that the lesion covers, as partial volume within
@@ -36,7 +36,7 @@ def insert(
 
     Args:
         image: (..., H, W) in [0, 1]; every image of a batch gets the same lesion.
-        centre: row and column in pixels; (0, 0) is the centre of the first pixel.
+        centre: row and column of a pixel, whose centre is that of the lesion.
         diameter: in pixels.
         contrast: added intensity, in units of the data range 1; below 0 for a dark lesion. It is
             absolute, so that one number means one signal on every background.
@@ -45,35 +45,34 @@ def insert(
             above some frequency (the figshare slices, 512 pixels from about 256, above half of
             Nyquist), and a sharper lesion is trivial to detect there: 1 fits those.
 
-    Returns:
-        The image with the lesion, within [0, 1], and its mask (H, W) bool: pixels covered by half
-        or more, before the blur.
-
     Raises:
         ValueError: a diameter, contrast or psf out of range, a lesion that reaches out of the
             image, or one that would leave [0, 1], so that its contrast would not be as stated.
     """
-    _check(image, diameter, contrast, psf)
+    checks.positive("diameter", diameter)
+    if not (psf >= 0 and math.isfinite(psf)):
+        raise ValueError(f"psf must be 0 or more (pixels), got {psf}")
+    if not (0 < abs(contrast) <= 1):
+        raise ValueError(f"contrast must be in [-1, 1] and not 0, got {contrast}")
     height, width = image.shape[-2:]
-    rows, columns, covered = _coverage(centre, diameter, math.ceil(4 * psf))
-    if rows.start < 0 or columns.start < 0 or rows.stop > height or columns.stop > width:
+    added = contrast * torch.from_numpy(_disc(diameter, psf)).to(image)
+    half = len(added) // 2
+    rows, columns = (slice(middle - half, middle + half + 1) for middle in centre)
+    if min(rows.start, columns.start) < 0 or rows.stop > height or columns.stop > width:
         raise ValueError(
             f"a lesion of diameter {diameter} at {centre} reaches out of the {height} x {width} "
             "image; choose its centre with `places`"
         )
-    share = torch.from_numpy(ndimage.gaussian_filter(covered, psf) if psf else covered).to(image)
-    result = image.clone()
-    wanted = image[..., rows, columns] + contrast * share
-    result[..., rows, columns] = wanted.clamp(0, 1)
-    lost = (wanted - wanted.clamp(0, 1)).abs().sum((-2, -1)) / (abs(contrast) * share.sum())
+    wanted = image[..., rows, columns] + added
+    lost = (wanted - wanted.clamp(0, 1)).abs().sum((-2, -1)) / added.sum().abs()
     if lost.max() > _CLIPPED:
         raise ValueError(
             f"contrast {contrast:+g} at {centre} leaves [0, 1]: {float(lost.max()):.0%} of it "
             "would be clipped away; choose less contrast or another place"
         )
-    mask = torch.zeros(height, width, dtype=torch.bool, device=image.device)
-    mask[rows, columns] = torch.from_numpy(covered >= 0.5).to(image.device)
-    return result, mask
+    result = image.clone()
+    result[..., rows, columns] = wanted.clamp(0, 1)
+    return result
 
 
 def places(
@@ -89,11 +88,8 @@ def places(
         seed: of the choice.
 
     Raises:
-        TypeError: a mask that is not bool.
         ValueError: n or diameter below 1.
     """
-    if normal.dtype != torch.bool:
-        raise TypeError(f"normal must be bool, got {normal.dtype}")
     if n < 1 or diameter < 1:
         raise ValueError(f"n and diameter must be at least 1, got {n} and {diameter}")
     inside = ndimage.distance_transform_edt(np.pad(normal.cpu().numpy(), 1))[1:-1, 1:-1]
@@ -164,36 +160,14 @@ def _harmonic(known: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np
     return np.asarray(solved).reshape(len(at), len(known)).T
 
 
-def _coverage(
-    centre: tuple[float, float], diameter: float, pad: int
-) -> tuple[slice, slice, NDArray[np.float32]]:
-    """The share of each pixel that a disc covers, and the rows and columns where that is."""
+def _disc(diameter: float, psf: float) -> NDArray[np.float32]:
+    """The share of each pixel that a disc around the central one covers, blurred, (P, P)."""
     reach = math.ceil(diameter / 2 + 0.5)
-    top, left = round(centre[0]) - reach, round(centre[1]) - reach
     n = 2 * reach + 1
-    fine = (np.arange(n * _SAMPLES) + 0.5) / _SAMPLES - 0.5
-    y, x = (fine + top - centre[0])[:, None], (fine + left - centre[1])[None, :]
-    covered = np.hypot(y, x) <= diameter / 2
+    at = (np.arange(n * _SAMPLES) + 0.5) / _SAMPLES - 0.5 - reach
+    covered = np.hypot(at[:, None], at) <= diameter / 2
     share = covered.reshape(n, _SAMPLES, n, _SAMPLES).mean((1, 3)).astype(np.float32)
-    first, last = np.argwhere(share).min(0), np.argwhere(share).max(0) + 1
-    share = np.pad(share[first[0] : last[0], first[1] : last[1]], pad)
-    starts, stops = ((top + y, left + x) for y, x in (first - pad, last + pad))
-    rows, columns = (slice(int(start), int(stop)) for start, stop in zip(starts, stops))
-    return rows, columns, share
-
-
-def _check(image: Tensor, diameter: float, contrast: float, psf: float) -> None:
-    if image.ndim < 2 or not image.is_floating_point():
-        raise ValueError(
-            f"image must be floating point and (..., H, W), got {image.dtype} and "
-            f"{tuple(image.shape)}"
-        )
-    low, high = (float(v) for v in torch.aminmax(image))
-    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
-        raise ValueError(f"image: expected values in [0, 1], got [{low:.4g}, {high:.4g}]")
-    if not (diameter > 0 and math.isfinite(diameter)):
-        raise ValueError(f"diameter must be positive (pixels), got {diameter}")
-    if not (psf >= 0 and math.isfinite(psf)):
-        raise ValueError(f"psf must be 0 or more (pixels), got {psf}")
-    if not (0 < abs(contrast) <= 1):
-        raise ValueError(f"contrast must be in [-1, 1] and not 0, got {contrast}")
+    used = share.any(0)
+    return np.asarray(
+        ndimage.gaussian_filter(np.pad(share[used][:, used], math.ceil(4 * psf)), psf)
+    )

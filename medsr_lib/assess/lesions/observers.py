@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import eval_laguerre
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 
 from medsr_lib.assess.statistics.bootstrap import percentile_interval, resampled
 from medsr_lib.assess.statistics.estimate import Estimate
 
+Array = NDArray[np.float64]
+Groups = NDArray[np.intp]  # (N,) the number of each patch's group
 Patches = NDArray[np.floating]
 
 CHANNELS = 6
@@ -58,17 +60,26 @@ def detectability(
     with 92 %.
 
     Args:
-        present, absent: (N, P, P) with P odd; patch i of both has the same background.
+        present, absent: (N, P, P) with P odd, finite; patch i of both has the same background.
         groups: N labels, the patient of each patch. Patches of one patient are not independent.
         width: of the channels in pixels; about the diameter of the signal.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: patches that are not (N, P, P) twice or not finite, fewer than 3 groups, a width
-            that is not positive, or too few patches for the channels.
+        ValueError: fewer than 3 groups, or too few patches for the channels.
     """
-    _check(present, absent, groups, width)
-    labels, group = np.unique([str(label) for label in groups], return_inverse=True)
+    labels, group, sizes = np.unique(
+        list(map(str, groups)), return_inverse=True, return_counts=True
+    )
+    if len(labels) < _LEAST_GROUPS:
+        raise ValueError(
+            f"d' is held out by group and needs at least {_LEAST_GROUPS}, got {len(labels)}"
+        )
+    learnt_from = len(present) - max(sizes)
+    if 2 * (learnt_from - 1) <= CHANNELS:
+        raise ValueError(
+            f"{learnt_from} backgrounds are too few for {CHANNELS} channels; give more"
+        )
     channels = laguerre_gauss(present.shape[-1], width=width)
     v1, v0 = (np.asarray(p, np.float64).reshape(len(p), -1) @ channels for p in (present, absent))
     t1, t0 = _responses(v1, v0, group)
@@ -77,10 +88,10 @@ def detectability(
     low, high = percentile_interval(np.concatenate(drawn))
     value = float(_index(sums.sum(0)))
     d = Estimate(value, low, high, cases=len(t1), patients=len(labels))
-    return Detectability(d, _auc(t1, t0))
+    return Detectability(d, float(mannwhitneyu(t1, t0).statistic / len(t1) ** 2))
 
 
-def laguerre_gauss(size: int, *, width: float) -> NDArray[np.float64]:
+def laguerre_gauss(size: int, *, width: float) -> Array:
     """Laguerre-Gauss channels (size^2, CHANNELS), each of length 1, around the central pixel.
 
     u_j(r) ~ exp(-pi r^2 / a^2) L_j(2 pi r^2 / a^2) with the Laguerre polynomials L_j, j = 0, 1, ...
@@ -98,9 +109,7 @@ def laguerre_gauss(size: int, *, width: float) -> NDArray[np.float64]:
     return found / np.linalg.norm(found, axis=0)
 
 
-def _responses(
-    v1: NDArray[np.float64], v0: NDArray[np.float64], group: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _responses(v1: Array, v0: Array, group: Groups) -> tuple[Array, Array]:
     """Responses (N,) with and without signal, each to the template of all other groups."""
     centre = (v1.mean(0) + v0.mean(0)) / 2  # one for all groups: it moves no difference
     v1, v0 = v1 - centre, v0 - centre
@@ -124,26 +133,21 @@ def _responses(
     return t1, t0
 
 
-def _covariances(
-    v: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    group: NDArray[np.int64],
-    left: NDArray[np.int64],
-) -> NDArray[np.float64]:
+def _covariances(v: Array, mean: Array, group: Groups, left: Groups) -> Array:
     """Covariance (G, p, p) of all patches but those of one group."""
     squares = _group_sums(v[:, :, None] * v[:, None, :], group)
     squares = squares.sum(0) - squares
     return (squares - left[..., None] * mean[:, :, None] * mean[:, None, :]) / (left[..., None] - 1)
 
 
-def _group_sums(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+def _group_sums(values: Array, group: Groups) -> Array:
     """Sums of (N, ...) over groups, (G, ...)."""
     sums = np.zeros((group.max() + 1, *values.shape[1:]))
     np.add.at(sums, group, values)
     return sums
 
 
-def _index(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+def _index(sums: Array) -> Array:
     """d' from sums (..., 5) of 1, t1, t1^2, t0, t0^2; 0 where no response differs from another."""
     n, t1, q1, t0, q0 = np.moveaxis(sums, -1, 0)
     difference = (t1 - t0) / n
@@ -151,34 +155,3 @@ def _index(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     size = (q1 + q0) / n
     safe = np.where(variance > 1e-12 * size, variance, np.inf)
     return np.asarray(difference / np.sqrt(safe))
-
-
-def _auc(t1: NDArray[np.float64], t0: NDArray[np.float64]) -> float:
-    """Mann-Whitney: the share of pairs in which the response with signal is greater."""
-    n = len(t1)
-    ranks = rankdata(np.concatenate((t1, t0)))[:n]
-    return float((ranks.sum() - n * (n + 1) / 2) / n**2)
-
-
-def _check(present: Patches, absent: Patches, groups: Sequence[Any], width: float) -> None:
-    if present.ndim != 3 or present.shape != absent.shape or len(groups) != len(present):
-        raise ValueError(
-            f"present is {present.shape}, absent {absent.shape} and groups {len(groups)} long; "
-            "they must be (N, P, P) twice and N"
-        )
-    if present.shape[1] != present.shape[2] or present.shape[1] % 2 == 0:
-        raise ValueError(f"patches must be square and odd, got {present.shape[1:]}")
-    if not (np.isfinite(present).all() and np.isfinite(absent).all()):
-        raise ValueError("patches hold NaN or infinite values")
-    if not width > 0:
-        raise ValueError(f"the channels need a width above 0 (pixels), got {width}")
-    _, sizes = np.unique([str(label) for label in groups], return_counts=True)
-    if len(sizes) < _LEAST_GROUPS:
-        raise ValueError(
-            f"d' is held out by group and needs at least {_LEAST_GROUPS}, got {len(sizes)}"
-        )
-    learnt_from = len(present) - max(sizes)
-    if 2 * (learnt_from - 1) <= CHANNELS:
-        raise ValueError(
-            f"{learnt_from} backgrounds are too few for {CHANNELS} channels; give more"
-        )

@@ -57,7 +57,7 @@ def test_detection_is_lost_with_resolution(cases):
 def test_hr_in_white_noise_has_the_analytic_index():
     many = noisy(20, 192, map(str, range(20)), seed=3)
     found = table(many, diameters=[6], contrasts=[0.01], places=20).iloc[0]
-    signal, _ = insert(torch.zeros(21, 21), centre=(10, 10), diameter=6, contrast=0.01)
+    signal = insert(torch.zeros(21, 21), centre=(10, 10), diameter=6, contrast=0.01)
     analytic = signal.norm().item() / 0.02
     assert found["backgrounds"] > 200
     assert found["d"] == pytest.approx(analytic, rel=0.15)
