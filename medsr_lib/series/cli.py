@@ -41,6 +41,12 @@ examples:
   medsr sweep 02 04 -p fold=1,2,3 --data data/figshare --out runs/folds
   medsr sweep 04 -p 'diameters=[4, 8],[6, 12]'
 """
+DATA_SHOW = """\
+Prints what is in the folder and what was left out, and draws examples with their outlines.
+
+example:
+  medsr data show my-scans --layout brats --slices 3 --lesion-labels 1,4
+"""
 CHAIN = """\
 Each session resumes bit for bit where the one before ended. Whatever ends it: the same command
 goes on.
@@ -142,6 +148,7 @@ def _add_data(commands: Any) -> None:
     chest.add_argument("--patients", type=int, default=40)
     for made in (brain, chest):
         made.add_argument("--seed", type=int, default=0)
+    _add_data_show(which)
     real = _command(which, "figshare", _data, "download the brain tumour slices (0.9 GB)")
     for kind, parser in {"brain": brain, "chest": chest, "real": real}.items():
         parser.add_argument("folder", type=Path, metavar="DIR")
@@ -164,6 +171,23 @@ def _data(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
         )
     print(folder)
+
+
+def _add_data_show(which: Any) -> None:
+    from medsr_lib.series import inspect_data
+
+    shown = _command(which, "show", _data_show, "what is understood of a folder", DATA_SHOW)
+    shown.add_argument("folder", type=Path, metavar="DIR")
+    shown.add_argument("--out", type=Path, metavar="FILE", help="default: DIR-cases.png")
+    inspect_data.add_options(shown)
+
+
+def _data_show(arguments: argparse.Namespace) -> None:
+    from medsr_lib.series import inspect_data
+
+    sheet = arguments.out or Path(f"{arguments.folder.resolve().name}-cases.png")
+    options = inspect_data.options_of(arguments)
+    print(*inspect_data.inspect(arguments.folder, sheet, options), sep="\n")
 
 
 def _add_compare(commands: Any) -> None:
