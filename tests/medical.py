@@ -51,7 +51,14 @@ def _save(dataset, path, *, syntax=ExplicitVRLittleEndian):
 
 
 def write_series(
-    folder, pictures, *, patient="P1", step=6.0, syntax=ExplicitVRLittleEndian, **further
+    folder,
+    pictures,
+    *,
+    patient="P1",
+    step=6.0,
+    syntax=ExplicitVRLittleEndian,
+    lists=None,
+    **further,
 ):
     """A series of axial pictures (N, H, W) of whole numbers, from the top down; its headers."""
     series, written = generate_uid(), []
@@ -65,7 +72,8 @@ def write_series(
             SamplesPerPixel=1, BitsAllocated=16, BitsStored=16, HighBit=15,
             PixelRepresentation=int(signed), PixelData=picture.tobytes(),
         )  # fmt: skip
-        for name, value in further.items():
+        own = {name: values[k] for name, values in (lists or {}).items()}
+        for name, value in (further | own).items():
             if value is None:
                 delattr(image, name)
             else:

@@ -38,7 +38,6 @@ def read(entry: Entry) -> Case:
     options = entry.options
     try:
         raw, notes = pixels(entry.image, options)
-        image, low, high = normalised(raw, options.percentiles or (0, 100))
         masks = []
         for path in entry.masks:
             values, said = mask_pixels(path)
@@ -47,18 +46,43 @@ def read(entry: Entry) -> Case:
             masks.append(mask)
             notes += [f"{path.name}: {note}" for note in said + more]
         united, more = unite(masks)
+        return as_case(entry, raw, united, notes + more, percentiles=(0, 100))
     except ValueError as error:
         raise ValueError(f"{entry.image}: {error}") from None
-    notes = [*entry.notes, *notes, *more]
+
+
+def as_case(
+    entry: Entry,
+    raw: Array,
+    mask: NDArray[np.bool_] | None,
+    notes: Notes,
+    *,
+    percentiles: tuple[float, float],
+    spacing: float | None = None,
+) -> Case:
+    """The case of an entry, with its image (H, W) as stored and its mask.
+
+    Args:
+        entry: its spacing and percentiles, where it has any, are taken before the ones given here.
+        raw: grey levels.
+        mask: of the lesion, or None.
+        notes: what to know of it besides the entry's own.
+        percentiles: see `normalised`.
+        spacing: mm.
+
+    Raises:
+        ValueError: as `normalised`.
+    """
+    image, low, high = normalised(raw, entry.options.percentiles or percentiles)
     return Case(
         id=entry.id,
         patient=entry.patient,
         label=entry.label,
         image=image,
-        mask=None if united is None else torch.from_numpy(united),
+        mask=None if mask is None else torch.from_numpy(np.ascontiguousarray(mask)),
         fold=entry.fold,
-        spacing=entry.spacing,
-        about={"raw_min": low, "raw_max": high, "notes": tuple(notes)},
+        spacing=spacing if entry.spacing is None else entry.spacing,
+        about={"raw_min": low, "raw_max": high, "notes": (*entry.notes, *notes)},
     )
 
 
@@ -242,4 +266,4 @@ def unite(masks: list[NDArray[np.bool_]]) -> tuple[NDArray[np.bool_] | None, Not
     share = united.mean()
     if share > 0.5:
         notes.append(f"the mask covers {share:.0%} of the image; is it inverted?")
-    return np.ascontiguousarray(united), notes
+    return united, notes

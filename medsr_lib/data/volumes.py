@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medsr_lib.case import Case
@@ -29,6 +28,10 @@ from medsr_lib.data.layouts import IMAGES, PLANES, VOLUMES, Entry, Options, is_v
 PERCENTILES = (0.5, 99.5)
 _AXES = ("L", "P", "I")
 _NEVER_DICOM = (*IMAGES, *VOLUMES, ".csv", ".json", ".txt", ".tsv", ".mat", ".h5", ".zip", ".md")
+_TAGS = (
+    *("Modality", "Rows", "PatientID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"),
+    *("ImagePositionPatient", "NumberOfFrames", "PerFrameFunctionalGroupsSequence"),
+)
 _MM = {"micron": 1e-3, "meter": 1e3}
 _ANISOTROPY = 1.01  # greatest ratio of a pixel's sides that counts as a square
 
@@ -78,7 +81,10 @@ def read(entry: Entry) -> list[Case]:
             mask, said = _nifti_mask(entry, volume)
         else:
             volume, mask, said = _dicom(entry)
-        return list(_cut(entry, volume, mask, (*entry.notes, *volume.notes, *said)))
+        cases = list(_cut(entry, volume, mask, [*volume.notes, *said]))
+        if not cases:
+            raise ValueError("all slices are constant")
+        return cases
     except ValueError as error:
         raise ValueError(f"{entry.image}: {error}") from None
     except (AttributeError, KeyError, TypeError) as error:  # what headers lack shows anywhere
@@ -86,30 +92,22 @@ def read(entry: Entry) -> list[Case]:
 
 
 def _cut(
-    entry: Entry, volume: Volume, mask: NDArray[np.bool_] | None, notes: tuple[str, ...]
+    entry: Entry, volume: Volume, mask: NDArray[np.bool_] | None, notes: list[str]
 ) -> Iterator[Case]:
     """The chosen slices as cases."""
     options = entry.options
     axis = _axis(volume, options)
     side = _side(volume, axis)
     for k in _chosen(volume, mask, axis, side, options):
-        raw = volume.values.take(k, axis).T
-        number = volume.number(axis, k)
+        raw, number = volume.values.take(k, axis).T, volume.number(axis, k)
+        if mask is None and options.slices is None and raw.min() == raw.max():
+            continue  # beside the patient
+        cut = None if mask is None else np.take(mask, [k], axis).squeeze(axis).T
         try:
-            image, low, high = files.normalised(raw, options.percentiles or PERCENTILES)
+            case = files.as_case(entry, raw, cut, notes, percentiles=PERCENTILES, spacing=side)
         except ValueError as error:
             raise ValueError(f"slice {number}: {error}") from None
-        cut = None if mask is None else np.ascontiguousarray(mask.take(k, axis).T)
-        yield Case(
-            id=f"{entry.id}:{number}",
-            patient=entry.patient,
-            label=entry.label,
-            image=image,
-            mask=None if cut is None else torch.from_numpy(cut),
-            fold=entry.fold,
-            spacing=side if entry.spacing is None else entry.spacing,
-            about={"raw_min": low, "raw_max": high, "notes": notes},
-        )
+        yield replace(case, id=f"{entry.id}:{number}")
 
 
 def _axis(volume: Volume, options: Options) -> int:
@@ -205,9 +203,7 @@ def _nifti(path: Path, options: Options | None) -> Volume:
         notes.append(f"channel {which} of {values.shape[3]} is read")
         values = values[..., which]
     if values.ndim != 3 or not values.size or values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{path.name} is {values.dtype} {values.shape}; expected numbers (x, y, z)"
-        )
+        raise ValueError(f"{path.name} is {values.dtype} {values.shape}; expected (x, y, z)")
     affine = image.affine.astype(float)
     affine[:3] *= _MM.get(image.header.get_xyzt_units()[0], 1)
     return replace(_turned(values, affine), notes=tuple(notes))
@@ -239,7 +235,7 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
     """DICOM files of any names: a series is a volume, and segmentations are its masks."""
     candidates = [p for p in visible(folder) if not p.name.lower().endswith(_NEVER_DICOM)]
     paths = [path for path in candidates if _is_dicom(path)]
-    for path in set(candidates) - set(paths):
+    for path in sorted(set(candidates) - set(paths)):
         if path.suffix.lower() == ".dcm":
             yield Entry(path, path.stem, fault="no DICOM file: it does not begin with DICM")
     images: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
@@ -277,9 +273,9 @@ def _is_dicom(path: Path) -> bool:
 
 @lru_cache(maxsize=20_000)
 def _header(path: Path, changed: int) -> Any:
-    """All but the pixels; a folder is looked at several times."""
+    """What `series` looks at; a folder is looked at several times."""
     del changed
-    return _package("pydicom").dcmread(path, stop_before_pixels=True)
+    return _package("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
 
 
 def _sources(segmentation: Any) -> Iterator[str]:
@@ -321,8 +317,10 @@ def _placed(members: list[Any]) -> tuple[list[Any], NDArray[np.float64], bool, l
         down = across = 1.0
         notes.append("no spacing in its header: sizes are in pixels")
     step = float(first.get("SpacingBetweenSlices") or first.get("SliceThickness") or 1) or 1.0
-    directions = np.array(first.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float)
-    along, below = directions[:3], directions[3:]
+    of = [np.array(m.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float) for m in members]
+    if np.ptp(of, axis=0).max() > 1e-3:
+        raise ValueError("images of several directions in one series, as of a scout: separate them")
+    along, below = of[0][:3], of[0][3:]
     normal = np.cross(along, below)
     origin = np.zeros(3)
     if "ImagePositionPatient" in first:
@@ -335,9 +333,7 @@ def _placed(members: list[Any]) -> tuple[list[Any], NDArray[np.float64], bool, l
         if len(steps):
             step = float(np.median(steps))
             if steps.max() > 1.05 * steps.min():
-                notes.append(
-                    f"uneven distances of slices, {steps.min():.3g} to {steps.max():.3g} mm"
-                )
+                notes.append(f"slices are {steps.min():.3g} to {steps.max():.3g} mm apart")
     affine = np.eye(4)
     columns = np.stack([along * across, below * down, normal * step, origin], axis=1)
     affine[:3] = np.array([[-1], [-1], [1]]) * columns  # DICOM's left and posterior are negative
@@ -394,25 +390,20 @@ def _segmented(
     _same_directions(path, found, image)
     frames = _decoded(found).reshape(-1, found.Rows, found.Columns)
     top = float(found.get("MaximumFractionalValue", 1))
-    mask, per_slice, absent = np.zeros(shape, bool), Counter[int](), 0
-    between = 0
+    mask, used, between = np.zeros(shape, bool), Counter[str](), 0
     groups = found.PerFrameFunctionalGroupsSequence
     for frame, group, source in zip(frames, groups, _sources(found)):
-        if _segment(found, group) not in wanted:
-            continue
-        if source not in place:
-            absent += 1
-            continue
-        mask[:, :, place[source]] |= (frame > top / 2).T
-        per_slice[place[source]] += 1
-        between += int(((frame > 0) & (frame < top)).sum())
-    several = sum(count > 1 for count in per_slice.values())
-    notes = [f"several frames on {several} slices united"] * (several > 0)
-    notes += [f"{absent} frames are of images that are not here"] * (absent > 0)
-    notes += [f"{between} pixels between 0 and {top:g}: above {top / 2:g} is lesion"] * (
-        between > 0
-    )
-    return mask, notes
+        if _segment(found, group) in wanted:
+            used[source] += 1
+            if source in place:
+                mask[:, :, place[source]] |= (frame > top / 2).T
+                between += int(((frame > 0) & (frame < top)).sum())
+    counts = {
+        "slices have several frames, united": sum(used[source] > 1 for source in place),
+        "frames are of images that are not here": used.total() - sum(used[s] for s in place),
+        f"pixels between 0 and {top:g}: above {top / 2:g} is taken as lesion": between,
+    }
+    return mask, [f"{n} {what}" for what, n in counts.items() if n]
 
 
 def _segment(found: Any, frame: Any) -> int:

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from medical import UPRIGHT
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGLosslessSV1
@@ -229,7 +230,7 @@ def test_frames_of_one_slice_are_united_and_segments_chosen(dicom):
     left, right = MASKS[2] * (X[0] < 20), MASKS[2] * (X[0] >= 20)
     (case,), said = dicom(masks=np.stack([left, right]))
     assert torch.equal(case.mask, torch.from_numpy(MASKS[2] > 0))
-    assert said == "seg: several frames on 1 slices united"
+    assert said == "seg: 1 slices have several frames, united"
 
 
 @pytest.mark.parametrize("labels", [(1,), (2,), (1, 2)])
@@ -243,7 +244,9 @@ def test_segments_are_chosen_by_number(labels, dicom):
 def test_fractional_segmentations_are_cut_at_a_half_with_a_count(dicom):
     (case,), said = dicom(SIX, MASKS[2][None] * np.where(Y[0] < 9, 60, 30), seg={"maximum": 100})
     assert torch.equal(case.mask, torch.from_numpy((MASKS[2] > 0) & (Y[0] < 9)))
-    assert said == f"seg: {int(MASKS[2].sum())} pixels between 0 and 100: above 50 is lesion"
+    assert (
+        said == f"seg: {int(MASKS[2].sum())} pixels between 0 and 100: above 50 is taken as lesion"
+    )
 
 
 def test_colours_with_equal_channels_are_taken_as_grey(dicom, tmp_path):
@@ -269,6 +272,9 @@ def test_colours_with_equal_channels_are_taken_as_grey(dicom, tmp_path):
         ({"masks": MASKS[:, :-1]}, "the sizes of seg and of the image differ: 23 x 32 and 24 x 32"),
         ({"seg": {"directions": [0, 1, 0, 1, 0, 0]}}, "seg is turned against its images"),
         ({"ImagePositionPatient": [0, 0, 5]}, "several images at one place"),
+        ({"lists": {"ImageOrientationPatient": [UPRIGHT] * 4 + [[0, 1, 0, 0, 0, -1]]}},
+         "images of several directions in one series"),
+        ({"lists": {"Rows": [24, 24, 24, 24, 12]}}, "images of several sizes in one series"),
         ({"PixelSpacing": [0.5, 0.7]}, "pixels of axial slices are 0.7 x 0.5 mm, not square"),
         ({"syntax": JPEGLosslessSV1}, r"i\d is compressed as JPEG Loss.*pip install python-gdcm"),
         ({"NumberOfFrames": 3}, "holds 3 frames in one file"),
@@ -280,6 +286,21 @@ def test_series_that_are_refused_by_name(given, reason, dicom):
         dicom(**given)
 
 
+def test_missing_slices_and_frames_of_other_images_are_said(dicom, tmp_path):
+    dicom()
+    (tmp_path / "s" / "i4").unlink()
+    found, said = cases(tmp_path, slices=None)
+    assert said == "slices are 6 to 12 mm apart; seg: 1 frames are of images that are not here"
+    assert [int(case.mask.sum()) for case in found] == [MASKS[2].sum(), MASKS[3].sum()]
+
+
+def test_all_slices_without_a_mask_but_the_empty_ones(nifti):
+    found, _ = nifti(pictures=PICTURES * (K > 2), masks=None, codes="LPI", slices=None)
+    assert [case.id for case in found] == ["v:3", "v:4"]
+    with pytest.raises(ValueError, match=r"v.nii: all slices are constant"):
+        nifti(pictures=PICTURES * 0, masks=None, slices=None)
+
+
 def test_a_segmentation_without_its_images_and_other_objects_are_named(dicom, tmp_path):
     images = medical.write_series(tmp_path / "elsewhere", PICTURES)
     medical.write_segmentation(tmp_path / "lonely", images, MASKS)
@@ -287,6 +308,9 @@ def test_a_segmentation_without_its_images_and_other_objects_are_named(dicom, tm
         path.unlink()
     with pytest.raises(ValueError, match=r"1 of 2 files .*\n.*/lonely: a mask without an image"):
         dicom()
+    (tmp_path / "lonely").unlink()
+    medical.write_series(tmp_path / "dose", SIX[:, :9], Modality="RTDOSE")
+    assert "not images, not read: {'RTDOSE': 1}" in cases(tmp_path)[1]
 
 
 # real headers
