@@ -4,6 +4,7 @@ Names alone decide here; `folder` and `volumes` read what is found. Hidden files
 file that cannot be used is an entry with a `fault`, so that it is reported like any other bad file.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -164,28 +165,41 @@ def _readable(folder: Path) -> list[Path]:
 def finished(
     folder: Path, entries: Iterable[Entry], *, layout: str, options: Options
 ) -> list[Entry]:
-    """Entries with unique ids, and with patients, those of the user's pattern first."""
+    """Entries with unique ids, and with patients, those of the user's pattern first.
+
+    The first one's notes say what concerns the folder: unknown patients, and files left aside.
+    """
     entries = [replace(entry, layout=layout, options=options) for entry in entries]
     if options.patient_pattern is not None:
         entries = [_by_pattern(folder, entry, options.patient_pattern) for entry in entries]
     ids = Counter(entry.id for entry in entries)
     for i, entry in enumerate(entries):
         if ids[entry.id] > 1:
-            below = entry.image.relative_to(folder).with_name(stem(entry.image)).as_posix()
+            below = _below(folder, entry.image.with_name(stem(entry.image)))
             entries[i] = replace(entry, id=below)
     unknown = [i for i, entry in enumerate(entries) if not entry.patient and not entry.fault]
     for i in unknown:
         entries[i] = replace(entries[i], patient=entries[i].id)
-    if unknown:
-        note = (
-            f"{len(unknown)} of {len(entries)} images have no known patient, and count as one each"
-        )
-        entries[unknown[0]] = _with(entries[unknown[0]], f"{note}; state patient_pattern")
+    used = {path for entry in entries for path in (entry.image, *entry.masks)}
+    left = [_below(folder, path) for path in _readable(folder) if path not in used]
+    notes = (
+        f"{len(unknown)} of {len(entries)} images have no known patient and count as one each: "
+        "state patient_pattern" * bool(unknown),
+        f"{len(left)} other files are not read: {', '.join(left[:3])}" * bool(left),
+    )
+    said = tuple(note for note in notes if note)
+    usable = next((i for i, entry in enumerate(entries) if not entry.fault), None)
+    if said and usable is not None:
+        entries[usable] = replace(entries[usable], notes=(*said, *entries[usable].notes))
     return entries
 
 
+def _below(folder: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
 def _by_pattern(folder: Path, entry: Entry, pattern: str) -> Entry:
-    below = entry.image.relative_to(folder).as_posix()
+    below = _below(folder, entry.image)
     found = re.search(pattern, below)
     if found is None:
         fault = f"patient_pattern {pattern!r} is not found in {below}"
@@ -194,10 +208,6 @@ def _by_pattern(folder: Path, entry: Entry, pattern: str) -> Entry:
     rest = [group for group in found.groups() if group]
     patient = named.get("patient") or (rest[0] if rest else found[0])
     return replace(entry, patient=patient, label=named.get("label") or entry.label)
-
-
-def _with(entry: Entry, note: str) -> Entry:
-    return replace(entry, notes=(*entry.notes, note))
 
 
 def _orphans(paths: Iterable[Path]) -> Iterator[Entry]:
@@ -258,23 +268,15 @@ def _two(top: Path, mask_folders: list[Path], options: Options) -> Iterator[Entr
             name = options.base(stem(path)) or stem(path)
             masks[path.relative_to(mask_folder).parent, name].append(path)
     images: list[tuple[object, Entry]] = []
-    left: Counter[str] = Counter()
     for path in _readable(top):
         below, name = path.relative_to(top).parent, stem(path)
-        channel = re.fullmatch(r"(.+)_(\d{4})", name)
-        if channel and ((below, channel[1]) in masks or top.name == "imagesTr"):
-            name = channel[1]
-            if channel[2] != (options.channel or "0000"):
-                left[channel[2]] += 1
+        found = None if (below, name) in masks else re.fullmatch(r"(.+)_(\d{4})", name)
+        if found and ((below, found[1]) in masks or top.name == "imagesTr"):
+            name = found[1]
+            if found[2] != (options.channel or "0000"):
                 continue
         images.append(((below, name), Entry(path, name, below.name)))
-    for entry in _paired(images, masks):
-        if left and not entry.fault:
-            entry, left = (
-                _with(entry, f"channels {', '.join(sorted(left))} are not read"),
-                Counter(),
-            )
-        yield entry
+    yield from _paired(images, masks)
 
 
 def brats(folder: Path, options: Options) -> Iterator[Entry]:
@@ -284,19 +286,19 @@ def brats(folder: Path, options: Options) -> Iterator[Entry]:
         found = _BRATS.fullmatch(stem(path))
         if found and is_volume(path):
             cases[path.parent, found["case"]][found["what"].lower()] = path
-    if not any("seg" in of for of in cases.values()):
+    if not any("seg" in of and len(of) > 1 for of in cases.values()):
         return
     for (_, case), of in cases.items():
         mask = of.pop("seg", None)
-        wanted = (options.channel,) if options.channel else _SEQUENCES
+        wanted = (options.channel.lower(),) if options.channel else _SEQUENCES
         chosen = next((what for what in wanted if what in of), None)
         if chosen is None:
             fault = f"no {options.channel or 'image'} beside it, only {', '.join(of) or 'the mask'}"
             yield Entry(mask or next(iter(of.values())), case, fault=fault)
             continue
         patient = re.sub(r"(?<=\w)-\d{3}$", "", case)
-        notes = (f"{chosen} is read, every label of a mask is lesion unless lesion_labels says so",)
         masks = (mask,) if mask else ()
+        notes = ("every label but 0 is lesion",) * bool(mask and not options.lesion_labels)
         yield Entry(of[chosen], case, patient, masks=masks, notes=notes, any_label=True)
 
 
@@ -306,22 +308,18 @@ _KINDS = ("lesion", "dseg", "mask")  # the first that a subject has is taken
 
 def bids(folder: Path, options: Options) -> Iterator[Entry]:
     """BIDS: `sub-*/[ses-*/]anat/*_T1w.nii.gz`; `derivatives/` has lesion, dseg or mask files."""
-    volumes = [path for path in _readable(folder) if is_volume(path)]
+    volumes = [p for p in _readable(folder) if is_volume(p) and re.match(r"sub-\w+_\w", p.name)]
     derived = [p for p in volumes if "derivatives" in p.relative_to(folder).parts]
-    anatomy = [p for p in volumes if p not in derived and p.parent.name == "anat" and "_" in p.name]
-    anatomy = [path for path in anatomy if path.name.startswith("sub-")]
+    anatomy = [p for p in volumes if p not in derived and p.parent.name == "anat"]
     suffixes = sorted({stem(path).rsplit("_", 1)[1] for path in anatomy})
     suffix = options.channel or ("T1w" if "T1w" in suffixes else "".join(suffixes[:1]))
     images = [path for path in anatomy if stem(path).endswith(f"_{suffix}")]
     masks = [path for path in derived if _is_lesion(path, options)]
-    for path in images:
-        own = _entities(path)
-        fit = [m for m in masks if m.name.startswith("sub-") and own | _entities(m) == own]
+    for path, own in zip(images, map(_entities, images)):
+        fit = [mask for mask in masks if own | _entities(mask) == own]
         kind = next((kind for kind in _KINDS if any(kind in stem(m) for m in fit)), "")
         chosen = tuple(m for m in fit if kind in stem(m))
-        entry = Entry(path, stem(path), own["sub"], masks=chosen)
-        rest = ", ".join(other for other in suffixes if other != suffix)
-        yield _with(entry, f"{rest} are not read") if rest else entry
+        yield Entry(path, stem(path), own["sub"], masks=chosen)
     known = [_entities(path) for path in images]
     yield from _orphans(m for m in masks if not any(own | _entities(m) == own for own in known))
 

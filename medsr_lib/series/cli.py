@@ -45,7 +45,7 @@ DATA_SHOW = """\
 Prints what is in the folder and what was left out, and draws examples with their outlines.
 
 example:
-  medsr data show my-scans --layout brats --slices 3 --lesion-labels 1,4
+  medsr data show my-scans --layout brats --per-volume 3 --lesion-labels 1,4
 """
 CHAIN = """\
 Each session resumes bit for bit where the one before ended. Whatever ends it: the same command

@@ -207,7 +207,7 @@ def test_unknown_patients_are_said_once_and_equal_names_get_their_folders(tmp_pa
     touch(tmp_path, "images/1.png", "images/2.png", "masks/1.png", "masks/3.png")
     entries = source.find_entries(tmp_path)
     assert [e.patient for e in entries] == ["1", "2", ""]
-    assert entries[0].notes == ("2 of 3 images have no known patient, and count as one each; "
+    assert entries[0].notes == ("2 of 3 images have no known patient and count as one each: "
                                 "state patient_pattern",)  # fmt: skip
     assert entries[1].notes == entries[1].masks == ()
     assert entries[2].fault == "a mask without an image"
@@ -222,13 +222,26 @@ def test_channels_are_chosen_by_the_names_of_their_layouts(tmp_path):
           "derivatives/sub-1/anat/sub-1_space-T1w_dseg.nii")  # fmt: skip
     assert list(pairs(tmp_path / "n")) == ["imagesTr/a_0000.nii.gz"]
     assert list(pairs(tmp_path / "n", channel="0001")) == ["imagesTr/a_0001.nii.gz"]
-    assert source.find_entries(tmp_path / "n")[0].notes[0] == "channels 0001 are not read"
+    said = source.find_entries(tmp_path / "n")[0].notes
+    assert said[1] == "1 other files are not read: imagesTr/a_0001.nii.gz"
     assert set(pairs(tmp_path / "b")) == {"p/p-t1n.nii", "q/q-seg.nii"}
     assert pairs(tmp_path / "b")["q/q-seg.nii"][2].startswith("no image beside it")
     assert pairs(tmp_path / "b", channel="t1c")["p/p-seg.nii"][2].startswith("no t1c beside it")
     mask = ["derivatives/sub-1/anat/sub-1_space-T1w_dseg.nii"]
     assert pairs(tmp_path / "s") == {"sub-1/anat/sub-1_T1w.nii": ("1", mask, "")}
     assert pairs(tmp_path / "s", channel="FLAIR") == {"sub-1/anat/sub-1_FLAIR.nii": ("1", mask, "")}
+
+
+def test_names_that_resemble_another_layout(tmp_path):
+    touch(tmp_path / "d", "imagesTr/la_0003.nii.gz", "labelsTr/la_0003.nii.gz", "imagesTs/b.nii.gz")
+    decathlon = {"imagesTr/la_0003.nii.gz": ("la_0003", ["labelsTr/la_0003.nii.gz"], "")}
+    assert pairs(tmp_path / "d") == decathlon
+    touch(tmp_path / "b", "P1.nii", "P1_seg.nii")
+    assert pairs(tmp_path / "b") == {"P1.nii": ("P1", ["P1_seg.nii"], "")}
+    touch(tmp_path / "c", "t/cases.csv", "i/a.png")
+    (tmp_path / "c" / "t" / "cases.csv").write_text("image,patient\n../i/a.png,P1\n")
+    (entry,) = source.find_entries(tmp_path / "c" / "t", Options(patient_pattern="i/(.)"))
+    assert (entry.patient, entry.id) == ("a", "a")
 
 
 def test_a_table_names_the_line_that_is_wrong(tmp_path):
