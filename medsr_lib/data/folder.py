@@ -60,15 +60,9 @@ def as_case(
     percentiles: tuple[float, float],
     spacing: float | None = None,
 ) -> Case:
-    """The case of an entry, with its image (H, W) as stored and its mask.
+    """The case of an entry, from grey levels and a mask (H, W).
 
-    Args:
-        entry: its spacing and percentiles, where it has any, are taken before the ones given here.
-        raw: grey levels.
-        mask: of the lesion, or None.
-        notes: what to know of it besides the entry's own.
-        percentiles: see `normalised`.
-        spacing: mm.
+    Percentiles and spacing (mm) are used where the entry has none of its own.
 
     Raises:
         ValueError: as `normalised`.

@@ -12,7 +12,7 @@ What reads the files is in the extra `medical`: nibabel and pydicom.
 import importlib
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from medsr_lib.case import Case
 from medsr_lib.data import folder as files
 from medsr_lib.data.layouts import IMAGES, PLANES, VOLUMES, Entry, Options, is_volume, visible
 
+Mask = NDArray[np.bool_]
 PERCENTILES = (0.5, 99.5)
 _AXES = ("L", "P", "I")
 _NEVER_DICOM = (*IMAGES, *VOLUMES, ".csv", ".json", ".txt", ".tsv", ".mat", ".h5", ".zip", ".md")
@@ -38,20 +39,12 @@ _ANISOTROPY = 1.01  # greatest ratio of a pixel's sides that counts as a square
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume in the patient's axes.
+    """A volume in the patient's axes."""
 
-    Attributes:
-        values: (L, P, I).
-        affine: (4, 4), from indices to mm in NIfTI's axes (right, anterior, superior).
-        flipped: which axes run against the file's.
-        known: whether the spacing is.
-        notes: what to say of it.
-    """
-
-    values: NDArray[Any]
-    affine: NDArray[np.float64]
-    flipped: tuple[bool, bool, bool]
-    known: bool = True
+    values: NDArray[Any]  # (L, P, I)
+    affine: NDArray[np.float64]  # (4, 4), to mm in NIfTI's axes (right, anterior, superior)
+    flipped: tuple[bool, ...]  # which axes run against the file's
+    known: bool = True  # whether the spacing is
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,14 +84,12 @@ def read(entry: Entry) -> list[Case]:
         raise ValueError(f"{entry.image}: its header is incomplete ({error})") from None
 
 
-def _cut(
-    entry: Entry, volume: Volume, mask: NDArray[np.bool_] | None, notes: list[str]
-) -> Iterator[Case]:
+def _cut(entry: Entry, volume: Volume, mask: Mask | None, notes: list[str]) -> Iterator[Case]:
     """The chosen slices as cases."""
     options = entry.options
     axis = _axis(volume, options)
     side = _side(volume, axis)
-    for k in _chosen(volume, mask, axis, side, options):
+    for k in _chosen(mask, volume.values.shape[axis], axis, (side or 1) ** 2, options):
         raw, number = volume.values.take(k, axis).T, volume.number(axis, k)
         if mask is None and options.slices is None and raw.min() == raw.max():
             continue  # beside the patient
@@ -133,25 +124,16 @@ def _side(volume: Volume, axis: int) -> float | None:
     return round(a, 6)
 
 
-def _chosen(
-    volume: Volume,
-    mask: NDArray[np.bool_] | None,
-    axis: int,
-    side: float | None,
-    options: Options,
-) -> list[int]:
-    """The slices of the largest lesion area, or around the middle; in their order."""
-    n = volume.values.shape[axis]
+def _chosen(mask: Mask | None, n: int, axis: int, pixel: float, options: Options) -> list[int]:
+    """The slices of the largest lesion area, or around the middle of all n; in their order."""
     if mask is None:
         wanted = n if options.slices is None else min(options.slices, n)
         return list(range((n - wanted) // 2, (n - wanted) // 2 + wanted))
-    area = mask.sum(tuple({0, 1, 2} - {axis})) * (side or 1) ** 2
-    enough = [int(k) for k in np.argsort(-area, kind="stable") if area[k] >= options.least_area]
-    enough = [k for k in enough if area[k] > 0]
+    area = mask.sum(tuple({0, 1, 2} - {axis})) * pixel
+    least = max(options.least_area, pixel)
+    enough = [int(k) for k in np.argsort(-area, kind="stable") if area[k] >= least]
     if not enough:
-        raise ValueError(
-            f"no slice has a lesion of {options.least_area:g}, the largest is {area.max():.3g}"
-        )
+        raise ValueError(f"no slice has a lesion of {least:g}, the largest is {area.max():.3g}")
     return sorted(enough[: options.slices])
 
 
@@ -173,7 +155,7 @@ def _turned(values: NDArray[Any], affine: NDArray[np.float64]) -> Volume:
     return Volume(
         of.apply_orientation(values, turn),
         affine @ of.inv_ornt_aff(turn, values.shape),
-        (flips[0], flips[1], flips[2]),
+        tuple(flips[axis] for axis in range(3)),
     )
 
 
@@ -209,7 +191,7 @@ def _nifti(path: Path, options: Options | None) -> Volume:
     return replace(_turned(values, affine), notes=tuple(notes))
 
 
-def _nifti_mask(entry: Entry, volume: Volume) -> tuple[NDArray[np.bool_] | None, list[str]]:
+def _nifti_mask(entry: Entry, volume: Volume) -> tuple[Mask | None, list[str]]:
     masks, notes = [], []
     for path in entry.masks:
         if not is_volume(path):
@@ -286,7 +268,7 @@ def _sources(segmentation: Any) -> Iterator[str]:
         yield str(source[0].ReferencedSOPInstanceUID) if source else ""
 
 
-def _dicom(entry: Entry) -> tuple[Volume, NDArray[np.bool_] | None, list[str]]:
+def _dicom(entry: Entry) -> tuple[Volume, Mask | None, list[str]]:
     """A series, the lesion in its segmentations, and what to say of it."""
     read = _package("pydicom").dcmread
     members = [read(path) for path in (entry.image, *entry.others)]
@@ -378,7 +360,7 @@ def _decoded(member: Any) -> NDArray[Any]:
 
 def _segmented(
     path: Path, place: Mapping[str, int], image: Any, shape: Sequence[int], options: Options
-) -> tuple[NDArray[np.bool_], list[str]]:
+) -> tuple[Mask, list[str]]:
     """Where the frames of a segmentation are lesion, (columns, rows, slices) as stored."""
     found = _package("pydicom").dcmread(path)
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in found.SegmentSequence}
@@ -387,13 +369,17 @@ def _segmented(
         listed = ", ".join(f"{number} ({name})" for number, name in names.items())
         raise ValueError(f"{path.name} holds segments {listed}; state the lesion's lesion_labels")
     files.same_shape((found.Rows, found.Columns), (image.Rows, image.Columns), path)
-    _same_directions(path, found, image)
+    own = image.get("ImageOrientationPatient")
     frames = _decoded(found).reshape(-1, found.Rows, found.Columns)
     top = float(found.get("MaximumFractionalValue", 1))
     mask, used, between = np.zeros(shape, bool), Counter[str](), 0
     groups = found.PerFrameFunctionalGroupsSequence
     for frame, group, source in zip(frames, groups, _sources(found)):
-        if _segment(found, group) in wanted:
+        segment = _group(found, group, "SegmentIdentificationSequence")
+        plane = _group(found, group, "PlaneOrientationSequence")
+        if own and plane and not np.allclose(plane.ImageOrientationPatient, own, atol=1e-3):
+            raise ValueError(f"{path.name} is turned against its images")
+        if segment is None or segment.ReferencedSegmentNumber in wanted:
             used[source] += 1
             if source in place:
                 mask[:, :, place[source]] |= (frame > top / 2).T
@@ -406,21 +392,9 @@ def _segmented(
     return mask, [f"{n} {what}" for what, n in counts.items() if n]
 
 
-def _segment(found: Any, frame: Any) -> int:
-    """The number of the segment that a frame belongs to."""
-    shared: Iterable[Any] = found.get("SharedFunctionalGroupsSequence", ())
-    for group in (frame, *shared):
-        if "SegmentIdentificationSequence" in group:
-            return int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-    return 1
-
-
-def _same_directions(path: Path, found: Any, image: Any) -> None:
-    """Refuse a segmentation that is turned against its images."""
-    shared = found.get("SharedFunctionalGroupsSequence", ())
-    for group in (*shared, *found.PerFrameFunctionalGroupsSequence):
-        own = group.get("PlaneOrientationSequence")
-        if own and "ImageOrientationPatient" in image:
-            difference = np.subtract(own[0].ImageOrientationPatient, image.ImageOrientationPatient)
-            if np.abs(difference).max() > 1e-3:
-                raise ValueError(f"{path.name} is turned against its images")
+def _group(found: Any, frame: Any, name: str) -> Any:
+    """What a segmentation says of a frame, or of all frames; None where it says nothing."""
+    for group in (frame, *found.get("SharedFunctionalGroupsSequence", ())):
+        if name in group:
+            return group[name].value[0]
+    return None
