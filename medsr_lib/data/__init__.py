@@ -4,6 +4,6 @@
 `splits.by_patient` makes folds. A data set of one's own is a file like `figshare`.
 """
 
-from medsr_lib.data import chest_xray, figshare, phantom, source, splits, store
+from medsr_lib.data import chest_xray, figshare, layouts, phantom, source, splits, store
 
-__all__ = ["chest_xray", "figshare", "phantom", "source", "splits", "store"]
+__all__ = ["chest_xray", "figshare", "layouts", "phantom", "source", "splits", "store"]

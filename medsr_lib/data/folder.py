@@ -174,7 +174,9 @@ def _jpeg(path: Path, image: Image.Image) -> tuple[Array, Notes]:
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # Pillow may fill up the rest
         raise ValueError(f"{path.name} is truncated; fetch it again (its end marker is missing)")
     quality = jpeg.quality_of(image.quantization[0])  # type: ignore[attr-defined]
-    return np.asarray(image), [f"lossy JPEG of quality {quality}"]
+    turned = image.getexif().get(0x0112, 1) != 1
+    notes = ["its EXIF orientation is not applied"] * turned
+    return np.asarray(image), [f"lossy JPEG of quality {quality}", *notes]
 
 
 def _tiff(path: Path) -> tuple[Array, Notes]:

@@ -95,6 +95,7 @@ class Options:
 
 
 DEFAULTS = Options()
+_MANY = 50  # images of a patient, from which on it may be none
 
 
 @dataclass(frozen=True)
@@ -177,21 +178,30 @@ def finished(
         if ids[entry.id] > 1:
             below = _below(folder, entry.image.with_name(stem(entry.image)))
             entries[i] = replace(entry, id=below)
-    unknown = [i for i, entry in enumerate(entries) if not entry.patient and not entry.fault]
-    for i in unknown:
-        entries[i] = replace(entries[i], patient=entries[i].id)
+    notes = _of_folder(folder, entries, layout)
+    for i, entry in enumerate(entries):
+        patient = entry.patient or entry.id
+        said, notes = (entry.notes, notes) if entry.fault else (notes + entry.notes, ())
+        entries[i] = replace(entry, patient=patient, notes=said)
+    return entries
+
+
+def _of_folder(folder: Path, entries: list[Entry], layout: str) -> tuple[str, ...]:
+    """What to say of the folder as a whole."""
+    usable = [entry for entry in entries if not entry.fault]
+    patients = sorted({entry.patient for entry in usable if entry.patient})
+    unknown = sum(not entry.patient for entry in usable)
+    named = layout in ("beside", "folders") and not any(e.options.patient_pattern for e in usable)
     used = {path for entry in entries for path in (entry.image, *entry.masks)}
     left = [_below(folder, path) for path in _readable(folder) if path not in used]
-    notes = (
-        f"{len(unknown)} of {len(entries)} images have no known patient and count as one each: "
-        "state patient_pattern" * bool(unknown),
-        f"{len(left)} other files are not read: {', '.join(left[:3])}" * bool(left),
-    )
-    said = tuple(note for note in notes if note)
-    usable = next((i for i, entry in enumerate(entries) if not entry.fault), None)
-    if said and usable is not None:
-        entries[usable] = replace(entries[usable], notes=(*said, *entries[usable].notes))
-    return entries
+    notes = {
+        f"{unknown} of {len(usable)} images have no known patient and count as one each: state "
+        "patient_pattern": unknown,
+        f"{len(patients)} patients ({', '.join(patients[:4])}): if these are classes, state "
+        "patient_pattern": named and patients and len(usable) - unknown > _MANY * len(patients),
+        f"{len(left)} other files are not read: {', '.join(left[:3])}": left,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
 
 
 def _below(folder: Path, path: Path) -> str:
@@ -241,9 +251,10 @@ def beside(folder: Path, options: Options) -> Iterator[Entry]:
         if base is not None:
             masks[path.parent, base].append(path)
         else:
-            patient = "" if path.parent == folder else path.parent.name
-            entry = Entry(path, stem(path), patient)
-            images.append(((path.parent, stem(path)), entry))
+            patient, label = "" if path.parent == folder else path.parent.name, ""
+            if re.fullmatch(re.escape(patient) + r" \(\d+\)", stem(path)):
+                patient, label = "", patient  # malignant/malignant (20).png: numbered by class
+            images.append(((path.parent, stem(path)), Entry(path, stem(path), patient, label)))
     return _paired(images, masks)
 
 

@@ -82,6 +82,8 @@ def test_percentiles_clip(read):
 COLOURS = np.stack([PICTURE, PICTURE // 2, PICTURE // 3], -1)
 GREYS = Image.fromarray(PICTURE, "P")
 GREYS.putpalette([level for level in range(256) for _ in range(3)])
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
 LZW = Image.fromarray(PICTURE)
 CMYK = Image.fromarray(COLOURS).convert("CMYK")
 SMOOTH = np.clip(255 * (9.5 - DISC), 0, 255).astype(np.uint8)
@@ -93,6 +95,8 @@ INDEXED.putpalette([10, 20, 30, 200, 0, 0])
     ("given", "note"),
     [
         ({"name": "a.jpg", "how": {"quality": 80}}, "lossy JPEG of quality 80"),
+        ({"name": "a.jpg", "how": {"exif": TURNED}},
+         "lossy JPEG of quality 75; its EXIF orientation is not applied"),
         ({"image": np.dstack([PICTURE] * 3)}, "3 equal channels, taken as grey"),
         ({"image": np.dstack([PICTURE] * 3 + [MASK * 0 + 255])}, "3 equal channels, taken as grey"),
         ({"image": COLOURS, "channel": "0"}, "channel 0 of 3 is read"),

@@ -182,13 +182,23 @@ def test_masks_beside_images(tmp_path):
           "TCGA_X/TCGA_X_1.png")  # fmt: skip
     found = pairs(tmp_path)
     assert found["malignant/malignant (2).png"][:2] == (
-        "malignant", ["malignant/malignant (2)_mask.png", "malignant/malignant (2)_mask_1.png"],
+        "malignant (2)", ["malignant/malignant (2)_mask.png", "malignant/malignant (2)_mask_1.png"],
     )  # fmt: skip
     assert found["TCGA_X/TCGA_X_1.png"] == ("TCGA_X", ["TCGA_X/TCGA_X_1_mask.tif"], "")
     assert found["ISIC_1.jpg"] == ("ISIC_1", ["ISIC_1_segmentation.png"], "")
     assert found["a_mask.png"][2] == "a mask without an image"
     assert "another image of that name" in found["TCGA_X/TCGA_X_1.tif"][2]
     assert len(found) == 5
+    labels = {entry.id: entry.label for entry in source.find_entries(tmp_path)}
+    assert (labels["malignant (2)"], labels["ISIC_1"]) == ("malignant", "")
+
+
+def test_folders_that_look_like_classes_are_said(tmp_path):
+    touch(
+        tmp_path, *(f"glioma/{n}.png" for n in range(60)), *(f"other/x{n}.png" for n in range(60))
+    )
+    (note,) = source.find_entries(tmp_path)[0].notes
+    assert note == "2 patients (glioma, other): if these are classes, state patient_pattern"
 
 
 def test_patterns_of_masks_and_patients(tmp_path):
@@ -206,8 +216,8 @@ def test_patterns_of_masks_and_patients(tmp_path):
 def test_unknown_patients_are_said_once_and_equal_names_get_their_folders(tmp_path):
     touch(tmp_path, "images/1.png", "images/2.png", "masks/1.png", "masks/3.png")
     entries = source.find_entries(tmp_path)
-    assert [e.patient for e in entries] == ["1", "2", ""]
-    assert entries[0].notes == ("2 of 3 images have no known patient and count as one each: "
+    assert [e.patient for e in entries[:2]] == ["1", "2"]
+    assert entries[0].notes == ("2 of 2 images have no known patient and count as one each: "
                                 "state patient_pattern",)  # fmt: skip
     assert entries[1].notes == entries[1].masks == ()
     assert entries[2].fault == "a mask without an image"
