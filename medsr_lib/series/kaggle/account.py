@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,32 @@ from medsr_lib.series.kaggle.client import Client, NotThere, Refused, pull
 from medsr_lib.series.sessions import state as states
 
 
+class KernelStatus(StrEnum):
+    """Of a kernel's newest version, as the service calls it."""
+
+    NEW_SCRIPT = "NEW_SCRIPT"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
+    ERROR = "ERROR"
+    COMPLETE = "COMPLETE"
+
+
+ENDED = {KernelStatus.COMPLETE, KernelStatus.ERROR, KernelStatus.CANCEL_ACKNOWLEDGED}
+
+
 @dataclass(frozen=True)
 class Progress:
-    """Of a kernel: its status, as the service calls it, and the message of a failure."""
+    """Of a kernel: its status and the message of a failure."""
 
-    status: str
+    status: KernelStatus
     message: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether it will not change any more."""
-        return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+        return self.status in ENDED
 
     def __str__(self) -> str:
         return f"{self.status}: {self.message}" if self.message else self.status
@@ -75,7 +91,7 @@ class Account(Client):
     def progress(self, ref: str) -> Progress:
         """How a kernel is doing."""
         found = self.ask(f"the status of {ref}", lambda: self.api.kernels_status(ref))
-        return Progress(found.status.name, str(found.failure_message or ""))
+        return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
 
     def source(self, ref: str) -> str:
         """The notebook of a kernel, as text."""
@@ -267,7 +283,8 @@ class Account(Client):
         inputs: list[tuple[str, str, Callable[[str], object], str]] = [
             ("data set", ref, self.dataset_status, "ready") for ref in content["dataset_sources"]
         ]
-        inputs += [("kernel", r, self.progress, "COMPLETE") for r in content["kernel_sources"]]
+        kernels = content["kernel_sources"]
+        inputs += [("kernel", ref, self.progress, KernelStatus.COMPLETE) for ref in kernels]
         for kind, ref, ask, wanted in inputs:
             try:
                 status = str(ask(ref))

@@ -14,7 +14,7 @@ from typing import TypeVar
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.kaggle import client, kernel, metadata
-from medsr_lib.series.kaggle.account import Account
+from medsr_lib.series.kaggle.account import Account, KernelStatus
 from medsr_lib.series.kaggle.client import NotThere
 from medsr_lib.series.kaggle.metadata import Needs
 from medsr_lib.series.notebook import Notebook
@@ -217,7 +217,7 @@ def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception
 def _ended(chain: Chain, one: Known) -> Known:
     """A session when it has ended, with what it left."""
     progress = chain.account.wait(one.source, log=chain.log, poll=chain.poll)
-    if progress.status == "COMPLETE":
+    if progress.status is KernelStatus.COMPLETE:
         return replace(one, state=_fetched(chain, one))
     return replace(one, failure=str(progress), saved=_rescued(chain, one))
 

@@ -11,7 +11,7 @@ import pytest
 from kaggle_service import NotebookRunner, Service, faults
 
 from medsr_lib.series.kaggle import kernel, metadata
-from medsr_lib.series.kaggle.account import Account, Progress
+from medsr_lib.series.kaggle.account import Account, KernelStatus, Progress
 from medsr_lib.series.kaggle.client import TRIES, NotThere, Refused
 from medsr_lib.series.sessions import plan
 from medsr_lib.series.sessions import state as states
@@ -62,7 +62,7 @@ def test_a_push_fills_in_the_owner(start, built):
     assert request["sessionTimeoutSeconds"] == 7200
     assert metadata.OWNER not in request["text"]
     assert service.wait(REF) == "COMPLETE"
-    assert account.progress(REF) == Progress("COMPLETE")
+    assert account.progress(REF) == Progress(KernelStatus.COMPLETE)
 
 
 def test_a_second_push_is_a_new_version(start, built):
