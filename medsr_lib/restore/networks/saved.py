@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from medsr_lib.restore.linear import LinearFilter
 from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
 from medsr_lib.restore.networks.readers import LesionClassifier, UNet
 from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
@@ -13,7 +14,10 @@ from medsr_lib.restore.training import checkpoint
 
 CLASSES = {
     c.__name__: c
-    for c in (ESPCN, SRResNet, Discriminator, LesionClassifier, UNet, DenoisingAutoencoder)
+    for c in (
+        *(ESPCN, SRResNet, Discriminator, LesionClassifier, UNet),
+        *(DenoisingAutoencoder, LinearFilter),
+    )
 }
 """What `load` can make again: a network that keeps what it was made with in `arguments`."""
 

@@ -1,0 +1,71 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+
+from medsr_lib.restore import degrade, linear, networks, resample
+
+
+@pytest.fixture
+def images():
+    """(6, 1, 72, 72) of coarse shapes with noise, in [0, 1]."""
+    rng = torch.Generator().manual_seed(0)
+    coarse = torch.rand(6, 1, 12, 12, generator=rng)
+    fine = torch.nn.functional.interpolate(coarse, (72, 72), mode="bicubic").clamp(0, 1)
+    return 0.9 * fine + 0.1 * torch.rand(6, 1, 72, 72, generator=rng)
+
+
+def fitted(images, **changes):
+    settings = {"degrade": degrade.by_name("bicubic", scale=2), "scale": 2, "taps": 5}
+    return linear.fit(images, **settings | changes, progress=False)
+
+
+def test_what_is_linear_is_found_again():
+    lr = torch.rand(3, 1, 30, 30, generator=torch.Generator().manual_seed(1))
+    hr = resample.nearest(lr, scale=2)
+    found = fitted(hr, degrade=lambda x: x[..., ::2, ::2])
+    expected = torch.zeros(4, 1, 5, 5)
+    expected[:, 0, 2, 2] = 1
+    torch.testing.assert_close(found.weights, expected, atol=1e-5, rtol=0)
+
+
+def test_it_is_the_least_squares_solution_of_a_second_program(images):
+    to_lr = degrade.by_name("bicubic", scale=2)
+    a, b = [], []
+    for hr in images:
+        lr = np.pad(to_lr(hr[None])[0, 0].double().numpy(), 2, mode="edge")
+        taps = np.lib.stride_tricks.sliding_window_view(lr, (5, 5)).reshape(-1, 25)
+        a.append(taps)
+        b.append(hr[0, 1::2, ::2].double().numpy().ravel())  # below left in each LR pixel
+    expected = linalg.lstsq(np.concatenate(a), np.concatenate(b))[0].reshape(5, 5)
+    found = fitted(images).weights[2, 0]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["bicubic", "blur", "kspace"])
+def test_it_beats_every_interpolation_where_it_was_fitted(images, name):
+    to_lr = degrade.by_name(name, scale=2)
+    ways = [fitted(images, degrade=to_lr, taps=11)]
+    ways += [partial(getattr(resample, up), scale=2) for up in ("bicubic", "lanczos", "zero_fill")]
+    best, *others = [(way(to_lr(images)) - images).square().mean() for way in ways]
+    assert best < min(others)
+
+
+def test_it_is_saved_and_clipped_as_networks_are(images, tmp_path):
+    found = fitted(images)
+    networks.save(found, tmp_path / "linear.pt", scale=2, degradation="bicubic")
+    again, lr = networks.load(tmp_path / "linear.pt", scale=2), torch.rand(1, 1, 9, 8).round()
+    assert torch.equal(again(lr), found(lr))
+    assert again(lr).shape == (1, 1, 18, 16)
+    assert again(lr).aminmax() == (0, 1)
+
+
+def test_it_refuses_too_little_and_what_it_cannot_be(images):
+    with pytest.raises(ValueError, match="1 images have 36 LR pixels, fewer than the 121 weights"):
+        fitted(images[:1, :, :12, :12], taps=11)
+    with pytest.raises(ValueError, match="taps must be odd, so that there is a middle, got 4"):
+        fitted(images, taps=4)
+    with pytest.raises(ValueError, match="scale must be one of"):
+        fitted(images, scale=5)
