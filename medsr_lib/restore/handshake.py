@@ -23,9 +23,8 @@ LEAST = (8, 12, 16, 24)
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of even images
 STRIP = 10  # an image this many times as long as the first shows the seams of tiles
 REPEAT = 1e-4  # how far two calls may differ, in [0, 1]
-SHIFT = 0.05  # SR pixels: from here on SR is moved back; 0.05 costs 0.01 dB at scale 2
-SHIFT_AGREES = 0.05  # SR pixels between the shifts of two probes
-STRETCH = 0.3  # SR pixels at the edges
+SHIFT = 0.03  # LR pixels: from here on SR is moved back
+STRETCH = 0.1  # LR pixels at the edges; align_corners=True gives 0.25 and more
 BRIGHTNESS = 0.02  # of an even image, in [0, 1]
 GAIN = 0.05  # of contrast
 RMS = 0.04  # from the probe: an SNR at which nothing is recognised as the image any more
@@ -37,8 +36,8 @@ def adapt(network: Callable[..., Any], *, scale: int) -> Adapted:
 
     Args:
         network: takes and gives images (B, C, h, w) or (B, h, w, C); a module is put into
-            evaluation mode and to float32. `input_size`, if it has that, is the only height and
-            width it takes.
+            evaluation mode and to float32. Its attributes `input_size`, the only (h, w) it takes,
+            and `value_range`, one of `RANGES`, are believed where they fit.
         scale: that it must have.
 
     Returns:
@@ -139,24 +138,32 @@ def _repeats(network: Callable[..., Any], findings: Findings, probe: Probe) -> N
 
 
 def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Findings:
-    """The ranges under which the probe is restored best; [0, 1] unless another is clearly better."""
+    """The ranges that restore the probe best; the usual one unless another is clearly better.
+
+    The usual one is that which the file states (`value_range`), else [0, 1].
+    """
+    usual = (getattr(network, "value_range", "[0, 1]"),) * 2
     found: dict[tuple[str, str], float] = {}
+    made: dict[tuple[str, str], Tensor] = {}
     for into, out in product(RANGES, RANGES):
         trial = replace(findings, range_in=into, range_out=out)
-        sr = Adapted(network, trial).unclipped(probe.lr())
+        made[into, out] = sr = Adapted(network, trial).unclipped(probe.lr())
         usable = sr.isfinite().all() and _largest(sr) < 1e4
         found[into, out] = probe.fit(sr).rms if usable else math.inf
     best = min(found, key=lambda ranges: found[ranges])
     clearly = found[best] * 1.2 + 0.001
-    if found["[0, 1]", "[0, 1]"] <= clearly:
-        best = ("[0, 1]", "[0, 1]")
+    if found[usual] <= clearly:
+        best = usual
     elif len(rivals := [r for r, rms in found.items() if rms <= clearly]) > 1:
         words = ", ".join(f"{into} -> {out}" for into, out in rivals)
         raise ValueError(f"its range of values is not clear: {words}; wrap it in a function")
-    findings = replace(findings, range_in=best[0], range_out=best[1])
     if found[best] > RMS:
-        raise ValueError(_unlike(Adapted(network, findings).unclipped(probe.lr()), probe))
-    return findings
+        raise ValueError(_unlike(made[best], probe))
+    others = [into for (into, out), rms in found.items() if into == out and rms <= clearly]
+    differ = [into for into in others if _largest(made[into, into] - made[best]) > 0.01]
+    notes = [f"{best[0]} was taken; {into} would do as well" for into in differ]
+    ranges = {"range_in": best[0], "range_out": best[1]}
+    return replace(findings, **ranges, notes=(*findings.notes, *notes))
 
 
 def _unlike(sr: Tensor, probe: Probe) -> str:
@@ -179,7 +186,7 @@ def _unlike(sr: Tensor, probe: Probe) -> str:
             return f"its images come out {words}"
     if _alike(seen, hr) < -0.9:
         return "its images come out inverted: black is white"
-    if max(map(abs, fit.stretch)) > STRETCH and abs(fit.gain - 1) < 2 * GAIN:
+    if max(map(abs, fit.stretch)) > STRETCH * probe.scale and abs(fit.gain - 1) < 2 * GAIN:
         return _stretched(fit)
     if _alike(seen, hr) > 0.9:
         return f"it changes contrast and brightness: SR = {fit.gain:.2f} HR {fit.offset:+.2f}"
@@ -196,13 +203,13 @@ def _shifted(network: Callable[..., Any], findings: Findings, probe: Probe) -> F
     method = Adapted(network, findings)
     fits = [p.fit(method.unclipped(p.lr())) for p in others]
     for fit in fits:
-        if max(map(abs, fit.stretch)) > STRETCH:
+        if max(map(abs, fit.stretch)) > STRETCH * findings.scale:
             raise ValueError(_stretched(fit))
     one, two = (fit.shift for fit in fits)
     shift = tuple((a + b) / 2 for a, b in zip(one, two))
-    if max(map(abs, shift)) <= SHIFT:
+    if max(map(abs, shift)) <= SHIFT * findings.scale:
         return findings
-    if max(abs(a - b) for a, b in zip(one, two)) > SHIFT_AGREES:
+    if max(abs(a - b) for a, b in zip(one, two)) > SHIFT * findings.scale:
         raise ValueError(
             f"it moves one image by {_pixels(one)}, another by {_pixels(two)} SR pixels"
         )

@@ -14,6 +14,7 @@ class Graph(nn.Module):
     def __init__(self, layers: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
         super().__init__()
         self.layers = layers
+        self.value_range = "[0, 1]"
         self.convolutions = nn.ModuleDict()
         for layer in layers:
             if layer["class_name"] == "Conv2D":

@@ -6,6 +6,7 @@ measured to a hundredth of a pixel, without interpolating SR.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ class Probe:
     def hr(self, down: float = 0.0, right: float = 0.0) -> Tensor:
         """(1, 1, scale h, scale w) in [0, 1], moved by SR pixels."""
         y, x = self._grid()
-        return self._at(y - down, x - right)[None, None]
+        return self._at(y - down, x - right)[None, None].float()
 
     def lr(self) -> Tensor:
         """(1, 1, h, w): the bicubic degradation of `hr`."""
-        return degrade.bicubic(self.hr(), scale=self.scale).clamp(0, 1)
+        return _lr(self).clone()
 
     def inner(self, sr: Tensor) -> Tensor:
         """What of an image (..., scale h, scale w) is compared."""
@@ -91,7 +92,12 @@ class Probe:
         total = torch.zeros_like(y)
         for turn, a, p in zip(turns.tolist(), angle.tolist(), phase.tolist()):
             total += torch.cos(2 * math.pi * turn * (math.cos(a) * y + math.sin(a) * x) + p)
-        return (0.5 + 0.42 * self.contrast * torch.tanh(total * (1.5 / WAVES**0.5))).to(y.dtype)
+        return 0.5 + 0.42 * self.contrast * torch.tanh(total * (1.5 / WAVES**0.5))
+
+
+@lru_cache(maxsize=16)
+def _lr(probe: Probe) -> Tensor:
+    return degrade.bicubic(probe.hr(), scale=probe.scale).clamp(0, 1)
 
 
 @dataclass(frozen=True)

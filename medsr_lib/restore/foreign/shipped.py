@@ -192,7 +192,9 @@ def load(what: str, *, scale: int, **expected: object) -> nn.Module:
     description = network.file(scale, "description").read_text(encoding="utf-8")
     weights = network.file(scale, "weights").read_bytes()
     if network.package[0] == "npm":
-        return keras.read(json.loads(description), weights)
+        graph = keras.read(json.loads(description), weights)
+        graph.value_range = "[0, 1]" if what == "esrgan-thick" else "0-255"
+        return graph
     chain = ncnn.read(description, weights)
     return Conditioned(chain, scale) if what == "srmd" else chain
 
