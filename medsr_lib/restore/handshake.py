@@ -23,6 +23,7 @@ LEAST = (8, 12, 16, 24)
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of even images
 STRIP = 10  # an image this many times as long as the first shows the seams of tiles
 REPEAT = 1e-4  # how far two calls may differ, in [0, 1]
+RANGE_TIMES, RANGE_LEAST = 1.5, 0.002  # RMS differences up to here do not tell ranges apart
 SHIFT = 0.03  # LR pixels: from here on SR is moved back
 STRETCH = 0.1  # LR pixels at the edges; align_corners=True gives 0.25 and more
 BRIGHTNESS = 0.02  # of an even image, in [0, 1]
@@ -68,7 +69,9 @@ def adapt(network: Callable[..., Any], *, scale: int) -> Adapted:
     brightness = _brightness(method, size)
     _seamless(method, findings.fixed or size)
     _repeats(network, findings, first)
-    return Adapted(network, replace(findings, **brightness, **_said(method, first)))
+    rms = first.fit(method(first.lr())).rms
+    said = replace(findings, brightness=brightness, rms=rms, notes=_notes(method, first))
+    return Adapted(network, said)
 
 
 def _form(network: Callable[..., Any], scale: int) -> tuple[tuple[int, int], Findings]:
@@ -151,19 +154,18 @@ def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Fi
         usable = sr.isfinite().all() and _largest(sr) < 1e4
         found[into, out] = probe.fit(sr).rms if usable else math.inf
     best = min(found, key=lambda ranges: found[ranges])
-    clearly = found[best] * 1.2 + 0.001
+    clearly = RANGE_TIMES * found[best] + RANGE_LEAST
+    if found[best] > RMS:
+        raise ValueError(_unlike(made[best], probe))
     if found[usual] <= clearly:
         best = usual
     elif len(rivals := [r for r, rms in found.items() if rms <= clearly]) > 1:
         words = ", ".join(f"{into} -> {out}" for into, out in rivals)
         raise ValueError(f"its range of values is not clear: {words}; wrap it in a function")
-    if found[best] > RMS:
-        raise ValueError(_unlike(made[best], probe))
     others = [into for (into, out), rms in found.items() if into == out and rms <= clearly]
     differ = [into for into in others if _largest(made[into, into] - made[best]) > 0.01]
     notes = [f"{best[0]} was taken; {into} would do as well" for into in differ]
-    ranges = {"range_in": best[0], "range_out": best[1]}
-    return replace(findings, **ranges, notes=(*findings.notes, *notes))
+    return replace(findings, range_in=best[0], range_out=best[1], notes=(*findings.notes, *notes))
 
 
 def _unlike(sr: Tensor, probe: Probe) -> str:
@@ -186,7 +188,7 @@ def _unlike(sr: Tensor, probe: Probe) -> str:
             return f"its images come out {words}"
     if _alike(seen, hr) < -0.9:
         return "its images come out inverted: black is white"
-    if max(map(abs, fit.stretch)) > STRETCH * probe.scale and abs(fit.gain - 1) < 2 * GAIN:
+    if max(map(abs, fit.stretch)) > STRETCH * probe.scale and fit.gain > 0.5 and fit.left < RMS:
         return _stretched(fit)
     if _alike(seen, hr) > 0.9:
         return f"it changes contrast and brightness: SR = {fit.gain:.2f} HR {fit.offset:+.2f}"
@@ -206,7 +208,7 @@ def _shifted(network: Callable[..., Any], findings: Findings, probe: Probe) -> F
         if max(map(abs, fit.stretch)) > STRETCH * findings.scale:
             raise ValueError(_stretched(fit))
     one, two = (fit.shift for fit in fits)
-    shift = tuple((a + b) / 2 for a, b in zip(one, two))
+    shift = ((one[0] + two[0]) / 2, (one[1] + two[1]) / 2)
     if max(map(abs, shift)) <= SHIFT * findings.scale:
         return findings
     if max(abs(a - b) for a, b in zip(one, two)) > SHIFT * findings.scale:
@@ -279,7 +281,7 @@ def _keeps_contrast(method: Adapted, probe: Probe) -> None:
             )
 
 
-def _brightness(method: Adapted, size: tuple[int, int]) -> dict[str, float]:
+def _brightness(method: Adapted, size: tuple[int, int]) -> float:
     """Largest change of the mean of even images; refuses more than `BRIGHTNESS`."""
     largest = 0.0
     probe = Probe(*size, method.findings.scale)
@@ -291,7 +293,7 @@ def _brightness(method: Adapted, size: tuple[int, int]) -> dict[str, float]:
         if abs(changed) > BRIGHTNESS:
             raise ValueError(f"it changes brightness: an even image of {level:g} became {mean:.3f}")
         largest = max(largest, abs(changed))
-    return {"brightness": largest}
+    return largest
 
 
 def _seamless(method: Adapted, size: tuple[int, int]) -> None:
@@ -312,8 +314,8 @@ def _seamless(method: Adapted, size: tuple[int, int]) -> None:
             )
 
 
-def _said(method: Adapted, probe: Probe) -> dict[str, Any]:
-    """Notes and the final difference from the probe."""
+def _notes(method: Adapted, probe: Probe) -> tuple[str, ...]:
+    """What else is to be said: colours that differ, few grey levels."""
     findings = method.findings
     lr = probe.lr()
     factor, offset = RANGES[findings.range_in]
@@ -327,7 +329,7 @@ def _said(method: Adapted, probe: Probe) -> dict[str, Any]:
     levels = method.unclipped(lr) * 255
     if not any(findings.shift) and _largest(levels - levels.round()) < 1e-3:
         notes.append("gives 256 grey levels, which limits PSNR to 59 dB")
-    return {"notes": tuple(notes), "rms": probe.fit(method(lr)).rms}
+    return tuple(notes)
 
 
 def _alike(a: Tensor, b: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -203,5 +204,5 @@ def _tiles(length: int, tile: int) -> list[tuple[int, int, int]]:
     """Start of each tile along one axis, and from where to where its pixels are kept."""
     step = max(1, tile - 2 * (tile // 4))
     starts = [*range(0, length - tile, step), length - tile]
-    cuts = [0, *((a + tile + b) // 2 for a, b in zip(starts, starts[1:])), length]
+    cuts = [0, *((a + tile + b) // 2 for a, b in pairwise(starts)), length]
     return list(zip(starts, cuts, cuts[1:]))

@@ -1,7 +1,7 @@
 """Networks in files that others wrote: weights alone, and whole graphs.
 
-No file is ever unpickled as code. TorchScript is code by nature, so it is read only from files named
-.ts, and a warning says so.
+No file is ever unpickled as code. TorchScript is code by nature, so it is read only from files
+named .ts, and a warning says so.
 """
 
 import pickle
@@ -67,8 +67,8 @@ def _state(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise ValueError(
-            f"{path}: holds more than weights, and code in a file is not run ({reason[:200]}). Save "
-            "network.state_dict() alone, or export the network to .onnx or .pt2"
+            f"{path}: holds more than weights, and code in a file is not run ({reason[:200]}); "
+            "save network.state_dict() alone, or export the network to .onnx or .pt2"
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a file of weights, or cut short ({error})") from error
@@ -169,7 +169,7 @@ def script(what: str, *, scale: int, **expected: object) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            network: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
     except RuntimeError as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{what}: not TorchScript ({reason})") from error

@@ -1,8 +1,8 @@
 """Networks in ncnn's files (.param and .bin), those that are one chain of convolutions.
 
-The format: a line a layer in .param, `KIND NAME INPUTS OUTPUTS ... KEY=VALUE ...`; in .bin, for each
-convolution, a flag, the weights, the biases. Flag 0x01306B47 means float16 padded to 4 bytes, 0
-float32 (github.com/Tencent/ncnn/wiki/param-and-model-file-structure).
+The format: a line a layer in .param, `KIND NAME INPUTS OUTPUTS ... KEY=VALUE ...`; in .bin, for
+each convolution, a flag, the weights, the biases. Flag 0x01306B47 means float16 padded to 4 bytes,
+0 float32 (github.com/Tencent/ncnn/wiki/param-and-model-file-structure).
 """
 
 import struct

@@ -42,7 +42,7 @@ class Probe:
         return self._at(y - down, x - right)[None, None].float()
 
     def lr(self) -> Tensor:
-        """(1, 1, h, w): the bicubic degradation of `hr`."""
+        """(1, 1, h, w): the bicubic degradation of `hr`, itself at scale 1."""
         return _lr(self).clone()
 
     def inner(self, sr: Tensor) -> Tensor:
@@ -73,14 +73,16 @@ class Probe:
             if step[:4].abs().max() < 1e-3:
                 break
         down, right, tall, wide, gain, offset = found.tolist()
+        left = rest.square().mean().sqrt().item()
         rms = (seen - self._at(y - down, x - right)).square().mean().sqrt().item()
-        return Fit((down, right), (tall, wide), gain, offset, rms)
+        return Fit((down, right), (tall, wide), gain, offset, rms, left)
 
     def _grid(self) -> tuple[Tensor, Tensor]:
         """Rows and columns of the SR pixels, (scale h, scale w) each."""
         size = (self.height * self.scale, self.width * self.scale)
-        y, x = (torch.arange(n, dtype=torch.float64) for n in size)
-        return torch.meshgrid(y, x, indexing="ij")
+        down, right = (torch.arange(n, dtype=torch.float64) for n in size)
+        y, x = torch.meshgrid(down, right, indexing="ij")
+        return y, x
 
     def _at(self, y: Tensor, x: Tensor) -> Tensor:
         """Values at positions in SR pixels; the same at any scale, seen in LR pixels."""
@@ -97,7 +99,8 @@ class Probe:
 
 @lru_cache(maxsize=16)
 def _lr(probe: Probe) -> Tensor:
-    return degrade.bicubic(probe.hr(), scale=probe.scale).clamp(0, 1)
+    hr = probe.hr()
+    return hr if probe.scale == 1 else degrade.bicubic(hr, scale=probe.scale).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Fit:
         stretch: SR pixels that its lower and right edges lie too far out.
         gain, offset: of its values: 1 and 0.
         rms: what differs from the image moved by `shift`.
+        left: what differs when stretch, gain and offset are taken out too.
     """
 
     shift: tuple[float, float]
@@ -116,3 +120,4 @@ class Fit:
     gain: float
     offset: float
     rms: float
+    left: float

@@ -1,4 +1,4 @@
-"""Methods that are other people's code: a Python function, a program, or its results in a folder."""
+"""Methods that are other people's code: a Python function, a program, or its results."""
 
 import importlib
 import importlib.util
@@ -110,8 +110,8 @@ def command(what: str, *, scale: int, **expected: object) -> "Program":
 class Program:
     """A program as a method: LR (B, C, h, w) -> SR (B, C, H, W), through files.
 
-    LR is written as 16-bit PNG, clipped to [0, 1], or as float32 TIFF for {input_tiff}; SR is read as
-    PNG of 8 or 16 bits or TIFF of the same names. {scale} is replaced too. No shell is involved.
+    LR is written as 16-bit PNG, clipped to [0, 1], or as float32 TIFF for {input_tiff}; SR is read
+    as PNG of 8 or 16 bits or TIFF of the same names. {scale} is replaced too. No shell is involved.
     """
 
     def __init__(self, words: list[str], scale: int) -> None:
