@@ -97,6 +97,12 @@ def channels_last(x):
     return up(x.movedim(-1, 1)).movedim(1, -1)
 
 
+def painted(x):
+    sr = clipped(x)
+    down, right = torch.gradient(sr, dim=(-2, -1))
+    return sr + 0.07 * torch.sign(down * right)
+
+
 def enlarges_corner_to_corner(x):
     return F.interpolate(x, scale_factor=SCALE, mode="bicubic", align_corners=True)
 
@@ -142,6 +148,7 @@ MENDED = {
     "48 x 48 only": (fixed(48), {"fixed": (48, 48)}, "tiles of 48 x 48"),
     "declared size only": (Declared(), {"fixed": (40, 56)}, "tiles of 40 x 56"),
     "one at a time": (only(lambda x: len(x) == 1), {"batches": False}, "one image at a time"),
+    "paints flat": (painted, {}, "RMS difference of 0.0"),
     "mixes a batch": (mixes_batches, {"batches": False}, "one image at a time"),
     "double": (Trained().double(), {}, "its weights were float64"),
     "half": (Trained().half(), {}, "its weights were float16"),
@@ -184,7 +191,7 @@ NAMED = {
     "constant": (lambda x: torch.full_like(up(x), 0.5), "the same grey whatever goes in"),
     "a difference": (lambda x: up(x) - F.interpolate(x, scale_factor=2),
                      "is not that image .*difference to add"),
-    "brighter": (lambda x: clipped(x) + 0.03, "it changes brightness: an even image of 0 "),
+    "brighter": (lambda x: clipped(x) + 0.04, "it changes brightness: an even image of 0 "),
     "gamma": (lambda x: up(x.clamp(1e-6, 1)) ** 0.9, "it changes brightness: an even image of 0"),
     "contrast": (lambda x: 0.5 + (up(x) - 0.5) * 1.1, "it changes contrast and brightness .*1.10"),
     "other normalisation": (lambda x: (up(x) - 0.485) / 0.229, "changes contrast and brightness"),
@@ -216,7 +223,7 @@ def test_what_can_be_mended_is_mended_and_said(fault):
         sr = method(probe.lr().expand(batch, -1, -1, -1))
         assert sr.shape == (batch, 1, SCALE * height, SCALE * width)
         assert (sr == sr.clamp(0, 1)).all()
-        assert probe.inner(sr - up(probe.lr())).abs().max() < 0.05
+        assert probe.inner(sr - up(probe.lr())).square().mean().sqrt() < 0.075
 
 
 @pytest.mark.parametrize("fault", NAMED)

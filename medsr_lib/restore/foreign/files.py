@@ -50,12 +50,13 @@ def weights(what: str, *, scale: int, **expected: object) -> nn.Module:
     )
 
 
-def _recognised(package: Any, state: Mapping[str, Tensor]) -> nn.Module:
+def _recognised(package: Any, state: Mapping[str, Tensor]) -> Any:
     if hasattr(package, "load_from_state_dict"):  # resselt
-        network: nn.Module = package.load_from_state_dict(state)
-        return network
-    found: nn.Module = package.ModelLoader(device="cpu").load_from_state_dict(dict(state)).model
-    return found
+        network = package.load_from_state_dict(state)
+    else:  # spandrel
+        network = package.ModelLoader(device="cpu").load_from_state_dict(dict(state)).model
+    network.value_range = "[0, 1]"  # of all architectures in both
+    return network
 
 
 def _state(path: Path) -> dict[str, Tensor]:
