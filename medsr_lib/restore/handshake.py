@@ -51,6 +51,16 @@ def adapt(network: Callable[..., Any], *, scale: int) -> Adapted:
             differ from call to call, or are not the image; brightness, contrast or geometry that
             change; seams.
     """
+    try:
+        return _adapted(network, scale)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a network raises
+        kind = type(error).__name__
+        raise ValueError(f"it fails on a probe image ({kind}: {str(error)[:300]})") from error
+
+
+def _adapted(network: Callable[..., Any], scale: int) -> Adapted:
     notes = []
     if isinstance(network, nn.Module):
         kinds = {str(p.dtype).removeprefix("torch.") for p in network.parameters()} - {"float32"}
@@ -153,7 +163,11 @@ def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Fi
     made: dict[tuple[str, str], Tensor] = {}
     for into, out in product(RANGES, RANGES):
         trial = replace(findings, range_in=into, range_out=out)
-        made[into, out] = sr = Adapted(network, trial).unclipped(probe.lr())
+        try:
+            made[into, out] = sr = Adapted(network, trial).unclipped(probe.lr())
+        except Exception:  # some check what they are given
+            found[into, out] = math.inf
+            continue
         usable = sr.isfinite().all() and _largest(sr) < 1e4
         found[into, out] = probe.fit(sr).rms if usable else math.inf
     best = min(found, key=lambda ranges: found[ranges])
@@ -291,7 +305,7 @@ def _brightness(method: Adapted, size: tuple[int, int]) -> float:
     """Largest change of the mean of even images; refuses more than `BRIGHTNESS`."""
     largest = 0.0
     probe = Probe(*size, method.findings.scale)
-    for level in LEVELS:
+    for level in LEVELS:  # one by one: in a batch, others may hide what happens to black
         mean = probe.inner(method.unclipped(torch.full((1, 1, *size), level))).mean().item()
         changed = min(max(mean, 0.0), 1.0) - level
         if not math.isfinite(mean):

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from medsr_lib.case import Case
 from medsr_lib.restore.foreign import need
 
 PYTHON = re.compile(r".+\.py:[A-Za-z_]\w*|[\w.]+:[A-Za-z_]\w*")
 MOST = {"uint8": 255.0, "uint16": 65535.0}  # white in files of whole numbers
 FORMATS = (".tif", ".tiff", ".png", ".nii", ".nii.gz", ".npy")
-
-
-class Identified(Protocol):
-    """What tells an image: a case of any source."""
-
-    id: str
-    patient: str
-    label: str
-    image: Tensor
 
 
 def is_python(what: str) -> bool:
@@ -179,7 +171,7 @@ class Images:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
 
-    def of(self, case: Identified) -> Tensor:
+    def of(self, case: Case) -> Tensor:
         """SR of a case, (1, 1, H, W) in [0, 1].
 
         Raises:
