@@ -153,35 +153,39 @@ def _repeats(network: Callable[..., Any], findings: Findings, probe: Probe) -> N
 
 
 def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Findings:
-    """The ranges that restore the probe best; the usual one unless another is clearly better.
+    """The ranges that restore the probe best.
 
-    The usual one is that which the file states (`value_range`), else [0, 1].
+    What the file states (`value_range`) is taken unless it fails, else [0, 1] unless another is
+    clearly better.
     """
     stated = getattr(network, "value_range", None)
-    usual = (stated or "[0, 1]",) * 2
+    if stated:
+        trial = replace(findings, range_in=stated, range_out=stated)
+        if probe.fit(Adapted(network, trial).unclipped(probe.lr())).rms <= RMS:
+            return trial
     found: dict[tuple[str, str], float] = {}
     made: dict[tuple[str, str], Tensor] = {}
     for into, out in product(RANGES, RANGES):
         trial = replace(findings, range_in=into, range_out=out)
         try:
-            made[into, out] = sr = Adapted(network, trial).unclipped(probe.lr())
+            sr = Adapted(network, trial).unclipped(probe.lr())
         except Exception:  # some check what they are given
-            found[into, out] = math.inf
             continue
-        usable = sr.isfinite().all() and _largest(sr) < 1e4
-        found[into, out] = probe.fit(sr).rms if usable else math.inf
+        if sr.isfinite().all() and _largest(sr) < 1e4:
+            made[into, out], found[into, out] = sr, probe.fit(sr).rms
+    if not found:
+        raise ValueError("its values leave every range known here by far")
+    usual = ("[0, 1]", "[0, 1]")
     best = min(found, key=lambda ranges: found[ranges])
-    clearly = RANGE_TIMES * found[best] + RANGE_LEAST
     if found[best] > RMS:
         raise ValueError(_unlike(made[best], probe))
-    if found[usual] <= (RMS if stated else clearly):
-        best = usual
-    elif len(rivals := [r for r, rms in found.items() if rms <= clearly]) > 1:
-        words = ", ".join(f"{into} -> {out}" for into, out in rivals)
+    near = [r for r, rms in found.items() if rms <= RANGE_TIMES * found[best] + RANGE_LEAST]
+    if usual not in near and len(near) > 1:
+        words = ", ".join(f"{into} -> {out}" for into, out in near)
         raise ValueError(f"its range of values is not clear: {words}; wrap it in a function")
-    same = [into for (into, out), rms in found.items() if into == out and rms <= clearly]
-    differ = [into for into in same if _largest(made[into, into] - made[best]) > 0.01]
-    notes = [f"{best[0]} was taken; {into} would do as well" for into in differ if not stated]
+    best = usual if usual in near else best
+    differ = [r[0] for r in near if r[0] == r[1] and _largest(made[r] - made[best]) > 0.01]
+    notes = [f"{best[0]} was taken; {into} would do as well" for into in differ]
     return replace(findings, range_in=best[0], range_out=best[1], notes=(*findings.notes, *notes))
 
 

@@ -106,6 +106,8 @@ class Program:
     as PNG of 8 or 16 bits or TIFF of the same names. {scale} is replaced too. No shell is involved.
     """
 
+    value_range = "[0, 1]"  # of what files hold, whatever their bits
+
     def __init__(self, words: list[str], scale: int) -> None:
         self._words, self._scale = words, scale
 

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -45,17 +47,28 @@ class Enlarge(nn.Module):
         return nn.functional.interpolate(lr, scale_factor=2.0, mode="bicubic")
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder with a file of each kind, in which the tests work."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(CODE)
-    (tmp_path / "tool.py").write_text(TOOL)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a file of each kind."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "mine.py").write_text(CODE)
+    (folder / "tool.py").write_text(TOOL)
     lr = torch.rand(1, 1, 32, 32)
-    torch.jit.trace(Enlarge(), lr).save("net.ts")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(Enlarge(), lr).save(folder / "net.ts")
     free = {2: torch.export.Dim("h", min=4, max=512), 3: torch.export.Dim("w", min=4, max=512)}
-    torch.export.save(torch.export.export(Enlarge(), (lr,), dynamic_shapes=(free,)), "net.pt2")
-    torch.export.save(torch.export.export(Enlarge(), (lr,)), "fixed.pt2")
+    torch.export.save(torch.export.export(Enlarge(), (lr,), dynamic_shapes=(free,)),
+                      folder / "net.pt2")  # fmt: skip
+    torch.export.save(torch.export.export(Enlarge(), (lr,)), folder / "fixed.pt2")
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A copy of that folder, in which the tests work."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
