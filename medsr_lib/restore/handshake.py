@@ -2,7 +2,7 @@
 
 Before any score is given, probe images go through it. What can be mended without guessing is mended
 and said in its `findings`; the rest is an error that names it. The limits below lie between what
-seven public networks do on the probes and the smallest faults that this must find.
+eight public networks do on the probes and the smallest faults that this must find.
 """
 
 import math
