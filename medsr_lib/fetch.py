@@ -7,20 +7,14 @@ A connection that breaks must not cost what is already here: the bytes are gathe
 import hashlib
 import re
 import shutil
-import stat
 import time
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from medsr_lib.files import atomic
-
-if TYPE_CHECKING:
-    import requests
 
 RETRIES = 5  # tries in a row that bring nothing new before it gives up
 PAUSE = 1.0  # seconds before the next try, doubled each time
@@ -28,14 +22,12 @@ TIMEOUT = (10.0, 60.0)  # seconds: for the connection, for the next bytes
 BLOCK = 1 << 18  # bytes read at a time
 BUSY = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be different in a moment
 
-_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]*/")
-
 
 def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     """Bring a file to `path`; one that is there with the right MD5 is not fetched again.
 
     Args:
-        urls: addresses of the file; the next is tried where one refuses to send it.
+        urls: addresses of the file; the next is tried where one does not send it.
         path: where it goes.
         md5: its checksum, in hexadecimal.
         page: where people find the file with a browser, for messages.
@@ -50,80 +42,65 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     """
     if path.is_file() and _md5(path) == md5:
         return path
-    part = _Part(path.with_name(path.name + ".part"), page)
-    refused: Exception | None = None
+    part = path.with_name(path.name + ".part")
+    failure: ConnectionError | None = None
     for url in urls:
         try:
-            part.complete(url)
+            _complete(part, url)
             break
-        except _RefusedError as error:
-            refused = error
+        except ConnectionError as error:
+            failure = error
     else:
-        raise refused or ValueError(f"{path}: no address to fetch it from")
-    if (found := _md5(part.path)) != md5:
-        part.path.unlink()
+        raise ConnectionError(
+            f"{path.name} could not be fetched from {url}: {failure}. {_size(part)} bytes of it "
+            "are kept; calling again continues from there. Or fetch the file with a browser from "
+            f"{page}, put it into {path.parent} and call again."
+        ) from failure
+    if (found := _md5(part)) != md5:
+        part.unlink()
         raise ValueError(
             f"{path.name}: expected MD5 {md5}, got {found}; it was deleted. Try again; if this "
             f"comes back, it is not the file that this version knows: compare its MD5 with {page}"
         )
-    part.path.replace(path)
+    part.replace(path)
     return path
 
 
-def unpack(
-    archive: Path, folder: Path, *, name_of: Callable[[str], str | None], wanted: str
-) -> None:
+def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
     """Unpack a zip, each file atomically; those that are there with the right size are kept.
 
     Args:
-        archive: the zip.
+        archive: the zip; its files may lie in one folder.
         folder: where the files go; all are put into this folder itself.
-        name_of: the name that a member gets, given its name in the zip; None refuses it. Folders
-            one level deep are passed over.
-        wanted: what it should hold, for messages.
+        wanted: the names that its files may have.
+        page: where people can look what it should hold, for messages.
 
     Raises:
-        ValueError: a member that is refused or no plain file; nothing is unpacked then.
-        OSError: too little space.
+        ValueError: a file of another name or place; nothing is unpacked then.
     """
     with zipfile.ZipFile(archive) as zipped:
-        targets: dict[zipfile.ZipInfo, Path] = {}
+        left = []
         for member in zipped.infolist():
-            if member.is_dir() and _FOLDER.fullmatch(member.filename):
+            *above, name = member.filename.split("/")
+            if member.is_dir():
                 continue
-            name = name_of(member.filename)
-            if name is None or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            if name not in wanted or len(above) > 1 or above in ([""], [".."]):
                 raise ValueError(
-                    f"{archive.name} holds {member.filename!r}, which is not one of {wanted}; "
-                    "nothing of it was unpacked"
+                    f"{archive.name} holds {member.filename!r}, which is not one of its "
+                    f"{len(wanted)} files (compare it with {page}); nothing of it was unpacked"
                 )
-            targets[member] = folder / name
-        left = [member for member, target in targets.items() if size(target) != member.file_size]
-        require_space(folder, sum(member.file_size for member in left))
-        for member in tqdm(left, archive.name, leave=False):
+            if _size(folder / name) != member.file_size:
+                left.append((member, folder / name))
+        for member, target in tqdm(left, archive.name, leave=False):
             with (
-                atomic(targets[member]) as temporary,
+                atomic(target) as temporary,
                 zipped.open(member) as source,
                 temporary.open("wb") as file,
             ):
                 shutil.copyfileobj(source, file)
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Refuse to fill the disk of a folder.
-
-    Raises:
-        OSError: fewer than `needed` bytes are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{needed / 1e9:.2f} GB are needed in {folder}, {free / 1e9:.2f} GB are free. "
-            "Make room or choose a folder on another disk."
-        )
-
-
-def size(path: Path) -> int:
+def _size(path: Path) -> int:
     """Bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
 
@@ -133,104 +110,73 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-class _RefusedError(ConnectionError):
-    """The server answered, and not with the file; asking again is of no use."""
+def _complete(part: Path, url: str) -> None:
+    """Ask until all of it is here.
 
-
-class _TransientError(ConnectionError):
-    """The transfer broke, and asking again may help."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What has come of a file."""
-
-    path: Path
-    page: str
-
-    def complete(self, url: str) -> None:
-        """Ask until all of it is here.
-
-        Raises:
-            ConnectionError: the server refused, or the line broke several times in a row.
-        """
-        furthest, failures = self.kept, 0
-        while True:
-            try:
-                return self._receive(url)
-            except _TransientError as error:
-                failures = 0 if self.kept > furthest else failures + 1
-                furthest = max(furthest, self.kept)
-                if failures > RETRIES:
-                    raise ConnectionError(self._explain(url, str(error))) from error
-                time.sleep(PAUSE * 2**failures)
-
-    @property
-    def kept(self) -> int:
-        """Bytes that are already here."""
-        return size(self.path)
-
-    def _receive(self, url: str) -> None:
-        """Append to the part what one request brings; raise unless the file is complete then."""
+    Raises:
+        ConnectionError: the server refused, or the line broke several times in a row.
+    """
+    try:
+        import requests  # here, since only downloads need it
+    except ImportError:
+        raise ImportError(
+            "downloads need requests; install it with `pip install 'medsr-lib[notebooks]'`"
+        ) from None
+    furthest, failures = _size(part), 0
+    while True:
         try:
-            import requests  # here, since only downloads need it
-        except ImportError:
-            raise ImportError(
-                "downloads need requests; install it with `pip install 'medsr-lib[notebooks]'`"
-            ) from None
-        headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
-        if self.kept:
-            headers["Range"] = f"bytes={self.kept}-"
-        try:
-            with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-                first, total = _span(answer)
-                if answer.status_code == 416 and total == self.kept:
-                    return  # nothing is left to ask for
-                self._prepare(url, answer, first)
-                with self.path.open("ab") as file, self._bar(total) as bar:
-                    for block in answer.iter_content(BLOCK):
-                        bar.update(file.write(block))
+            return _receive(part, url)
         except requests.RequestException as error:
-            raise _TransientError(str(error)) from error
-        if total is not None and self.kept != total:
-            raise _TransientError(f"{self.kept} of {total} bytes came")
+            failures = 0 if _size(part) > furthest else failures + 1
+            furthest = max(furthest, _size(part))
+            if failures > RETRIES:
+                raise ConnectionError(str(error)) from error
+            time.sleep(PAUSE * 2**failures)
 
-    def _prepare(self, url: str, answer: "requests.Response", first: int | None) -> None:
-        """Decide what the answer is: the rest, the whole file again, or no file at all."""
-        match answer.status_code:
-            case 206 if first == self.kept:
-                return
-            case 206 | 416:
-                self.path.unlink(missing_ok=True)
-                raise _TransientError("the file has changed on the server")
-            case 200 if not answer.headers.get("Content-Type", "").startswith("text/html"):
-                self.path.unlink(missing_ok=True)
-            case status if status in BUSY:
-                raise _TransientError(f"the server is busy (HTTP status {status})")
-            case status:
-                raise _RefusedError(self._explain(url, f"no file was sent (HTTP status {status})"))
 
-    def _bar(self, total: int | None) -> tqdm:
-        kept, name = self.kept, self.path.stem
-        return tqdm(total=total, initial=kept, desc=name, unit="B", unit_scale=True, leave=False)
+def _receive(part: Path, url: str) -> None:
+    """Append to the part what one request brings.
 
-    def _explain(self, url: str, why: str) -> str:
-        return (
-            f"{self.path.stem} could not be fetched from {url}: {why}. {self.kept} bytes of it are "
-            "kept; calling again continues from there. Or fetch the file with a browser from "
-            f"{self.page}, put it into {self.path.parent} and call again."
+    Raises:
+        requests.RequestException: the file is not complete then, and asking again may help.
+        ConnectionError: the server answered, and not with the file.
+    """
+    import requests
+
+    headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
+    if kept := _size(part):
+        headers["Range"] = f"bytes={kept}-"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        status = answer.status_code
+        first, total = _span(status, answer.headers)
+        if status == 416 and total == kept:
+            return  # nothing is left to ask for
+        if status in BUSY:
+            raise requests.ConnectionError(f"the server is busy (HTTP status {status})")
+        if status in (206, 416) and first != kept:
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError("the file has changed on the server")
+        page = answer.headers.get("Content-Type", "").startswith("text/html")
+        if status not in (200, 206) or page:
+            raise ConnectionError(f"no file was sent (HTTP status {status})")
+        if status == 200:  # the whole file again
+            part.unlink(missing_ok=True)
+        bar = tqdm(
+            total=total, initial=_size(part), desc=part.stem, unit="B", unit_scale=True, leave=False
         )
+        with part.open("ab") as file, bar:
+            for block in answer.iter_content(BLOCK):
+                bar.update(file.write(block))
+    if total is not None and _size(part) != total:
+        raise requests.ConnectionError(f"{_size(part)} of {total} bytes came")
 
 
-def _span(answer: "requests.Response") -> tuple[int | None, int | None]:
+def _span(status: int, headers: Mapping[str, str]) -> tuple[int | None, int | None]:
     """First byte of the answer and length of the whole file, where the server tells them."""
-    span = re.fullmatch(
-        r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)", answer.headers.get("Content-Range", "")
-    )
-    if span:
-        first, total = span.groups()
-        return int(first) if first else None, int(total) if total != "*" else None
-    if answer.status_code != 200:
-        return None, None
-    length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
+    numbers: Sequence[str | None] = ("0", headers.get("Content-Length"))
+    if status != 200:
+        form = r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)"
+        span = re.fullmatch(form, headers.get("Content-Range", ""))
+        numbers = span.groups() if span else (None, None)
+    first, total = (int(n) if n and n.isdecimal() else None for n in numbers)
+    return first, total

@@ -112,10 +112,9 @@ def chain(out: Path, **options):
     notebook = plan.one(options.pop("name", "03"), options.pop("folder", None))
     account = Account(pause=options.pop("pause", lambda _: None))
     base = options.pop("base", metadata.slug_of(notebook.name))
+    parameters = options.pop("parameters", PARAMETERS)
     made = kaggle_chain.Chain(
-        kaggle_chain.planned(
-            notebook, options.pop("parameters", PARAMETERS), f"{account.owner}/{base}"
-        ),
+        plan.new(notebook, parameters, kernel=f"{account.owner}/{base}"),
         notebook,
         metadata.needs_of(notebook.name, gpu=None, data=options.pop("data", None)),
         account,

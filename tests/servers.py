@@ -1,7 +1,9 @@
 """A server of files on this machine that misbehaves as it is told."""
 
+import io
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,3 +71,12 @@ def serving() -> Iterator[Site]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    """A zip of files, by name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()

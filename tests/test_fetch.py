@@ -1,15 +1,11 @@
 import builtins
 import hashlib
-import io
 import re
 import shutil
-import stat
-import zipfile
-from collections import namedtuple
 
 import numpy as np
 import pytest
-from servers import serving
+from servers import serving, zipped
 
 from medsr_lib import fetch
 
@@ -148,11 +144,9 @@ def test_web_page_does_not_replace_what_was_kept(site, get, tmp_path):
     assert (tmp_path / "x.bin.part").stat().st_size == 40_000
 
 
-def test_no_server_and_no_address(site, tmp_path):
+def test_no_server(site, tmp_path):
     with pytest.raises(ConnectionError, match=r"x\.bin could not be fetched .* 0 bytes"):
         fetch.fetch(["http://127.0.0.1:9/7"], tmp_path / "x.bin", md5="", page=PAGE)
-    with pytest.raises(ValueError, match=r"x\.bin: no address to fetch it from"):
-        fetch.fetch([], tmp_path / "x.bin", md5="", page=PAGE)
 
 
 def test_wrong_checksum_removes_the_file(get, tmp_path):
@@ -178,14 +172,6 @@ def test_without_requests_the_error_names_the_extra(get, monkeypatch):
 # unpacking
 
 
-def zipped(members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def unpack(tmp_path):
     """`unpack(content)` unpacks it as a.zip into out/, where files a to c are wanted."""
@@ -196,8 +182,8 @@ def unpack(tmp_path):
         fetch.unpack(
             tmp_path / "a.zip",
             tmp_path / "out",
-            name_of=lambda name: name[-1] if re.fullmatch("(x/)?[a-c]", name) else None,
-            wanted="the files a to c",
+            wanted={"a", "b", "c"},
+            page=PAGE,
         )
         return names(tmp_path / "out")
 
@@ -208,22 +194,11 @@ def test_files_of_a_zip_come_into_the_folder_itself(unpack):
     assert unpack(zipped({"x/": b"", "x/a": b"1", "b": b"2"})) == {"a", "b"}
 
 
-@pytest.mark.parametrize("name", ["d", "../", "/", "x/y/"])
+@pytest.mark.parametrize("name", ["d", "../c", "/c", "x/y/c"])
 def test_other_members_are_refused_before_anything_is_unpacked(unpack, tmp_path, name):
-    refused = re.escape(f"a.zip holds {name!r}, which is not one of the files a to c; nothing")
-    with pytest.raises(ValueError, match=refused):
+    with pytest.raises(ValueError, match=re.escape(f"a.zip holds {name!r}, which is not one of")):
         unpack(zipped({"a": b"good", name: b""}))
     assert names(tmp_path / "out") == set()
-
-
-def test_symbolic_link_is_refused(unpack):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        link = zipfile.ZipInfo("a")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/hostname")
-    with pytest.raises(ValueError, match=r"a\.zip holds 'a'"):
-        unpack(buffer.getvalue())
 
 
 def test_interrupted_unpacking_leaves_no_half_file(unpack, tmp_path, monkeypatch):
@@ -243,10 +218,3 @@ def test_files_that_are_there_are_not_unpacked_again(unpack, tmp_path):
     unpack(zipped({"a": b"SAME", "b": b"the whole of it"}))
     assert (tmp_path / "out" / "a").read_bytes() == b"same"
     assert (tmp_path / "out" / "b").read_bytes() == b"the whole of it"
-
-
-def test_space_is_checked_with_the_true_sizes(unpack, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 1000))
-    with pytest.raises(OSError, match=r"0\.00 GB are needed .* 0\.00 GB are free\. Make room"):
-        unpack(zipped({"a": CONTENT}))

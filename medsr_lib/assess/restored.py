@@ -80,7 +80,17 @@ def restored(
         raise ValueError(f"no method may be called {REFERENCE!r}: that is the original image")
     if isinstance(cases, Sized) and len(cases) == 0:
         raise ValueError("there are no cases")
-    return _loop(methods, cases, degrade, scale, devices.choose(device), batch, progress)
+    on = devices.choose(device)
+
+    def loop() -> Iterator[Restored]:
+        total = len(cases) if isinstance(cases, Sized) else None
+        bar = tqdm(total=total, desc="restoring", unit="case", disable=not progress, leave=False)
+        with bar, on_device(methods.values(), on):
+            for group in _by_size((case.cropped(scale) for case in cases), batch):
+                yield _restore(methods, group, degrade, scale, on)
+                bar.update(len(group))
+
+    return loop()  # what was refused above was so at once
 
 
 @contextmanager
@@ -98,23 +108,6 @@ def on_device(functions: Iterable[object], device: torch.device) -> Iterator[Non
     finally:
         for network, home in zip(networks, homes):
             network.to(home)
-
-
-def _loop(
-    methods: Mapping[str, Method],
-    cases: Iterable[Case],
-    degrade: Method,
-    scale: int,
-    device: torch.device,
-    batch: int,
-    progress: bool,
-) -> Iterator[Restored]:
-    total = len(cases) if isinstance(cases, Sized) else None
-    bar = tqdm(total=total, desc="restoring", unit="case", disable=not progress, leave=False)
-    with bar, on_device(methods.values(), device):
-        for group in _by_size((case.cropped(scale) for case in cases), batch):
-            yield _restore(methods, group, degrade, scale, device)
-            bar.update(len(group))
 
 
 @torch.inference_mode()
@@ -140,7 +133,14 @@ def _restore(
     sr = {}
     for name, method in methods.items():
         with _named(f"method {name!r}, {names}"):
-            sr[name] = _of_size(_called(method, lr, cases), hr)
+            sr[name] = found = _called(method, lr, cases)
+            if not isinstance(found, Tensor):
+                raise TypeError(f"SR is {type(found).__name__}; it must be a tensor (B, 1, H, W)")
+            if found.shape != hr.shape:
+                raise ValueError(
+                    f"SR is {tuple(found.shape)}, HR {tuple(hr.shape)}; "
+                    "does the method have the scale of the degradation?"
+                )
         for one, case in zip(sr[name], cases):
             images.check(one[None], f"method {name!r}, case {case.id}")
     return Restored(cases, hr, lr, sr)
@@ -150,17 +150,6 @@ def _called(method: Method, lr: Tensor, cases: list[Case]) -> Tensor:
     """SR of a batch, by the function or by what it holds of each case."""
     of = getattr(method, "of", None)
     return method(lr) if of is None else torch.cat([of(case) for case in cases]).to(lr.device)
-
-
-def _of_size(sr: Tensor, hr: Tensor) -> Tensor:
-    if not isinstance(sr, Tensor):
-        raise TypeError(f"SR is {type(sr).__name__}; it must be a tensor (B, 1, H, W)")
-    if sr.shape != hr.shape:
-        raise ValueError(
-            f"SR is {tuple(sr.shape)}, HR {tuple(hr.shape)}; "
-            "does the method have the scale of the degradation?"
-        )
-    return sr
 
 
 @contextmanager

@@ -15,7 +15,6 @@ with pneumonia have no names in common; a file whose name belongs to the other c
 
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ SPLITS = ("train", "val", "test")
 MASKS = "masks"  # beside the splits; the phantom alone has it
 _NORMAL = re.compile(r"(?:NORMAL2-)?(?P<patient>IM-\d+)-\d+(?:-\d+)*")
 _PNEUMONIA = re.compile(r"(?P<patient>person\d+)_(?P<subtype>bacteria|virus)_\d+")
-_LEFT_BY_PROGRAMS = {"thumbs.db", "desktop.ini"}
+_LEFT = {"thumbs.db", "desktop.ini"}  # by programs
 _DEPTH = 4  # how far below the root the tree is looked for
 
 
@@ -92,8 +91,7 @@ def _named(path: Path) -> tuple[str, str, str]:
             "the name tells no patient; expected IM-0115-0001.jpeg or NORMAL2-IM-1427-0001.jpeg "
             "(NORMAL), or person7_bacteria_24.jpeg or person7_virus_15.jpeg (PNEUMONIA)"
         )
-    label = LABELS[0] if normal else LABELS[1]
-    folder = path.parent.name
+    label, folder = LABELS[0] if normal else LABELS[1], path.parent.name
     if folder in LABELS and folder != label:
         raise ValueError(
             f"a name of {label} in the folder {folder}; a patient belongs to one class, move or "
@@ -104,7 +102,7 @@ def _named(path: Path) -> tuple[str, str, str]:
 
 def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """(H, W), true inside an opacity; None where none is outlined."""
-    name = path.absolute().parent.parent.parent / MASKS / f"{path.stem}.png"
+    name = path.absolute().parents[2] / MASKS / f"{path.stem}.png"
     if not name.is_file():
         return None
     try:
@@ -130,56 +128,39 @@ def find(folder: Path) -> list[Path]:
     Raises:
         ValueError: several such trees, or a class without images.
     """
-    tree = _tree(folder)
-    paths: list[Path] = []
-    for split in SPLITS:
-        if tree is None or not (tree / split).is_dir():
-            continue
-        for label in LABELS:
-            found = sorted(_files(tree / split / label))
-            if not found:
-                raise ValueError(
-                    f"{tree / split / label}: the class has no images; both {LABELS[0]} and "
-                    f"{LABELS[1]} are needed in {split} (remove {split} if it is not wanted)"
-                )
-            paths += found
+    tree, paths = _tree(folder), []
+    splits_there = [tree / split for split in SPLITS if (tree / split).is_dir()] if tree else []
+    for place in (split / label for split in splits_there for label in LABELS):
+        files = filter(Path.is_file, place.glob("[!.]*"))
+        found = sorted(path for path in files if path.name.lower() not in _LEFT)
+        if not found:
+            raise ValueError(
+                f"{place}: the class has no images; both {' and '.join(LABELS)} are needed in "
+                f"{place.parent.name} (remove {place.parent.name} if it is not wanted)"
+            )
+        paths += found
     return paths
 
 
 def find_masks(folder: Path) -> list[Path]:
     """The phantom's masks, in the folder beside the splits."""
-    tree = _tree(folder)
-    return sorted((tree / MASKS).glob("*.png")) if tree else []
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.glob("*"):
-        hidden = path.name[0] == "." or path.name.lower() in _LEFT_BY_PROGRAMS
-        if path.is_file() and not hidden:
-            yield path
+    return sorted(folder.rglob(f"{MASKS}/*.png"))
 
 
 def _tree(root: Path) -> Path | None:
     """The folder that holds the splits."""
+    classes = [f"{split}/{label}" for split in SPLITS for label in LABELS]
     level = [root]
     for _ in range(_DEPTH):
-        trees = [folder for folder in level if _is_tree(folder)]
+        trees = [folder for folder in level if any((folder / name).is_dir() for name in classes)]
         if len(trees) > 1:
             names = ", ".join(map(str, trees))
             raise ValueError(f"{root}: holds several sets of radiographs, name one of {names}")
         if trees:
             return trees[0]
-        level = [
-            child
-            for folder in level
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and child.name[0] != "." and child.name != "__MACOSX"
-        ]
+        inside = (child for folder in level for child in sorted(folder.glob("[!.]*/")))
+        level = [child for child in inside if child.name != "__MACOSX"]
     return None
-
-
-def _is_tree(folder: Path) -> bool:
-    return any((folder / split / label).is_dir() for split in SPLITS for label in LABELS)
 
 
 def with_splits(table: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ has four zips of 766 slices each, 880 MB together, and `cvind.mat`.
 """
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,8 @@ FIELDS = ("PID", "image", "label", "tumorBorder", "tumorMask")
 HUGE = 1e30  # no intensity or coordinate; float32 ends at 3e38
 
 
-def read_slice(path: str | Path, *, percentiles: tuple[float, float] = (0.0, 100.0)) -> Case:
-    """Read one `N.mat`, upright.
-
-    The image is normalised by a rule that depends on the slice alone: `percentiles` of its stored
-    intensities become 0 and 1 (the default is its minimum and maximum), and what lies outside is
-    clipped.
+def read_slice(path: str | Path) -> Case:
+    """Read one `N.mat`, upright; the least and the greatest stored intensity become 0 and 1.
 
     Returns:
         The case; `id` is the number in the file's name, `patient` the PID without the letter that
@@ -54,9 +51,7 @@ def read_slice(path: str | Path, *, percentiles: tuple[float, float] = (0.0, 100
         raw, mask = _image(fields["image"]), _mask(fields["tumorMask"])
         if mask.shape != raw.shape:
             raise ValueError(f"mask is {mask.shape}, image is {raw.shape}; they must be equal")
-        low, high = (float(v) for v in np.percentile(raw, percentiles))
-        if not low < high:
-            raise ValueError(f"image is constant ({low:g}) between percentiles {percentiles}")
+        low, high = float(raw.min()), float(raw.max())
         image = torch.from_numpy(raw.astype(np.float32)).sub_(low).div_(high - low).clamp_(0, 1)
         pid = _pid(fields["PID"])
         return Case(
@@ -154,8 +149,7 @@ def find(folder: Path) -> list[Path]:
 
 def find_folds(folder: Path) -> list[Path]:
     """The author's list of folds: `cvind.mat` beside the slices or above them, or none."""
-    places = [slice_path.parent for slice_path in find(folder)[:1]]
-    places += [above for place in places for above in list(place.parents)[:2]]
+    places = [place for path in find(folder)[:1] for place in list(path.parents)[:3]]
     found = (place / "cvind.mat" for place in [*places, folder])
     return [path for path in found if path.is_file()][:1]
 
@@ -191,8 +185,7 @@ ADDRESSES = (
     "https://api.figshare.com/v2/file/download/{file_id}",
 )
 N_SLICES = 3064
-UNPACKED = 1.5  # bytes of slices per byte of zip: an estimate, each zip is checked exactly later
-_MEMBER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_ .-]*/)?([1-9][0-9]*)\.mat")
+UNPACKED = 1.5  # bytes of slices per byte of zip: an estimate
 
 
 @dataclass(frozen=True)
@@ -248,14 +241,19 @@ def download(root: str | Path) -> Path:
     (root / "data").mkdir(parents=True, exist_ok=True)
     pending = [remote for remote in ZIPS if _missing(root, remote.slices)]
     if pending:
-        fetch.require_space(root, _still_needed(root))
+        needed, free = _still_needed(root), shutil.disk_usage(root).free
+        if free < needed:
+            raise OSError(
+                f"{needed / 1e9:.2f} GB are needed in {root}, {free / 1e9:.2f} GB are free. "
+                "Make room or choose a folder on another disk."
+            )
     if not (root / CVIND.name).is_file():
         _fetch(CVIND, root)
     _check_folds(root / CVIND.name)
     for remote in pending:
         archive = _fetch(remote, root)
-        wanted = f"the slices 1.mat to {N_SLICES}.mat (compare it with {PAGE})"
-        fetch.unpack(archive, root / "data", name_of=_slice_name, wanted=wanted)
+        wanted = {f"{number}.mat" for number in remote.slices}
+        fetch.unpack(archive, root / "data", wanted=wanted, page=PAGE)
         archive.unlink()
     if missing := _missing(root, range(1, N_SLICES + 1)):
         first = ", ".join(str(number) for number in missing[:5])
@@ -269,12 +267,6 @@ def download(root: str | Path) -> Path:
 def _fetch(remote: RemoteFile, root: Path) -> Path:
     urls = [address.format(file_id=remote.file_id) for address in ADDRESSES]
     return fetch.fetch(urls, root / remote.name, md5=remote.md5, page=PAGE)
-
-
-def _slice_name(member: str) -> str | None:
-    """`7.mat` for `7.mat` or `folder/7.mat`, None for what is no slice."""
-    name = _MEMBER.fullmatch(member)
-    return None if name is None or int(name[1]) > N_SLICES else f"{name[1]}.mat"
 
 
 def _check_folds(path: Path) -> None:
@@ -294,7 +286,5 @@ def _missing(root: Path, slices: range) -> list[int]:
 def _still_needed(root: Path) -> int:
     """Bytes the disk must still take: all slices and, for a while, one zip, less what is here."""
     sizes = [remote.n_bytes for remote in ZIPS]
-    zips = [root / f"{remote.name}{end}" for remote in ZIPS for end in ("", ".part")]
-    slices = [root / "data" / f"{number}.mat" for number in range(1, N_SLICES + 1)]
-    here = sum(fetch.size(path) for path in zips + slices)
+    here = sum(path.stat().st_size for path in (*root.glob("*.zip*"), *root.glob("data/*.mat")))
     return int(UNPACKED * sum(sizes)) + max(sizes) - here

@@ -130,7 +130,6 @@ def recompress(images: Tensor, *, quality: int) -> Tensor:
         TypeError, ValueError: not such images, or not such a quality.
     """
     image_rules.check(images)
-    check_quality(quality)
     levels = images.detach().clamp(0, 1).mul(255).round_().to("cpu", torch.uint8)
     decoded = [torch.from_numpy(once_more(image[0].numpy(), quality=quality)) for image in levels]
     return torch.stack(decoded)[:, None].to(images).div_(255)

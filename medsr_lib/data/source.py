@@ -6,8 +6,9 @@ that reads an image as a `Case`, and one entry in `SOURCES`.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,13 +22,14 @@ from medsr_lib.data import chest_xray, figshare
 A = TypeVar("A")
 B = TypeVar("B")
 
+OF_CASE = ("id", "patient", "label", "fold", "spacing")  # columns that are attributes of it
 COLUMNS = (
     *("id", "path", "patient", "label", "fold"),
     *("height", "width", "mask_pixels", "spacing"),
 )  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Source:
     """A kind of data.
 
@@ -53,9 +55,6 @@ class Source:
     columns: tuple[str, ...] = ()
     complete: Callable[[pd.DataFrame, Path], pd.DataFrame] = lambda table, folder: table
     keeps_repeats: bool = False
-
-    def __repr__(self) -> str:
-        return f"Source({self.name}: {self.layout})"
 
 
 FIGSHARE = Source(
@@ -139,22 +138,24 @@ def index(folder: str | Path, *, skip_bad: bool = False) -> pd.DataFrame:
     """
     folder, source = Path(folder), of(folder)
     paths = source.find(folder)
-    rows: list[dict[str, Any]] = []
-    bad: dict[str, str] = {}
-    doing = f"reading {source.name}"
-    for path, row in zip(paths, in_threads(lambda path: _row(source, path), paths, doing)):
-        if isinstance(row, str):
-            bad[str(path)] = row
-        else:
-            rows.append(row)
-    columns = [*COLUMNS, *source.columns, "checksum"]
-    table = pd.DataFrame(rows, columns=columns).astype({"fold": "Int64", "mask_pixels": "Int64"})
+    read = in_threads(partial(_row, source), paths, f"reading {source.name}")
+    found = dict(zip(map(str, paths), read))
+    bad = {path: row for path, row in found.items() if isinstance(row, str)}
+    rows = [row for row in found.values() if not isinstance(row, str)]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "checksum"])
+    table = table.astype({"fold": "Int64", "mask_pixels": "Int64", "spacing": float})
     if not source.keeps_repeats:
         repeats = _repeats(table)
         bad |= repeats
         table = table[~table["path"].isin(repeats)].reset_index(drop=True)
     if bad:
-        _report(bad, len(paths), skip_bad)
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
+        if not skip_bad:
+            raise ValueError(
+                f"{len(bad)} of {len(paths)} files cannot be used; fix or remove them, "
+                f"or pass skip_bad=True to leave them out:\n{listed}"
+            )
+        warnings.warn(f"{len(bad)} of {len(paths)} files left out:\n{listed}", stacklevel=2)
     if table.empty:
         raise FileNotFoundError(f"{folder}: none of its {len(paths)} files of images is usable")
     table = source.complete(table, folder).drop(columns="checksum")
@@ -181,15 +182,11 @@ def _row(source: Source, path: Path) -> dict[str, Any] | str:
     scale = [height, width, case.about.get("raw_min"), case.about.get("raw_max")]
     pixels = hashlib.sha256(case.image.numpy().tobytes() + repr(scale).encode())
     return {
-        "id": case.id,
+        **{name: getattr(case, name) for name in OF_CASE},
         "path": str(path),
-        "patient": case.patient,
-        "label": case.label,
-        "fold": case.fold,
         "height": height,
         "width": width,
         "mask_pixels": None if case.mask is None else int(case.mask.sum()),
-        "spacing": float("nan") if case.spacing is None else case.spacing,
         **{name: case.about[name] for name in source.columns},
         "checksum": pixels.hexdigest(),
     }
@@ -198,24 +195,12 @@ def _row(source: Source, path: Path) -> dict[str, Any] | str:
 def _repeats(table: pd.DataFrame) -> dict[str, str]:
     """The rows whose pixels or id were there before: path -> reason."""
     repeats: dict[str, str] = {}
-    pixels: dict[str, str] = {}
-    ids: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for path, name, checksum in zip(table["path"], table["id"], table["checksum"]):
-        if checksum in pixels:
-            repeats[path] = f"a duplicate, the same pixels as {pixels[checksum]}"
-        elif name in ids:
-            repeats[path] = f"a duplicate, {name} was there before: {ids[name]}"
+        if checksum in seen:
+            repeats[path] = f"a duplicate, the same pixels as {seen[checksum]}"
+        elif name in seen:
+            repeats[path] = f"a duplicate, {name} was there before: {seen[name]}"
         else:
-            pixels[checksum] = ids[name] = path
+            seen[checksum] = seen[name] = path
     return repeats
-
-
-def _report(bad: Mapping[str, str], n_files: int, skip_bad: bool) -> None:
-    """Name every file that cannot be used, with the reason."""
-    listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
-    if not skip_bad:
-        raise ValueError(
-            f"{len(bad)} of {n_files} files cannot be used; fix or remove them, "
-            f"or pass skip_bad=True to leave them out:\n{listed}"
-        )
-    warnings.warn(f"{len(bad)} of {n_files} files left out:\n{listed}", stacklevel=3)

@@ -77,11 +77,7 @@ def split(table: pd.DataFrame, *, fold: int) -> tuple[pd.DataFrame, pd.DataFrame
 
 
 def _check(table: pd.DataFrame, *, by: str) -> None:
-    """Refuse a table in which a patient is in more than one fold.
-
-    Raises:
-        ValueError: names the patients.
-    """
+    """Refuse, by a ValueError that names them, patients who are in more than one fold."""
     per_patient = table.groupby(by)["fold"].nunique(dropna=False)
     torn = per_patient[per_patient > 1].index.tolist()
     if torn:

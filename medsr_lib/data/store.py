@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -83,13 +84,12 @@ class Store:
         return (self[i] for i in range(len(self)))
 
     @cached_property
-    def _records(self) -> list[dict[str, Any]]:
+    def _records(self) -> list[dict[Any, Any]]:
         """What a case has from the table, as plain values: looking them up there is slow."""
         plain = self.table.astype(object).where(self.table.notna(), None)
-        known = ["id", "patient", "label", "fold", "spacing"]
-        further = [name for name in plain if name not in sources.COLUMNS]
-        rows = zip(plain[known].to_numpy(), plain[further].to_numpy())
-        return [dict(zip(known, row), about=dict(zip(further, rest))) for row, rest in rows]
+        known = plain[list(sources.OF_CASE)].to_dict("records")
+        further = plain.drop(columns=list(sources.COLUMNS)).to_dict("records")
+        return [{**row, "about": about} for row, about in zip(known, further)]
 
     def _image(self, i: int) -> Tensor:
         """(H, W) float32 in [0, 1]."""
@@ -211,15 +211,10 @@ def around(mask: Tensor, *, size: int) -> tuple[slice, slice]:
         raise ValueError(
             f"{mask.shape[0]} x {mask.shape[1]} pixels; a patch of {size} does not fit"
         )
-    y, x = (_beginning(mask.any(axis), size) for axis in (1, 0))
+    at = mask.nonzero()  # (n, 2)
+    middle = (at.amin(0) + at.amax(0) + 1 - size).div(2, rounding_mode="floor")
+    y, x = torch.minimum(middle, torch.tensor(mask.shape) - size).clamp(min=0).tolist()
     return slice(y, y + size), slice(x, x + size)
-
-
-def _beginning(occupied: Tensor, size: int) -> int:
-    """Where `size` pixels around the middle of the occupied ones begin; all inside."""
-    at = occupied.nonzero()
-    middle = (int(at.min()) + int(at.max()) + 1 - size) // 2
-    return max(0, min(middle, len(occupied) - size))
 
 
 def prepare(
@@ -264,7 +259,7 @@ def prepare(
     source = sources.of(folder)
     paths = source.find(folder) + source.find_others(folder)
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    how = json.dumps([files, size, jpeg_quality, skip_bad])
+    how = json.dumps([FORMAT, files, size, jpeg_quality, skip_bad])
     origin = hashlib.sha256(how.encode()).hexdigest()
     if _origin(path) != origin:
         table = sources.index(folder, skip_bad=skip_bad)
@@ -385,8 +380,6 @@ def _mapped(path: Path, data: h5py.Dataset) -> NDArray[Any]:
 
 def _origin(path: Path) -> str | None:
     """What the store was made from; None where there is none that can be read."""
-    try:
-        with h5py.File(path) as file:
-            return str(file.attrs["origin"]) if file.attrs.get("format") == FORMAT else None
-    except (OSError, KeyError, RuntimeError):
-        return None
+    with suppress(OSError, KeyError, RuntimeError), h5py.File(path) as file:
+        return str(file.attrs["origin"])
+    return None

@@ -138,9 +138,7 @@ def by_name(name: str, *, scale: int, sigma: float | None = None) -> Degradation
         ValueError: as `Degradation`.
     """
     check_scale(scale)
-    if name == "blur" and sigma is None:
-        sigma = scale / 2
-    return Degradation(name, scale, sigma)
+    return Degradation(name, scale, scale / 2 if name == "blur" and sigma is None else sigma)
 
 
 def check_scale(scale: int) -> None:

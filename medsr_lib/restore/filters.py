@@ -7,7 +7,7 @@ factor times that. `tune` chooses the factor on validation images.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -25,65 +25,66 @@ Array = NDArray[np.floating]
 LEAST = 1e-4  # estimated noise below which an image is left as it is: under 0.03 of 255 grey levels
 
 
-def median(noisy: Tensor, *, factor: float) -> Tensor:
-    """The median over a disk of radius factor sigma pixels, rounded; none at radius 0."""
-    return _each(noisy, lambda x, sigma: _median(x, round(factor * sigma)))
+def _for_each_image(smooth: Callable[..., Any]) -> Callable[..., Tensor]:
+    """A filter of noisy images (B, 1, H, W), each by itself: `smooth` takes one, (H, W), and its
+    sigma. What comes out is clipped to [0, 1].
+    """
+
+    @wraps(smooth)
+    def smooth_all(noisy: Tensor, **settings: float) -> Tensor:
+        sigmas = estimate_sigma(noisy).tolist()
+        arrays = noisy.detach().double().cpu().numpy()[:, 0]
+        clean = [x if s < LEAST else smooth(x, s, **settings) for x, s in zip(arrays, sigmas)]
+        return torch.from_numpy(np.stack(clean))[:, None].to(noisy).clamp_(0, 1)
+
+    return smooth_all
 
 
-def bilateral(noisy: Tensor, *, factor: float, reach: float) -> Tensor:
+@_for_each_image
+def median(x: Array, sigma: float, *, factor: float) -> Any:
+    """The median over a disk of radius factor sigma pixels, rounded."""
+    return filters.median(x, morphology.disk(round(factor * sigma)))
+
+
+@_for_each_image
+def bilateral(x: Array, sigma: float, *, factor: float, reach: float) -> Any:
     """Mean over near pixels of like grey (Tomasi & Manduchi 1998, 10.1109/ICCV.1998.710815).
 
-    Args:
-        noisy: (B, 1, H, W).
-        factor: standard deviation of the greys, in sigma.
-        reach: standard deviation of the distance, in pixels; the window reaches twice as far.
+    The standard deviation of the greys is factor sigma, that of the distance `reach` pixels; the
+    window reaches twice as far.
     """
-    window = 2 * round(2 * reach) + 1
-
-    def smooth(x: Array, sigma: float) -> Array:
-        # scikit-image refuses negative values: what is added before is taken off after.
-        low = min(float(x.min()), 0.0)
-        found = restoration.denoise_bilateral(
-            x - low,
-            win_size=window,
-            sigma_color=factor * sigma,
-            sigma_spatial=reach,
-            mode="symmetric",
-        )
-        return np.asarray(found + low)
-
-    return _each(noisy, smooth)
+    # scikit-image refuses negative values: what is added before is taken off after.
+    low = min(float(x.min()), 0.0)
+    return low + restoration.denoise_bilateral(
+        x - low,
+        win_size=2 * round(2 * reach) + 1,
+        sigma_color=factor * sigma,
+        sigma_spatial=reach,
+        mode="symmetric",
+    )
 
 
-def non_local_means(noisy: Tensor, *, factor: float) -> Tensor:
+@_for_each_image
+def non_local_means(x: Array, sigma: float, *, factor: float) -> Any:
     """Mean over pixels in like surroundings (Buades et al. 2005, 10.1109/CVPR.2005.38).
 
     Patches of 5 x 5 within 13 x 13, scikit-image's fast mode; the cut-off distance h is factor
     sigma, and the noise's share is taken from the distances.
     """
-
-    def smooth(x: Array, sigma: float) -> Array:
-        return np.asarray(
-            restoration.denoise_nl_means(
-                x, patch_size=5, patch_distance=6, h=factor * sigma, sigma=sigma, fast_mode=True
-            )
-        )
-
-    return _each(noisy, smooth)
+    return restoration.denoise_nl_means(
+        x, patch_size=5, patch_distance=6, h=factor * sigma, sigma=sigma, fast_mode=True
+    )
 
 
-def total_variation(noisy: Tensor, *, factor: float) -> Tensor:
+@_for_each_image
+def total_variation(x: Array, sigma: float, *, factor: float) -> Any:
     """The image of least total variation near y (Rudin et al. 1992), by Chambolle's method (2004).
 
     10.1016/0167-2789(92)90242-F, 10.1023/B:JMIV.0000011325.36760.1e; the weight is factor sigma.
     It stops at a tenth of the change that scikit-image stops at, which some images reach far too
     soon: one gained 3 dB.
     """
-
-    def smooth(x: Array, sigma: float) -> Array:
-        return np.asarray(restoration.denoise_tv_chambolle(x, weight=factor * sigma, eps=2e-5))
-
-    return _each(noisy, smooth)
+    return restoration.denoise_tv_chambolle(x, weight=factor * sigma, eps=2e-5)
 
 
 TRIED: Mapping[str, tuple[Callable[..., Tensor], Sequence[dict[str, float]]]] = {
@@ -156,15 +157,3 @@ def tune(
 def _mean_psnr(function: Filter, noisy: Sequence[Tensor], clean: Sequence[Tensor]) -> float:
     errors = [(function(y) - x).square().mean().item() for y, x in zip(noisy, clean)]
     return float(np.mean(-10 * np.log10(np.maximum(errors, 1e-12))))
-
-
-def _each(noisy: Tensor, smooth: Callable[[Array, float], Array]) -> Tensor:
-    """Smooth image by image, each with its own noise; clipped to [0, 1]."""
-    sigmas = estimate_sigma(noisy).tolist()
-    arrays = noisy.detach().double().cpu().numpy()[:, 0]
-    clean = [x if s < LEAST else smooth(x, s) for x, s in zip(arrays, sigmas)]
-    return torch.from_numpy(np.stack(clean))[:, None].to(noisy).clamp_(0, 1)
-
-
-def _median(x: Array, radius: int) -> Array:
-    return x if radius < 1 else np.asarray(filters.median(x, morphology.disk(radius)))

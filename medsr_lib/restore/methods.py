@@ -110,7 +110,16 @@ def find(
     for asked in names:
         if asked in found:
             continue
-        name, what, loader = _parsed(asked, known)
+        name, separator, what = asked.partition("=")
+        what = what if separator else known.get(asked, asked)
+        loader = next((one for one in LOADERS if one.accepts(what)), None)
+        if loader is None:
+            there = "; ".join([*known, *(one.example for one in LOADERS)])
+            raise ValueError(f"no method {asked!r}; there are {there}")
+        if not separator and asked not in known:
+            name = Path(what).stem
+            if ":" in Path(what).name:
+                raise ValueError(f"give {what} a name of your own: NAME={what}")
         if sources.get(name, what) != what or (name in INTERPOLATIONS and what != name):
             raise ValueError(
                 f"two methods would be called {name!r}; give one of them as ANOTHER_NAME={what}"
@@ -126,18 +135,3 @@ def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:
         return handshake.adapt(network, scale=scale)
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from error
-
-
-def _parsed(asked: str, known: Mapping[str, str]) -> tuple[str, str, Loader]:
-    """Name, WHAT and loader of what was asked for."""
-    name, separator, what = asked.partition("=")
-    if not separator:
-        name, what = asked, known.get(asked, asked)
-    for loader in LOADERS:
-        if loader.accepts(what):
-            bare = not separator and asked not in known
-            if bare and loader.example.startswith("NAME=") and ":" in Path(what).name:
-                raise ValueError(f"give {what} a name of your own: NAME={what}")
-            return (Path(what).stem if bare else name), what, loader
-    there = "; ".join([*known, *(loader.example for loader in LOADERS)])
-    raise ValueError(f"no method {asked!r}; there are {there}")

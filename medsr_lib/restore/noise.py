@@ -15,9 +15,8 @@ is seen again has the same noise again, and an interrupted training goes on bit 
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,43 +25,40 @@ from torch import Tensor
 from medsr_lib import checks
 from medsr_lib import images as image_rules
 
-Kind = Literal["gaussian", "poisson", "mixed"]
-KINDS: tuple[Kind, ...] = ("gaussian", "poisson", "mixed")
+KINDS = ("gaussian", "poisson", "mixed")
 HALF = 0.6744897501960817  # of a normal distribution lies within so many standard deviations
 
 
-def gaussian(images: Tensor, *, sigma: float, generator: np.random.Generator) -> Tensor:
-    """Images (B, 1, H, W) in [0, 1] plus Gaussian noise of a standard deviation.
+def add(
+    images: Tensor,
+    *,
+    peak: float | None = None,
+    sigma: float | None = None,
+    generator: np.random.Generator,
+) -> Tensor:
+    """Images (B, 1, H, W) in [0, 1] with the noise of `strengths`.
+
+    Args:
+        images: clean ones.
+        peak: photons at white. What they count are multiples of 1 / peak, at least 0; above 1
+            where a bright pixel counts more than its mean. None for no Poisson noise.
+        sigma: standard deviation of the Gaussian noise on top of it; None for none.
+        generator: of the random numbers.
 
     Raises:
-        TypeError, ValueError: not such images, or a sigma that is not positive.
+        TypeError, ValueError: not such images, or a peak or sigma that is not positive.
     """
     image_rules.check(images)
-    checks.positive("sigma", sigma)
-    drawn = generator.standard_normal(tuple(images.shape), np.float32)
-    return images + sigma * torch.from_numpy(drawn).to(images)
-
-
-def poisson(images: Tensor, *, peak: float, generator: np.random.Generator) -> Tensor:
-    """Images (B, 1, H, W) in [0, 1] as counts of photons show them, `peak` of them at white.
-
-    Multiples of 1 / peak, at least 0; above 1 where a bright pixel counts more than its mean.
-
-    Raises:
-        TypeError, ValueError: not such images, or a peak that is not positive.
-    """
-    image_rules.check(images)
-    checks.positive("peak", peak)
-    expected = images.detach().clamp(0, 1).double().cpu().numpy() * peak
-    return torch.from_numpy(generator.poisson(expected) / peak).to(images)
-
-
-def mixed(images: Tensor, *, peak: float, sigma: float, generator: np.random.Generator) -> Tensor:
-    """`poisson`, and Gaussian noise on top of it; both as above."""
-    counted = poisson(images, peak=peak, generator=generator)
-    checks.positive("sigma", sigma)
-    drawn = generator.standard_normal(tuple(images.shape), np.float32)
-    return counted + sigma * torch.from_numpy(drawn).to(images)
+    noisy = images
+    if peak is not None:
+        checks.positive("peak", peak)
+        expected = images.detach().clamp(0, 1).double().cpu().numpy() * peak
+        noisy = torch.from_numpy(generator.poisson(expected) / peak).to(images)
+    if sigma is not None:
+        checks.positive("sigma", sigma)
+        drawn = generator.standard_normal(tuple(images.shape), np.float32)
+        noisy = noisy + sigma * torch.from_numpy(drawn).to(images)
+    return noisy
 
 
 def strengths(kind: str, level: float) -> dict[str, float]:
@@ -76,7 +72,8 @@ def strengths(kind: str, level: float) -> dict[str, float]:
     Raises:
         ValueError: no such kind, or a level that is not positive.
     """
-    _check_kinds((kind,))
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one or several of {KINDS}, got {kind!r}")
     checks.positive("level", level)
     variance = level * level
     if kind == "gaussian":
@@ -114,9 +111,9 @@ class Noise:
     scale: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
-        _check_kinds(self.kinds)
         low, high = self.levels
-        checks.positive("level", low)
+        for kind in self.kinds or ("",):
+            strengths(kind, low)
         if not high >= low:
             raise ValueError(f"level goes from {low} to {high}; give the lower one first")
 
@@ -143,7 +140,7 @@ class Noise:
             rng = np.random.default_rng([self.seed, *_hash(image)])
             chosen = self.kinds[int(rng.random() * len(self.kinds))]
             strength = strengths(chosen, low * (high / low) ** rng.random())
-            noisy[i] = _FUNCTIONS[chosen](image[None], generator=rng, **strength)[0]
+            noisy[i] = add(image[None], generator=rng, **strength)[0]
         return noisy
 
 
@@ -182,22 +179,9 @@ def estimate_sigma(noisy: Tensor) -> Tensor:
     return ((a - b - c + d) / 2).abs().flatten(1).median(1).values / HALF
 
 
-_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "gaussian": gaussian,
-    "poisson": poisson,
-    "mixed": mixed,
-}
-
-
 def _hash(image: Tensor) -> list[int]:
     """16 bytes that tell images apart; the same on every device, whose rounding may differ."""
     levels = image.detach().float().mul(65535).round_().to(torch.int32).cpu().numpy()
     digest = hashlib.blake2b(levels.astype(np.uint16).tobytes(), digest_size=16)
     digest.update(str(tuple(image.shape)).encode())
     return np.frombuffer(digest.digest(), np.uint32).tolist()
-
-
-def _check_kinds(kinds: Sequence[str]) -> None:
-    wrong = [kind for kind in kinds if kind not in KINDS]
-    if wrong or not kinds:
-        raise ValueError(f"kind must be one or several of {KINDS}, got {kinds}")

@@ -46,23 +46,21 @@ Each session resumes bit for bit where the one before ended. Whatever ends it: t
 goes on.
 """
 
-Command = Callable[[argparse.Namespace], int]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; 0 for success, 1 a notebook failed, 2 the user's mistake."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.function(arguments))
+        return int(arguments.function(arguments) or 0)
     except KeyboardInterrupt:
         print("medsr: stopped", file=sys.stderr)
         return 130
-    except ImportError as error:
-        advice = "" if "medsr-lib[" in str(error) else ": pip install 'medsr-lib[notebooks]'"
+    except (ImportError, ValueError, OSError) as error:
+        unnamed = isinstance(error, ImportError) and "medsr-lib[" not in str(error)
+        advice = ": pip install 'medsr-lib[notebooks]'" if unnamed else ""
         print(f"medsr: {error}{advice}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"medsr: {error}", file=sys.stderr)
         return 2
 
 
@@ -140,45 +138,35 @@ def _run(arguments: argparse.Namespace) -> int:
 def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="make or fetch data")
     which = data.add_subparsers(required=True, metavar="WHICH")
-    brain = _command(which, "phantom", _phantom, "write synthetic slices in the original layout")
+    brain = _command(which, "phantom", _data, "write synthetic slices in the original layout")
     brain.add_argument("--patients", type=int, default=24)
     brain.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
-    chest = _command(which, "chest", _chest, "write synthetic radiographs in the original tree")
+    chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
     chest.add_argument("--patients", type=int, default=40)
     for made in (brain, chest):
         made.add_argument("--seed", type=int, default=0)
-    real = _command(which, "figshare", _figshare, "download the brain tumour slices (0.9 GB)")
-    for parser in (brain, chest, real):
+    real = _command(which, "figshare", _data, "download the brain tumour slices (0.9 GB)")
+    for kind, parser in {"brain": brain, "chest": chest, "real": real}.items():
         parser.add_argument("folder", type=Path, metavar="DIR")
+        parser.set_defaults(kind=kind)
 
 
-def _phantom(arguments: argparse.Namespace) -> int:
-    from medsr_lib.data import phantom
+def _data(arguments: argparse.Namespace) -> None:
+    from medsr_lib.data import figshare, phantom
 
-    phantom.write_figshare(
-        arguments.folder,
-        patients=arguments.patients,
-        slices_per_patient=arguments.slices,
-        seed=arguments.seed,
-    )
-    print(arguments.folder)
-    return 0
-
-
-def _chest(arguments: argparse.Namespace) -> int:
-    from medsr_lib.data import phantom
-
-    phantom.write_chest_xray(arguments.folder, patients=arguments.patients, seed=arguments.seed)
-    print(arguments.folder)
-    return 0
-
-
-def _figshare(arguments: argparse.Namespace) -> int:
-    from medsr_lib.data import figshare
-
-    figshare.download(arguments.folder)
-    print(arguments.folder)
-    return 0
+    folder = arguments.folder
+    if arguments.kind == "real":
+        figshare.download(folder)
+    elif arguments.kind == "chest":
+        phantom.write_chest_xray(folder, patients=arguments.patients, seed=arguments.seed)
+    else:
+        phantom.write_figshare(
+            folder,
+            patients=arguments.patients,
+            slices_per_patient=arguments.slices,
+            seed=arguments.seed,
+        )
+    print(folder)
 
 
 def _add_networks(commands: Any) -> None:
@@ -214,7 +202,7 @@ def _add_compare(commands: Any) -> None:
     )
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _compare(arguments: argparse.Namespace) -> None:
     from medsr_lib.series import compare
 
     found = compare.compare(arguments.a, arguments.b, seed=0)
@@ -222,7 +210,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     path = arguments.out or arguments.b.resolve().parent / f"{name}.html"
     compare.write(found, path)
     print(*compare.lines(found), "", path, sep="\n")
-    return 0
 
 
 def _add_sweep(commands: Any) -> None:
@@ -326,12 +313,13 @@ def _add_kaggle(commands: Any) -> None:
     chain.add_argument("--poll", type=float, default=60.0, help="seconds between two checks")
 
 
-def _build(arguments: argparse.Namespace) -> int:
+def _build(arguments: argparse.Namespace) -> None:
     from medsr_lib.series.kaggle import kernel, metadata
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.sessions import plan
 
     notebook = plan.one(arguments.names[0], arguments.notebooks)
+    slug = arguments.slug or metadata.slug_of(notebook.name)
     folder = kernel.build(
         notebook,
         arguments.out,
@@ -339,22 +327,20 @@ def _build(arguments: argparse.Namespace) -> int:
             notebook.name, gpu=arguments.gpu, data=arguments.slices, kernels=arguments.kernel
         ),
         parameters=parse(arguments.parameters),
-        owner=arguments.owner or metadata.OWNER,
-        slug=arguments.slug or metadata.slug_of(notebook.name),
+        ref=f"{arguments.owner or metadata.OWNER}/{slug}",
     )
     print(arguments.out / metadata.LIBRARY, folder, sep="\n")
-    return 0
 
 
-def _metadata(arguments: argparse.Namespace) -> int:
+def _metadata(arguments: argparse.Namespace) -> None:
+    from medsr_lib.series import report
     from medsr_lib.series.kaggle import metadata
 
     for name, content in metadata.templates().items():
-        print(metadata.write(arguments.folder / name, content))
-    return 0
+        print(report.save(arguments.folder / name, content))
 
 
-def _push(arguments: argparse.Namespace) -> int:
+def _push(arguments: argparse.Namespace) -> None:
     from medsr_lib.series.kaggle import metadata
     from medsr_lib.series.kaggle.account import Account
 
@@ -369,26 +355,23 @@ def _push(arguments: argparse.Namespace) -> int:
     for folder in sorted(arguments.folders, key=lambda f: holds(f, metadata.KERNEL)):
         kernels = holds(folder, metadata.KERNEL)
         print(account.push(folder) if kernels else account.push_dataset(folder))
-    return 0
 
 
-def _status(arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> None:
     from medsr_lib.series.kaggle.account import Account
 
     account = Account()
     print(account.quota())
     for ref in arguments.kernels:
         print(f"{ref}: {account.progress(account.full(ref))}")
-    return 0
 
 
-def _pull(arguments: argparse.Namespace) -> int:
+def _pull(arguments: argparse.Namespace) -> None:
     from medsr_lib.series.kaggle.account import Account
 
     account = Account()
     for path in account.fetch_all(account.full(arguments.kernel), arguments.out):
         print(path)
-    return 0
 
 
 def _kaggle_chain(arguments: argparse.Namespace) -> int:
@@ -397,13 +380,12 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.sessions import plan
 
-    metadata.check_hours(arguments.hours, arguments.limit)
     parameters = parse(arguments.parameters)
     notebook = plan.one(arguments.names[0], arguments.notebooks)
     account = Account()
     slug = arguments.slug or metadata.slug_of(notebook.name)
     settings = chain.Chain(
-        plan=chain.planned(notebook, parameters, f"{account.owner}/{slug}"),
+        plan=plan.new(notebook, parameters, kernel=f"{account.owner}/{slug}"),
         notebook=notebook,
         needs=metadata.needs_of(notebook.name, gpu=arguments.gpu, data=arguments.slices),
         account=account,

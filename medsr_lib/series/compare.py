@@ -1,7 +1,8 @@
 """Two runs side by side: their parameters, what they found, and the cases they share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ REGIONS = ("whole", "tumour", "rim", "normal", "matched")
 CONDITIONS = ("noise", "level", "scale", "degradation")  # of a row, where a run has several
 KEYS = (*CONDITIONS, "diameter", "contrast")  # numbers that say which row of a table it is
 WORDS = ("words", "reason")  # texts that do not
+UNCOMPARED = {*KEYS, *formatting.UNSHOWN, *formatting.ENDS}  # columns
 SCORES = "scores.csv"
 SAME = ("id", "patient", "region", "pixels")  # of a case that two runs share
 WIDEST = 1400  # pixels of a picture in a page
@@ -63,7 +65,7 @@ def compare(a: Path, b: Path, *, seed: int) -> Comparison:
     its interval over patients; other differences are those of two numbers and have none.
 
     Args:
-        a, b: folders of runs.
+        a, b: their folders.
         seed: of bootstrap and permutation.
 
     Raises:
@@ -121,12 +123,10 @@ def lines(comparison: Comparison) -> Iterator[str]:
 
 def _names(a: Path, b: Path) -> tuple[str, str]:
     """What to call two folders: as much of their paths as differs."""
-    one, two = a.resolve(), b.resolve()
-    for depth in range(1, 1 + min(len(one.parts), len(two.parts))):
-        names = ("/".join(one.parts[-depth:]), "/".join(two.parts[-depth:]))
-        if names[0] != names[1]:
-            return names
-    return names
+    one, two = a.resolve().parts, b.resolve().parts
+    whole = min(len(one), len(two))
+    depth = next((n for n in range(1, whole) if one[-n] != two[-n]), whole)
+    return "/".join(one[-depth:]), "/".join(two[-depth:])
 
 
 def _missing(name: str, by_name: list[dict[str, Result]], names: tuple[str, str]) -> str:
@@ -152,20 +152,30 @@ def _versions(a: Run, b: Run) -> list[str]:
 
 def _pair(first: Run, second: Run, a: Result, b: Result, *, seed: int) -> Pair:
     one, two = _settings(a), _settings(b)
-    differ = [name for name in one | two if one.get(name) != two.get(name)]
-    paired, notes = _paired(first.folder / a.notebook, second.folder / b.notebook, seed=seed)
+    folders = (first.folder / a.notebook, second.folder / b.notebook)
+    paired, notes = _paired(*folders, seed=seed)
     if not (one and two):
         notes = ["its parameters are not known in both runs", *notes]
     elif a.digest != b.digest:
         notes = ["the code of the notebook differs between the two runs", *notes]
+    chosen, other = index.headline(a.values), index.headline(b.values)
+    captions = [
+        {f["file"]: f["caption"] for f in (r.record or {}).get("figures", [])} for r in (a, b)
+    ]
     return Pair(
         a=a,
         b=b,
-        parameters={name: (one.get(name), two.get(name)) for name in differ},
-        headlines=_headlines(a, b),
-        tables=_tables(a.values, b.values),
+        parameters={n: (one.get(n), two.get(n)) for n in one | two if one.get(n) != two.get(n)},
+        headlines=[
+            {"name": name} | _both(chosen.get(name), other.get(name)) for name in chosen | other
+        ],
+        tables={
+            name: rows
+            for name in a.values
+            if (rows := _differing(a.values[name], b.values.get(name)))
+        },
         paired=paired,
-        figures=_figures(first.folder, second.folder, a, b),
+        figures=[_figure(name, folders, captions) for name in captions[0] | captions[1]],
         notes=notes,
     )
 
@@ -177,49 +187,30 @@ def _settings(result: Result) -> dict[str, object]:
     return found | {"data": Path(str(folder)).name} if folder else found
 
 
-def _headlines(a: Result, b: Result) -> list[dict[str, Any]]:
-    one, two = index.headline(a.values), index.headline(b.values)
+def _both(a: Any, b: Any) -> dict[str, Any]:
+    """Two values, and the difference of what are numbers or estimates."""
+    numbers = [v[formatting.centre(v)] if formatting.is_estimate(v) else v for v in (a, b)]
+    known = all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers)
+    return {"A": a, "B": b, "B − A": float(numbers[1]) - float(numbers[0]) if known else None}
+
+
+def _differing(a: object, b: object) -> list[dict[str, Any]]:
+    """Of two recorded tables, a row for each number that differs."""
+    one, two = ({_key(row): row for row in formatting.as_rows(found)} for found in (a, b))
     return [
-        {"name": name, "A": one.get(name), "B": two.get(name)}
-        | {"B − A": _difference(_number(one.get(name)), _number(two.get(name)))}
-        for name in one | two
+        dict(key) | {"of": column.replace("_", " ")} | both
+        for key in one
+        if key in two
+        for column, value in one[key].items()
+        if column in two[key] and column not in UNCOMPARED
+        if (both := _both(value, two[key][column]))["B − A"]
     ]
-
-
-def _number(found: Any) -> object:
-    return found[formatting.centre(found)] if formatting.is_estimate(found) else found
-
-
-def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of recorded tables that both have, one for each number that differs."""
-    tables = {}
-    for name in a:
-        one, two = ({_key(row): row for row in formatting.as_rows(v.get(name))} for v in (a, b))
-        rows = []
-        for key in (key for key in one if key in two):
-            row, other = one[key], two[key]
-            left_out = {*dict(key), *formatting.UNSHOWN, *formatting.ENDS}
-            for column in (c for c in row if c in other and c not in left_out):
-                if difference := _difference(row[column], other[column]):
-                    numbers = {"A": row[column], "B": other[column], "B − A": difference}
-                    rows.append(dict(key) | {"of": column.replace("_", " ")} | numbers)
-        if rows:
-            tables[name] = rows
-    return tables
 
 
 def _key(row: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """What distinguishes a row of a recorded table: its texts, and what it was measured at."""
-    return tuple(
-        (name, value)
-        for name, value in row.items()
-        if (isinstance(value, str) or name in KEYS) and name not in WORDS
-    )
-
-
-def _difference(a: object, b: object) -> float | None:
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (a, b))
-    return float(b) - float(a) if numbers else None  # type: ignore[arg-type]
+    texts = {name for name, value in row.items() if isinstance(value, str)} - {*WORDS}
+    return tuple((name, value) for name, value in row.items() if name in texts or name in KEYS)
 
 
 def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -242,11 +233,8 @@ def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[
     measured = set(both.itertuples(index=False, name=None))
     specs = [
         statistics.Contrast(metric, f"{method}, B", f"{method}, A", region)
-        for metric in METRICS
-        if metric in one and metric in two
-        for region in REGIONS
-        for method in dict.fromkeys(one["method"])
-        if (method, region) in measured
+        for metric, region, method in product(METRICS, REGIONS, one["method"].unique())
+        if metric in one and metric in two and (method, region) in measured
     ]
     if not specs:
         return [], ["the two runs have no method in common; nothing can be paired"]
@@ -255,10 +243,10 @@ def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[
     found["method"] = found["method"].str.removesuffix(", B")
     found = found[(found["cases"] > 0) & ((found["value"] != 0) | (found["low"] != 0))]
     columns = ["metric", "region", "method", "value", "low", "high", "p", "p_adjusted"]
-    rows = found[[*columns, "patients", "cases"]].to_dict("records")
+    rows: Any = found[[*columns, "patients", "cases"]].to_dict("records")
     n, in_a, in_b = (t["id"].nunique() for t in (shared, one, two))
     note = [] if n == in_a == in_b else [f"{n} cases are in both, of {in_a} in A and {in_b} in B"]
-    return [{str(k): v for k, v in row.items()} for row in rows], note
+    return rows, note
 
 
 def _scores(path: Path) -> "pd.DataFrame":
@@ -273,21 +261,13 @@ def _scores(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _figures(
-    one: Path, two: Path, a: Result, b: Result
-) -> list[tuple[str, Path | None, Path | None]]:
-    """The figures of both, by file."""
-    captions: list[dict[str, str]] = [
-        {f["file"]: f["caption"] for f in (result.record or {}).get("figures", [])}
-        for result in (a, b)
-    ]
-    rows = []
-    for name in captions[0] | captions[1]:
-        paths = [folder / a.notebook / name for folder in (one, two)]
-        there = [p if name in known and p.is_file() else None for p, known in zip(paths, captions)]
-        texts = dict.fromkeys(known[name] for known in captions if name in known)
-        rows.append((" | ".join(texts), there[0], there[1]))
-    return rows
+def _figure(
+    name: str, folders: Sequence[Path], captions: Sequence[Mapping[str, str]]
+) -> tuple[str, Path | None, Path | None]:
+    """The caption of a figure, and its file in either run that has recorded it."""
+    texts = dict.fromkeys(known[name] for known in captions if name in known)
+    a, b = (f / name if name in known else None for f, known in zip(folders, captions))
+    return " | ".join(texts), a, b
 
 
 def _embedded(path: Path) -> str:
@@ -296,7 +276,5 @@ def _embedded(path: Path) -> str:
         image = Image.open(path).convert("RGB")
     except OSError:
         return ""
-    if image.width > WIDEST:
-        size = (WIDEST, round(image.height * WIDEST / image.width))
-        image = image.resize(size, Image.Resampling.LANCZOS)
+    image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS, reducing_gap=None)
     return f"data:image/png;base64,{packed(image)}"

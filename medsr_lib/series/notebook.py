@@ -102,9 +102,7 @@ def read(path: Path) -> Notebook:
 def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
     """Read the notebooks `names`, given by number ("02") or name ("02_espcn"); all for [].
 
-    Args:
-        names: which.
-        folder: where they are; by default beside the package, or in the current folder.
+    They are in `folder`, by default the `default_folder`.
 
     Raises:
         FileNotFoundError: the folder does not exist or has no notebooks.
@@ -115,8 +113,16 @@ def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
     present = sorted(folder.glob("*.ipynb"))
     if not present:
         raise FileNotFoundError(f"no notebooks in {folder}")
-    wanted = {path for name in names for path in _matching(name, present)} if names else present
-    return [read(path) for path in sorted(wanted)]
+    wanted: set[Path] = set()
+    for name in names:
+        stem = name.removesuffix(".ipynb")
+        found = {p for p in present if p.stem == stem or p.stem.split("_")[0] == stem.zfill(2)}
+        if not found:
+            raise ValueError(
+                f"no notebook {name!r}; there are {', '.join(p.stem for p in present)}"
+            )
+        wanted |= found
+    return [read(path) for path in sorted(wanted or present)]
 
 
 def default_folder() -> Path:
@@ -142,11 +148,12 @@ def accepted(
             names = ", ".join(sorted(missing))
             raise ValueError(f"{one.path.name}: no {names} in its parameters cell")
     known = sorted({name for one in notebooks for name in one.parameters})
-    problems = [_unknown(name, known) for name in values if name not in known]
-    for one in notebooks:
-        for name, parameter in one.parameters.items():
-            if name in values and not parameter.accepts(values[name]):
-                problems.append(f"{one.name}: {parameter.mismatch(values[name])}")
+    problems = [_unknown(name, known) for name in values if name not in known] + [
+        f"{one.name}: {parameter.mismatch(values[name])}"
+        for one in notebooks
+        for name, parameter in one.parameters.items()
+        if name in values and not parameter.accepts(values[name])
+    ]
     if problems:
         raise ValueError("\n".join(problems))
     return {
@@ -163,14 +170,6 @@ def tags(cell: Any) -> list[str]:
 def plain(markdown: str) -> str:
     """A line of Markdown as plain text."""
     return re.sub(r"[*`_#$]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)).strip()
-
-
-def _matching(name: str, present: Sequence[Path]) -> list[Path]:
-    stem = name.removesuffix(".ipynb")
-    found = [p for p in present if p.stem == stem or p.stem.partition("_")[0] == stem.zfill(2)]
-    if not found:
-        raise ValueError(f"no notebook {name!r}; there are {', '.join(p.stem for p in present)}")
-    return found
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

@@ -39,17 +39,19 @@ def clean(content: Any) -> Any:
     content.cells = [cell for cell in content.cells if MARKER not in notebooks.tags(cell)]
     for cell in content.cells:
         if cell.cell_type == "code":
-            cell.outputs = _without_widgets(without_progress(cell.outputs))
+            cell.outputs = [
+                output
+                for output in without_progress(cell.outputs)
+                if output.get("data", {}).pop(WIDGET, None) is None or "image/png" in output.data
+            ]
     return neutral(content)
 
 
 def neutral(content: Any) -> Any:
     """Remove what papermill wrote into the metadata, and name the kernel as every computer does."""
-    for cell in content.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    content.metadata.pop("papermill", None)
-    content.metadata.pop("widgets", None)
+    for metadata in (content.metadata, *(cell.metadata for cell in content.cells)):
+        for name in ("papermill", "execution", "widgets"):
+            metadata.pop(name, None)
     content.metadata.kernelspec = KERNEL
     content.metadata.language_info = LANGUAGE
     return content
@@ -88,21 +90,20 @@ def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
         raise ValueError("its code is no longer the code that was run; run it again")
     clean(run.content)
     for number, (cell, done) in enumerate(zip(source.code, run.code), start=1):
-        cell.outputs = [_static(output) for output in done.outputs]
+        cell.outputs = done.outputs
         cell.execution_count = number
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = number
+            if png := output.get("data", {}).get("image/png"):
+                image = Image.open(io.BytesIO(base64.b64decode(png)))
+                output.data["image/png"] = min(png, packed(image), key=len)  # git keeps them all
         _refuse_paths(cell.outputs, number, local)
     neutral(source.content).metadata[ORIGIN] = origin(source)
 
 
 def refresh(results: Sequence[Result], folder: Path | None) -> list[Path]:
-    """Put the outputs of a finished run into the notebooks themselves: all of them, or none.
-
-    Args:
-        results: of the run.
-        folder: where the notebooks are; see `notebook.find`.
+    """Put the outputs of a finished run into the notebooks of `folder`: all of them, or none.
 
     Raises:
         ValueError: a notebook failed, ran with other parameters than its own, was edited since,
@@ -157,45 +158,22 @@ def _refreshed(source: Notebook, result: Result) -> str:
     return kept
 
 
-def _without_widgets(outputs: Iterable[Any]) -> list[Any]:
-    """Outputs without interactive views; one that has a picture too keeps the picture."""
-    kept = []
-    for output in outputs:
-        data = output.get("data", {})
-        if data.pop(WIDGET, None) is None or "image/png" in data:
-            kept.append(output)
-    return kept
-
-
 def _without_bars(text: str) -> str:
+    plain = ESCAPES.sub("", text)
     if "\r" not in text and not BAR.search(text):
-        return "" if not ESCAPES.sub("", text).strip() else text
-    lines = [_without_bar(line) for line in ESCAPES.sub("", text).split("\n")]
-    kept = "\n".join(line for line in lines if line.strip())
-    return kept + "\n" if kept else ""
-
-
-def _without_bar(line: str) -> str:
-    first, *overwritten = line.split("\r")
-    glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
-    return BAR.sub("", first) + "".join(piece for piece in glued if piece.strip())
-
-
-def _static(output: Any) -> Any:
-    """Without timings, and with images in a palette where that is smaller: git keeps them all."""
-    output.get("metadata", {}).pop("papermill", None)
-    data = output.get("data", {})
-    if "image/png" in data:
-        image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-        data["image/png"] = min(data["image/png"], packed(image), key=len)
-    return output
+        return text if plain.strip() else ""
+    lines = []
+    for line in plain.split("\n"):
+        first, *overwritten = line.split("\r")
+        glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
+        lines.append(BAR.sub("", first) + "".join(piece for piece in glued if piece.strip()))
+    return "".join(f"{line}\n" for line in lines if line.strip())
 
 
 def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:
     found = "\n".join(_texts(outputs))
     for folder in local:
-        spellings = {str(folder), folder.as_posix(), str(folder).replace("\\", "\\\\")}
-        for spelling in spellings:
+        for spelling in {str(folder), folder.as_posix(), str(folder).replace("\\", "\\\\")}:
             if len(spelling) > 3 and re.search(re.escape(spelling) + r"(?!\w)", found):
                 raise ValueError(f"the output of code cell {number} has the local path {spelling}")
 

@@ -9,16 +9,8 @@ from dataclasses import dataclass
 
 import yaml
 
-TYPES: dict[str, tuple[type, ...]] = {  # what is accepted for an annotation; YAML has no tuples
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-    "list": (list,),
-    "tuple": (list,),
-    "dict": (dict,),
-    "Any": (object,),
-}
+PLAIN = {kind.__name__: kind for kind in (bool, int, str, list, dict)}
+TYPES = PLAIN | {"float": int | float, "tuple": list, "Any": object}  # YAML has no tuples
 
 
 @dataclass(frozen=True)
@@ -46,13 +38,9 @@ class Parameter:
 
 
 def read(source: str, *, where: str) -> dict[str, Parameter]:
-    """Read a `parameters` cell: assignments of literals, nothing else.
+    """Read a `parameters` cell of the file `where`: assignments of literals, nothing else.
 
     What is not annotated has the type of its default.
-
-    Args:
-        source: of the cell.
-        where: name of the notebook's file, for errors.
 
     Raises:
         ValueError: it is not Python, or holds more than assignments of literals.
@@ -141,17 +129,11 @@ class _Values(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|None", "~nN"),
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
-        "-+.0123456789",
-    ),
-):
-    _Values.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
-    )
+for _tag, _pattern in {
+    "null": r"~|null|Null|NULL|None",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?[0-9]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan",
+}.items():
+    _Values.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
 _Values.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +84,16 @@ def record(
 
     Args:
         folder: the notebook's folder of the run; its name is the notebook's.
-        values: what tests and pages read: numbers, texts, lists, dicts, tables, arrays, frozen
-            records. NaN becomes null, infinity the text "inf".
+        values: what tests and pages read, as `save` takes them.
         figures: caption of each image file in `folder` that the index is to show.
 
     Raises:
         FileNotFoundError: an image is not in the folder.
-        TypeError: a value that JSON has no form for; the message has its name.
+        TypeError: as `save`.
     """
     folder = Path(folder)
-    figures = dict(figures or {})
-    missing = [name for name in figures if not (folder / name).is_file()]
-    if missing:
+    figures = figures or {}
+    if missing := [name for name in figures if not (folder / name).is_file()]:
         raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; save the figure first")
     content = {
         "notebook": folder.resolve().name,
@@ -108,7 +106,7 @@ def record(
 
 
 def save(path: Path | str, values: Mapping[str, object]) -> Path:
-    """Write values, tables and arrays as JSON that any program reads, all or nothing.
+    """Write numbers, texts, lists, dicts, tables, arrays, frozen records as JSON, all or nothing.
 
     Tables become lists of rows. NaN becomes null, infinity the text "inf".
 
@@ -127,10 +125,10 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def load_record(folder: Path) -> dict[str, Any] | None:
+def load_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     """The `results.json` of a notebook's folder, None where there is none to be read."""
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return content if isinstance(content, dict) else None
@@ -138,13 +136,8 @@ def load_record(folder: Path) -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """The versions that a number depends on."""
-    found = {"python": platform.python_version(), "medsr_lib": medsr_lib.__version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    own = {"python": platform.python_version(), "medsr_lib": medsr_lib.__version__}
+    return own | {package: version(package) for package in PACKAGES}
 
 
 def now() -> str:
@@ -154,12 +147,11 @@ def now() -> str:
 
 def write_run(run: Run) -> Path:
     """Write `run.json` into the folder of a run, all or nothing."""
-    names = [f.name for f in dataclasses.fields(Result) if f.name not in FOUND_ANEW]
-    ordered = sorted(run.results, key=lambda result: result.notebook)
-    entries = [{name: getattr(result, name) for name in names} for result in ordered]
-    about = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
-    for name in ("folder", "results"):
-        del about[name]
+    entries = [
+        {name: value for name, value in vars(result).items() if name not in FOUND_ANEW}
+        for result in sorted(run.results, key=lambda result: result.notebook)
+    ]
+    about = {name: v for name, v in vars(run).items() if name not in ("folder", "results")}
     return save(run.folder / RUN, {"format": FORMAT} | about | {"notebooks": entries})
 
 
@@ -183,15 +175,14 @@ def read_run(folder: Path) -> Run:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         there = content.pop("format", None) if isinstance(content, dict) else None
-        if there == FORMAT:
-            results = tuple(_result(folder, **entry) for entry in content.pop("notebooks"))
-            return Run(folder, results, **content)
+        if there != FORMAT:
+            raise ValueError(f"its format is {there!r}, expected {FORMAT!r}")
+        results = tuple(_result(folder, **entry) for entry in content.pop("notebooks"))
+        return Run(folder, results, **content)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); run it again") from None
-    raise ValueError(
-        f"{path}: of another version: its format is {there!r}, expected {FORMAT!r}; run it again "
-        "with this version"
-    )
+        raise ValueError(
+            f"{path}: damaged, or of another version ({error}); run it again"
+        ) from None
 
 
 def earlier(folder: Path) -> list[Result]:
@@ -230,9 +221,11 @@ def _plain(value: Any, name: str) -> Any:
         return None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if hasattr(value, "to_dict"):
-        value = _table(value)
-    if hasattr(value, "tolist"):
+    elif hasattr(value, "columns"):
+        value = _rows(value)
+    elif hasattr(value, "to_dict"):
+        value = value.to_dict()
+    elif hasattr(value, "tolist"):
         value = value.tolist()
     match value:
         case None | bool() | int() | str():
@@ -250,10 +243,8 @@ def _plain(value: Any, name: str) -> Any:
     raise TypeError(f"{name} is a {type(value).__name__}, which JSON has no form for")
 
 
-def _table(value: Any) -> Any:
-    """A pandas table as a list of rows, its named index as columns; a series as a dict."""
-    if not hasattr(value, "columns"):
-        return value.to_dict()
+def _rows(value: Any) -> Any:
+    """A pandas table as a list of rows, its named index as columns."""
     if any(name is not None for name in value.index.names):
         value = value.reset_index()
     joined = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in value]

@@ -2,10 +2,13 @@
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
@@ -13,7 +16,8 @@ from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.report import Result, Run, Status
 from medsr_lib.series.running import execute, folders
-from medsr_lib.series.running.progress import watch
+
+BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
 
 
 def run(
@@ -26,8 +30,8 @@ def run(
 ) -> list[Result]:
     """Run notebooks by papermill; each leaves its copy, its page and its own folder in `out`.
 
-    stderr shows what is running: bars on a terminal, lines in a log. The first cell that fails ends
-    the run. `out/index.html` says how far it came, also after Ctrl-C.
+    stderr shows what is running: a bar on a terminal, lines in a log. The first cell that fails
+    ends the run. `out/index.html` says how far it came, also after Ctrl-C.
 
     Args:
         names: numbers or names of notebooks, [] for all.
@@ -61,12 +65,16 @@ def run(
     )
     _write(about, results)
     cells = sum(len(notebook.code) for notebook in found)
-    with execute.Stop() as stop, watch(cells) as shown:
+    with (
+        execute.Stop() as stop,
+        tqdm(total=cells, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True) as bar,
+    ):
         for line in without:
-            shown.end(f"left out: {line}")
+            bar.write(f"left out: {line}", file=sys.stderr)
         for number, notebook in enumerate(found):
-            position = execute.Position(shown, stop)
-            results[number] = _one(notebook, results[number], out.resolve(), position)
+            position = execute.Position(notebook, bar, stop)
+            results[number] = _one(results[number], out.resolve(), position)
+            bar.write(outcome(results[number]), file=sys.stderr)
             _write(about, results)
             if stop.presses:
                 raise KeyboardInterrupt
@@ -86,20 +94,15 @@ def outcome(result: Result) -> str:
 
 def _write(about: Run, results: Sequence[Result]) -> None:
     """Write `run.json` and the index of a run whose folder has the results `about` from before."""
-    former = {result.notebook: result for result in about.results}
-    kept, shown = [], []
-    for result in results:
-        before = former.pop(result.notebook, None)
-        if before and result.status is Status.WAITING:
-            # run.json keeps the parameters with which the results there were made
-            kept.append(before)
-            shown.append(replace(result, record=before.record))
-        else:
-            kept.append(result)
-            shown.append(result)
-    now = report.now()
-    report.write_run(replace(about, results=[*kept, *former.values()], created=now))
-    index.write(replace(about, results=[*shown, *former.values()], created=now))
+    before = {result.notebook: result for result in about.results}
+    known = before | {result.notebook: result for result in results}
+    waiting = [r for r in results if r.status is Status.WAITING and r.notebook in before]
+    # run.json keeps the parameters with which the results there were made
+    kept = known | {r.notebook: before[r.notebook] for r in waiting}
+    shown = known | {r.notebook: replace(r, record=before[r.notebook].record) for r in waiting}
+    about = replace(about, created=report.now())
+    report.write_run(replace(about, results=list(kept.values())))
+    index.write(replace(about, results=list(shown.values())))
 
 
 def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: Path) -> Result:
@@ -116,20 +119,20 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
     )
 
 
-def _one(notebook: Notebook, result: Result, out: Path, position: execute.Position) -> Result:
+def _one(result: Result, out: Path, position: execute.Position) -> Result:
     """Run one notebook and write its page; what an earlier run left there is removed first."""
+    notebook = position.notebook
     copy, html, own = out / notebook.path.name, out / f"{notebook.name}.html", out / notebook.name
     own.mkdir(parents=True, exist_ok=True)
     for left in (own / report.RECORD, html):
         left.unlink(missing_ok=True)
-    position.progress.start(notebook.name, len(notebook.code))
     started = time.monotonic()
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
-    error = execute.execute(notebook, copy, values, position)
-    status = Status.DONE if not error else Status.FAILED
+    error = execute.execute(copy, values, position)
+    ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED
     done = replace(
         result,
-        status=Status.STOPPED if error == execute.STOPPED else status,
+        status=ended_badly if error else Status.DONE,
         seconds=time.monotonic() - started,
         error=error,
         cell=position.number or None if error else None,
@@ -141,7 +144,6 @@ def _one(notebook: Notebook, result: Result, out: Path, position: execute.Positi
     run = notebooks.read(copy)
     report.write(copy, outputs.text(outputs.clean(run.content)))
     page.write(run, html, record=done.record, failed_cell=done.cell)
-    position.progress.end(outcome(done))
     return done
 
 
@@ -149,7 +151,6 @@ def _command(
     names: Sequence[str], data: Sequence[Path], out: Path, parameters: Mapping[str, object]
 ) -> str:
     """The command line that makes the same run."""
-    settings = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
-    flags = [word for setting in settings for word in ("-p", setting)]
+    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={json.dumps(v)}")]
     places = [word for place in data for word in ("--data", str(place))]
     return shlex.join(["medsr", "run", *names, *places, "--out", str(out), *flags])

@@ -58,8 +58,6 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
 
     >>> grid(["scale=2,3", "degradation=kspace"])
     [{'scale': 2, 'degradation': 'kspace'}, {'scale': 3, 'degradation': 'kspace'}]
-    >>> grid(["methods=[bicubic, ESPCN],null"])
-    [{'methods': ['bicubic', 'ESPCN']}, {'methods': None}]
 
     Raises:
         ValueError: nothing is given, or not name=value; a name that is given twice, a value that is
@@ -80,11 +78,7 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
 
 
 def folder_name(values: Mapping[str, object]) -> str:
-    """A readable name for the folder of a combination.
-
-    >>> folder_name({"scale": 2, "degradation": "kspace"})
-    'scale=2_degradation=kspace'
-    """
+    """A readable name for the folder of a combination, such as scale=2_degradation=kspace."""
     text = "_".join(f"{name}={_plain(value)}" for name, value in values.items())
     if len(text) <= LONGEST:
         return text
@@ -120,38 +114,40 @@ def sweep(
     found = notebooks.find(names, folder)
     given = [notebooks.accepted(found, values) for values in combinations]
     points = [Combination(values, out / folder_name(values)) for values in combinations]
-    _refuse_same_folders(points)
+    places = [point.folder.name.casefold() for point in points]
+    if twice := {name for name in places if places.count(name) > 1}:
+        raise ValueError(
+            f"two combinations would have the folder {twice.pop()}; run them as two sweeps, each "
+            "with its own --out"
+        )
     data = folders.write_embedded(found) if data is None else data
-    places, _ = folders.assign(found, data, named=True)
-    try:
-        for number, point in enumerate(points):
-            done = _done(point, found, given[number], places)
-            where = f"{number + 1}/{len(points)}  {point.name}"
-            if len(done) == len(found):
-                log(f"{where}  skipped, was done before")
+    assigned, _ = folders.assign(found, data, named=True)
+    for number, point in enumerate(points):
+        done = _done(point, found, given[number], assigned)
+        where = f"{number + 1}/{len(points)}  {point.name}"
+        log(f"{where}  skipped, was done before" if len(done) == len(found) else where)
+        try:
+            if rest := found[len(done) :]:
+                known = {name: v for one in rest for name, v in given[number][one.name].items()}
+                results = run.run(
+                    [one.name for one in rest],
+                    data=data,
+                    out=point.folder,
+                    parameters=known,
+                    folder=folder,
+                )
+                session.tidy(point.folder)
+                failed = next((one for one in results if one.status is Status.FAILED), None)
+                points[number] = replace(
+                    point,
+                    status=Status.FAILED if failed else Status.DONE,
+                    results=(*done, *results),
+                    error=run.outcome(failed) if failed else None,
+                )
+            else:
                 points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
-                continue
-            log(where)
-            rest = found[len(done) :]
-            known = {name: v for one in rest for name, v in given[number][one.name].items()}
-            results = run.run(
-                [one.name for one in rest],
-                data=data,
-                out=point.folder,
-                parameters=known,
-                folder=folder,
-            )
-            session.tidy(point.folder)
-            failed = next((one for one in results if one.status is Status.FAILED), None)
-            points[number] = replace(
-                point,
-                status=Status.FAILED if failed else Status.DONE,
-                results=(*done, *results),
-                error=run.outcome(failed) if failed else None,
-            )
+        finally:
             tables(points, out)
-    finally:
-        tables(points, out)
     return points
 
 
@@ -161,14 +157,15 @@ def tables(points: Sequence[Combination], out: Path) -> Path:
 
     table = pd.DataFrame([_row(point) for point in points], dtype=object)
     report.write(out / TABLE, table.to_csv(index=False, lineterminator="\n"))
-    varied, same = _varied(points)
+    first = points[0].values
+    varied = [n for n in first if len({repr(p.values[n]) for p in points}) > 1] or list(first)
     html = page.render(
         "sweep.html.j2",
         title="Sweep: " + ", ".join(varied),
         points=points,
         done=sum(point.status in (Status.DONE, Status.SKIPPED) for point in points),
         parameters=varied,
-        same=same,
+        same={name: value for name, value in first.items() if name not in varied},
         columns=list(dict.fromkeys(name for point in points for name in point.headlines)),
         table=TABLE,
         created=report.now(),
@@ -177,28 +174,10 @@ def tables(points: Sequence[Combination], out: Path) -> Path:
     return report.write(out / "index.html", html)
 
 
-def _varied(points: Sequence[Combination]) -> tuple[list[str], dict[str, object]]:
-    """The parameters that differ between the combinations, and the values of the others."""
-    first = points[0].values
-    varied = [n for n in first if len({repr(point.values[n]) for point in points}) > 1]
-    if not varied:  # a single combination
-        return list(first), {}
-    return varied, {name: value for name, value in first.items() if name not in varied}
-
-
 def _plain(value: object) -> str:
     """A value as a part of a folder's name, or a cell of the CSV."""
     text = "-".join(map(_plain, value)) if isinstance(value, list) else str(value)
     return re.sub(r"[^\w.+-]+", "-", text)
-
-
-def _refuse_same_folders(points: Sequence[Combination]) -> None:
-    names = [point.folder.name.casefold() for point in points]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(
-            f"two combinations would have the folder {twice.pop()}; run them as two sweeps, each "
-            "with its own --out"
-        )
 
 
 def _done(

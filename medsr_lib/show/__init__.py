@@ -1,12 +1,16 @@
 """Figures, for the eye: `from medsr_lib import show`, then `show.curves(...)` and so on.
 
 Every function returns a matplotlib `Figure` with its title, units and the numbers behind it. They
-take cases, tensors, tables of scores and estimates, and measure nothing themselves. `show.explore`
-holds the interactive views.
+take cases, tensors, tables of scores and estimates, and measure nothing themselves. `title` says
+what is drawn, and `note` is added below it. `show.explore` holds the interactive views.
+
+What cannot be drawn is refused by a ValueError that says what was got: an empty table or mapping, a
+name or a column that is not there, a case without the mask that is drawn, an image of another size
+or far outside [0, 1].
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import matplotlib  # noqa: F401
@@ -52,9 +56,6 @@ from medsr_lib.show.scores import (
 )
 from medsr_lib.show.slide import summary_slide
 from medsr_lib.show.training import adversarial_curves, curves
-
-if TYPE_CHECKING:
-    from medsr_lib.show import explore
 
 __all__ = [
     "adversarial_curves",

@@ -5,7 +5,7 @@ figure names.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -60,10 +60,6 @@ def gallery(
         titles: one short line per case; without them its label and id.
         columns: images in a row.
         window: values shown as black and as white.
-        title: what the images are.
-
-    Raises:
-        ValueError: no case, or not one title per case.
     """
     titles = [f"{case.label} {case.id}" for case in cases] if titles is None else titles
     if len(cases) != len(titles) or not cases:
@@ -72,18 +68,15 @@ def gallery(
     shapes = [case.image.shape[0] / case.image.shape[1] for case in cases]
     tall = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (columns * side, sum(side * share + 0.2 for share in tall))
-    figure, panels = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, height_ratios=tall
-    )
-    outlined = False
+    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, height_ratios=tall)
     for axes in panels.flat:
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
-        grey(axes, as_image(case.image, f"case {case.id}"), window)
+        grey(axes, case.image.cpu().numpy(), window)
         axes.set_title(name, size=8, pad=2.5)
-        if case.mask is not None and case.mask.any():
+        if case.mask is not None:
             contour(axes, case.mask.cpu().numpy())
-            outlined = True
+    outlined = any(case.mask is not None and case.mask.any() for case in cases)
     caption(figure, title, plural(len(cases), "image"), OUTLINE if outlined else None)
     return figure
 
@@ -98,7 +91,7 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     need(table, "id", "label", "patient", "fold")
     folds = table["fold"].map(lambda fold: "none" if pd.isna(fold) else f"{fold:g}")
     size = (8.4, 0.6 + 0.36 * folds.nunique())
-    figure, panels = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
     _stacks(panels[0], groups.size().unstack(fill_value=0), "images")
     _stacks(panels[1], groups.nunique().unstack(fill_value=0), "patients")
@@ -119,7 +112,7 @@ def lesion_sizes(table: pd.DataFrame) -> Figure:
     """
     need(table, "id", "label", "patient", "mask_pixels", "height", "width")
     share = 100 * table["mask_pixels"] / (table["height"] * table["width"])
-    figure = _violins(share, table["label"], "{:.2g} %")
+    figure = _violins(share, table["label"], "{:.2g} %".format)
     figure.axes[0].set_xlabel("area of the lesion, % of the image")
     caption(figure, "How large the lesions are", numbers_behind(table), QUARTILES)
     return figure
@@ -134,7 +127,7 @@ def intensity_ranges(table: pd.DataFrame) -> Figure:
     """
     need(table, "id", "label", "patient", "raw_max")
     low, high = table["raw_max"].min(), table["raw_max"].max()
-    figure = _violins(table["raw_max"], table["label"], "{:.0f}")
+    figure = _violins(table["raw_max"], table["label"], count)
     figure.axes[0].set_xlabel("largest stored intensity of an image")
     spread = f"from {count(low)} to {count(high)}, a factor of {high / low:.0f}"
     caption(
@@ -150,9 +143,6 @@ def lesion_locations(heat: Mapping[str, Image], counts: Mapping[str, int]) -> Fi
     Args:
         heat: mean of the masks (H, W) in [0, 1], by label.
         counts: images behind each mean, by label.
-
-    Raises:
-        ValueError: no label, or one that is not in `counts`.
     """
     choose("label in counts", heat, counts)
     shares = {name: 100 * as_image(mean, f"heat[{name!r}]") for name, mean in heat.items()}
@@ -180,7 +170,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
         aucs: estimates of the AUC by what the class was guessed from, written below the title.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0))
     scatter = np.random.default_rng(0).uniform(-0.6, 0.6, len(table))
     for label, colour in colours(sorted(table["label"].unique()), LABEL_COLOURS).items():
         rows = table["label"] == label
@@ -225,24 +215,19 @@ def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
-    """Draw the distribution of each group over a logarithmic axis, with n and the median.
-
-    Raises:
-        ValueError: no value is above 0.
-    """
+def _violins(values: pd.Series, groups: pd.Series, form: Callable[[float], str]) -> Figure:
+    """Draw the distribution of each group over a logarithmic axis, with n and the median."""
     kept = values > 0
     if not kept.any():
         raise ValueError("no value is above 0: nothing can be drawn on a logarithmic axis")
     values, groups = values[kept], groups[kept]
     names = sorted(groups.unique())
-    figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)))
     seaborn.violinplot(
         x=values,
         y=groups,
         hue=groups,
         order=names,
-        hue_order=names,
         palette=colours(names, LABEL_COLOURS),
         saturation=1,
         inner="quart",
@@ -251,15 +236,13 @@ def _violins(values: pd.Series, groups: pd.Series, form: str) -> Figure:
         cut=0,
         density_norm="width",
         log_scale=True,
-        legend=False,
         ax=axes,
     )
     labels = []
     for name in names:
         part = values[groups == name]
-        median = float(part.median())
-        text = form.format(median) if median < 1000 else count(median)
-        labels.append(f"{textwrap.fill(name, 20)}, n = {count(len(part))}\nmedian {text}")
+        text = f"n = {count(len(part))}\nmedian {form(part.median())}"
+        labels.append(f"{textwrap.fill(name, 20)}, {text}")
     name_rows(axes, labels)
     axes.set_ylabel("")
     log_axis(axes.xaxis)

@@ -11,7 +11,6 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from medsr_lib.show.estimates import Estimated
 from medsr_lib.show.panels import (
@@ -19,7 +18,6 @@ from medsr_lib.show.panels import (
     as_array,
     as_image,
     as_mask,
-    bare,
     contour,
     grey,
     grid,
@@ -27,15 +25,16 @@ from medsr_lib.show.panels import (
 from medsr_lib.show.style import (
     INK,
     MUTED,
+    beside,
     caption,
     count,
     drawn,
     margin_text,
     name_rows,
     need,
+    numbers_behind,
     people,
     plural,
-    row_chart,
 )
 
 SHADES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -73,21 +72,11 @@ def roc_curves(
         curves: name -> columns fpr, tpr, low, high.
         areas: name -> estimate of the area under the curve.
         points: name -> false and true positive rate of the threshold that is used; a dot.
-        title: what is detected.
-
-    Raises:
-        ValueError: there is no curve, or a table lacks these columns.
     """
     if not curves:
         raise ValueError("there is no curve to draw")
-    figure, panels = plt.subplots(
-        1,
-        len(curves),
-        figsize=(3.1 * len(curves) + 0.4, 3.5),
-        layout="constrained",
-        squeeze=False,
-        sharey=True,
-    )
+    size = (3.1 * len(curves) + 0.4, 3.5)
+    figure, panels = plt.subplots(1, len(curves), figsize=size, squeeze=False, sharey=True)
     for axes, (name, table), tone in zip(panels.flat, curves.items(), SHADES * len(curves)):
         need(table, "fpr", "tpr", "low", "high")
         _diagonal(axes)
@@ -97,8 +86,8 @@ def roc_curves(
         area = areas[name]
         text = f"AUC {area.value:.3f}\n[{area.low:.3f}, {area.high:.3f}]"
         axes.text(0.97, 0.06, text, ha="right", size=10, weight="bold", color=tone)
-        axes.set(title=name, xlabel="false positive rate")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.axis((-0.02, 1.02, -0.02, 1.02))
+        axes.set(title=name, xlabel="false positive rate", aspect="equal")
         axes.grid()
     panels[0, 0].set_ylabel("true positive rate")
     first = next(iter(areas.values()))
@@ -119,22 +108,11 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, errors: Mapping[str, floa
     Args:
         tables: name -> columns start, end, n, predicted, observed, low, high, a row per bin.
         errors: name -> expected calibration error.
-
-    Raises:
-        ValueError: there is no table, or one lacks these columns.
     """
     if not tables:
         raise ValueError("there is no table to draw")
-    figure, panels = plt.subplots(
-        2,
-        len(tables),
-        figsize=(3.1 * len(tables) + 0.4, 4.3),
-        layout="constrained",
-        squeeze=False,
-        sharex=True,
-        sharey="row",
-        height_ratios=(3, 1),
-    )
+    shape: Any = {"figsize": (3.1 * len(tables) + 0.4, 4.3), "height_ratios": (3, 1)}
+    figure, panels = plt.subplots(2, len(tables), squeeze=False, sharex=True, sharey="row", **shape)
     for (upper, lower), (name, table), tone in zip(panels.T, tables.items(), SHADES * len(tables)):
         need(table, "start", "end", "n", "predicted", "observed", "low", "high")
         bins = table[table["n"] > 0]
@@ -152,7 +130,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, errors: Mapping[str, floa
         lower.margins(y=0.25)
     panels[0, 0].set_ylabel("observed fraction")
     panels[1, 0].set_ylabel("images")
-    total = int(next(iter(tables.values()))["n"].sum())
+    total = next(iter(tables.values()))["n"].sum()
     caption(
         figure,
         "Are the probabilities well calibrated?",
@@ -169,10 +147,6 @@ def confusion(tables: Mapping[str, pd.DataFrame], *, note: str) -> Figure:
 
     Args:
         tables: name -> counts, a row per true class, a column per predicted class.
-        note: what to add below the title.
-
-    Raises:
-        ValueError: there is no table.
     """
     if not tables:
         raise ValueError("there is no table to draw")
@@ -201,7 +175,7 @@ def confusion(tables: Mapping[str, pd.DataFrame], *, note: str) -> Figure:
         axes.tick_params(length=0)
         axes.set(title=name, xlabel="predicted", ylabel="")
     panels[0, 0].set_ylabel("true")
-    total = int(next(iter(tables.values())).to_numpy().sum())
+    total = next(iter(tables.values())).to_numpy().sum()
     caption(figure, "Predicted and true class", note, f"{plural(total, 'image')}; %: of the row")
     return figure
 
@@ -218,23 +192,19 @@ def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note:
         segmented: a row per method (the index), `HR` among them, with the columns `lesions`,
             `dice`, `lost`, `gained` and `new`.
         note: what to add below the title: by what the decisions were made.
-
-    Raises:
-        ValueError: a table is empty or lacks these columns.
     """
     need(classified, "cases", "patients", "accuracy", "flipped", "to_wrong", "to_right")
     need(segmented, "lesions", "dice", "lost", "gained", "new")
     size = (8.8, 1.9 + 0.36 * max(len(classified), len(segmented)))
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=size)
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
     _stacks(left, classified.assign(otherwise=changed), CLASSIFIED)
     _column(left, "accuracy", [f"{100 * share:.0f} %" for share in classified["accuracy"]])
-    left.set_title(f"Diagnosis of {plural(int(classified['cases'].max()), 'image')}", weight="bold")
+    left.set_title(f"Diagnosis of {plural(classified['cases'].max(), 'image')}", weight="bold")
     left.set_xlabel("images whose diagnosis changes")
     _stacks(right, segmented, SEGMENTED)
     _column(right, "mean Dice", [f"{dice:.2f}" for dice in segmented["dice"]])
-    lesions = plural(int(segmented["lesions"].max()), "lesion")
-    right.set_title(f"Outline of {lesions}", weight="bold")
+    right.set_title(f"Outline of {plural(segmented['lesions'].max(), 'lesion')}", weight="bold")
     right.set_xlabel("lesions that come or go")
     for axes in (left, right):
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), handlelength=1.1)
@@ -253,34 +223,21 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
             `to_wrong` and `to_right`.
         positive: the name of the disease in `label`.
         reference: the method that the others are compared with.
-        title: what is drawn.
-
-    Raises:
-        ValueError: the table lacks these columns, the reference, or another method.
     """
     need(table, "id", "patient", "label", "method", "to_wrong", "to_right")
     methods = [name for name in table["method"].unique() if name != reference]
     if not methods or reference not in set(table["method"]):
         raise ValueError(f"there is nothing to compare with {reference!r}")
-    diseased = table["label"] == positive
-    changes = pd.DataFrame(
-        {
-            "missed": -table["to_wrong"].where(diseased, 0).astype(int),
-            "alarm": -table["to_wrong"].mask(diseased, 0).astype(int),
-            "found": table["to_right"].where(diseased, 0).astype(int),
-            "cleared": table["to_right"].mask(diseased, 0).astype(int),
-        }
-    )
-    sums = changes.groupby(table["method"]).sum().loc[methods]
-    figure, axes = row_chart(methods, height=0.3, width=7.6)
-    _stacks(axes, sums, DIAGNOSED)
+    ill, wrong, right = table["label"] == positive, table["to_wrong"], table["to_right"]
+    kinds = {"missed": ill & wrong, "alarm": ~ill & wrong, "found": ill & right}
+    changes = pd.DataFrame(kinds | {"cleared": ~ill & right}) * [-1, -1, 1, 1]
+    figure, axes = plt.subplots(figsize=(7.6, 0.7 + 0.3 * len(methods)))
+    _stacks(axes, changes.groupby(table["method"]).sum().loc[methods], DIAGNOSED)
     reach = max(abs(x) for x in axes.get_xlim())
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("← images now wrong      images now right →")
     figure.legend(loc="outside lower center", ncols=4, handlelength=1.1)
-    caption(
-        figure, title, f"compared with {reference!r}", people(*table[["id", "patient"]].nunique())
-    )
+    caption(figure, title, f"compared with {reference!r}", numbers_behind(table))
     return figure
 
 
@@ -302,10 +259,6 @@ def attention_maps(
         maps: name -> (H, W), not negative; the same names.
         mask: (H, W), the lesion; its outline is drawn.
         captions: name -> a short line below the map.
-        title: which image.
-
-    Raises:
-        ValueError: other names in `maps` than in `images`, or another size.
     """
     if not images or list(images) != list(maps):
         raise ValueError(f"images and maps must have the same names: {[*images]} and {[*maps]}")
@@ -319,10 +272,11 @@ def attention_maps(
     for (upper, lower), name in zip(panels.T, images):
         grey(upper, pictures[name], (0.0, 1.0))
         upper.set_title(textwrap.fill(name, int(side * 12)), size=8.5, pad=3)
-        _overlay(lower, pictures[name], cams[name] / top)
-        if outline is not None:
-            contour(upper, outline)
-            contour(lower, outline)
+        grey(lower, 0.75 * pictures[name], (0.0, 1.0))
+        share = cams[name] / top  # where it is 0, only the dimmed image shows
+        lower.imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(1.3 * share, 0, 0.85))
+        contour(upper, outline)
+        contour(lower, outline)
         lower.set_xlabel(captions.get(name, ""), size=8, labelpad=3)
     caption(
         figure,
@@ -339,53 +293,28 @@ def _diagonal(axes: Axes) -> None:
 
 def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]]) -> None:
     """Draw a stacked bar per row, negative counts to the left; the counts are beyond its ends."""
-    rows = range(len(table))
-    ends = {-1: np.zeros(len(table)), 1: np.zeros(len(table))}
-    texts: dict[int, list[list[str]]] = {sign: [[] for _ in rows] for sign in ends}
-    for kind, (label, tone) in kinds.items():
-        values = table[kind].to_numpy(float)
-        sign = -1 if (values < 0).any() else 1
-        axes.barh(rows, values, 0.55, ends[sign], color=tone, label=label, ec="white", lw=0.8)
-        ends[sign] = ends[sign] + values
-        for row, value in enumerate(values):
-            if value:
-                texts[sign][row].append(count(abs(value)))
-    for row in rows:
-        for sign, parts in texts.items():
-            _beside(axes, ends[sign][row], row, sign, " + ".join(parts[row][::sign]), INK)
-        if not texts[-1][row] and not texts[1][row]:
-            _beside(axes, 0, row, 1, "reference" if table.index[row] == "HR" else "none", MUTED)
+    shown: Any = {"color": [tone for _, tone in kinds.values()], "ec": "white", "lw": 0.8}
+    labelled = table[list(kinds)].set_axis([label for label, _ in kinds.values()], axis=1)
+    labelled.plot.barh(stacked=True, ax=axes, width=0.55, legend=False, **shown)
+    for row, counts in enumerate(labelled.to_numpy(int)):
+        for sign in (-1, 1):
+            parts = counts[sign * counts > 0]
+            text = " + ".join(count(abs(n)) for n in parts[::sign])
+            beside(axes, parts.sum(), row, text, 4 * sign)
+        if not counts.any():
+            text = "reference" if table.index[row] == "HR" else "none"
+            beside(axes, 0, row, text, color=MUTED)
     name_rows(axes, [textwrap.fill(str(name), 28) for name in table.index])
-    axes.set_xlim(1.4 * ends[-1].min(), max(1.4 * ends[1].max(), 1))
+    left, right = labelled.clip(upper=0).sum(axis=1).min(), labelled.clip(lower=0).sum(axis=1).max()
+    axes.set(ylabel="", xlim=(1.4 * left, max(1.4 * right, 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(lambda x, _: count(abs(x)))
     axes.axvline(0, color=INK, linewidth=1)
     axes.grid(axis="x")
 
 
-def _beside(axes: Axes, x: float, row: int, sign: int, text: str, colour: str) -> None:
-    axes.annotate(
-        text,
-        (x, row),
-        (4 * sign, 0),
-        textcoords="offset points",
-        ha="right" if sign < 0 else "left",
-        va="center",
-        size=8,
-        color=colour,
-    )
-
-
 def _column(axes: Axes, name: str, texts: Sequence[str]) -> None:
     """Write a column of texts at the right of the bars."""
-    for row, text in enumerate([name, *texts], -1):
-        margin_text(axes, max(row, -0.75), text, colour=MUTED if row < 0 else INK)
-
-
-def _overlay(axes: Axes, image: NDArray[np.float32], share: NDArray[np.float32]) -> None:
-    """A map in colours over the dimmed image; where it is 0, only the image shows."""
-    bare(axes)
-    base = 0.75 * np.clip(image, 0, 1)[..., None]
-    tones: Any = plt.get_cmap("inferno")(share)[..., :3]
-    weight = np.clip(1.3 * share, 0, 0.85)[..., None]
-    axes.imshow((1 - weight) * base + weight * tones, interpolation="antialiased")
+    margin_text(axes, -0.75, name, color=MUTED)
+    for row, text in enumerate(texts):
+        margin_text(axes, row, text)

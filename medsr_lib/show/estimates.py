@@ -27,8 +27,8 @@ from medsr_lib.show.style import (
     count,
     drawn,
     margin_text,
+    name_rows,
     people,
-    row_chart,
     signed,
 )
 
@@ -49,20 +49,17 @@ def differences(
     Args:
         estimates: by label, from above.
         unit: what is measured, with its unit.
-        title: what the differences are.
         directions: what a negative and a positive difference mean.
-
-    Raises:
-        ValueError: there is no estimate.
     """
     if not estimates:
         raise ValueError("there is no estimate to draw")
-    figure, axes = row_chart(list(estimates), height=0.32, width=8.6)
+    figure, axes = plt.subplots(figsize=(8.6, 0.7 + 0.32 * len(estimates)))
+    name_rows(axes, list(estimates))
     forest(axes, estimates)
     header = ("difference [95 % interval]", "p", "patients / images")
     places = (0.2, 2.15, 2.75)
     for text, place in zip(header, places):
-        margin_text(axes, -0.85, text, place, colour=MUTED)
+        margin_text(axes, -0.85, text, place, color=MUTED)
     for row, e in enumerate(estimates.values()):
         for text, place in zip((_interval(e), _p(e.p), _numbers(e)), places):
             margin_text(axes, row, text, place)
@@ -94,10 +91,6 @@ def transfer_matrix(
         gains: degradation tested -> degradation trained with, or name of an interpolation -> gain
             over bicubic interpolation in dB.
         interpolation: rows without a training; they come last and are not marked.
-        note: what to add below the title.
-
-    Raises:
-        ValueError: there is no gain, or an unknown interpolation.
     """
     values = pd.DataFrame({on: {by: e.value for by, e in of.items()} for on, of in gains.items()})
     choose("interpolation", interpolation, values.index)
@@ -108,7 +101,7 @@ def transfer_matrix(
     texts = [[_gain(of.get(by)) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
     size = (2.9 + 1.35 * len(values.columns), 1.0 + 0.62 * len(order))
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    figure, axes = plt.subplots(figsize=size)
     seaborn.heatmap(
         values.loc[order],
         cmap="RdBu",

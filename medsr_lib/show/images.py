@@ -7,14 +7,13 @@ brightness is one between the images.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -31,14 +30,13 @@ from medsr_lib.show.panels import (
     as_image,
     as_mask,
     colour_bar,
+    coloured,
     contour,
-    differences_map,
-    dotted,
     enlarge,
     frame,
     grey,
     grid,
-    lesion_of,
+    hr_and_lesion,
     part,
     round_limit,
     same_field,
@@ -47,6 +45,9 @@ from medsr_lib.show.panels import (
     tint,
 )
 from medsr_lib.show.style import CONTOUR, INK, MUTED, REGION_COLOURS, caption, choose, count, drawn
+
+Key: TypeAlias = tuple[str, float, float, str]
+"""Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
 
 IN_A_ROW = 7
 AT_THE_BORDER = ("peritumoural", "rim", "core")
@@ -60,8 +61,6 @@ KINDS = {
 }
 """Label, colour and strength of the tint of each kind of patch, by its number in the map."""
 
-NO_VALUE = "#BDBDBD"
-
 
 @drawn
 def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
@@ -71,38 +70,30 @@ def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
         case: image with its mask.
         regions: masks (H, W) by name; `tumour` is needed, `whole`, `air` and others without a
             colour in `REGION_COLOURS` are left out.
-
-    Raises:
-        ValueError: there is no region `tumour`, or it is empty.
     """
     choose("region", ["tumour"], regions)
-    image = as_image(case.image, f"case {case.id}")
+    image = case.image.cpu().numpy()
     masks = {
         name: as_mask(mask, image.shape, name)
         for name, mask in regions.items()
         if name in REGION_COLOURS
     }
-    zones = {name: masks[name] for name in AT_THE_BORDER if name in masks}
-    sites = {name: masks[name] for name in ELSEWHERE if name in masks}
-    lesion = {"tumour": masks["tumour"]}
-    box = square_around(np.any([*lesion.values(), *zones.values()], axis=0), margin=8)
-    figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.6), layout="constrained")
+    zones = [masks[name] for name in ("tumour", *AT_THE_BORDER) if name in masks]
+    box = square_around(np.any(zones, axis=0), margin=8)
+    figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.6))
     shown = (
-        ("The image", lesion, None),
-        ("At the lesion's border, enlarged", zones, box),
-        ("Elsewhere", sites, None),
+        ("The image", ("tumour",), None),
+        ("At the lesion's border, enlarged", AT_THE_BORDER, box),
+        ("Elsewhere", ELSEWHERE, None),
     )
-    for axes, (name, some, enlarged) in zip(panels, shown):
+    for axes, (title, names, enlarged) in zip(panels, shown):
         grey(axes, image, WINDOW, box=enlarged)
-        handles = [_region(axes, region, mask) for region, mask in some.items()]
+        handles = [_region(axes, name, masks[name]) for name in names if name in masks]
         contour(axes, masks["tumour"])
-        axes.set_title(name)
+        axes.set_title(title)
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.3)
-    caption(
-        figure,
-        "The regions in which image quality is measured",
-        f"1 image, sizes in pixels; {OUTLINE}",
-    )
+    title = "The regions in which image quality is measured"
+    caption(figure, title, "1 image, sizes in pixels", OUTLINE)
     return figure
 
 
@@ -123,30 +114,20 @@ def comparison(
             field of view and is enlarged with its own pixels.
         maps: SSIM maps (H, W) by name of the image.
         scores: a short text by name of the image (`HR` may have one), written under its column.
-        title: what is compared.
-
-    Raises:
-        ValueError: no mask, an image of another field of view, a map or score of no image.
     """
-    lesion = lesion_of(case)
-    pictures = {"HR": as_image(case.image, "hr")}
-    pictures |= {
-        name: same_field(as_image(image, name), lesion.shape, name)
-        for name, image in images.items()
-    }
+    hr, lesion = hr_and_lesion(case)
+    checked = {name: as_image(image, name) for name, image in images.items()}
+    pictures = {"HR": hr} | {n: same_field(image, hr.shape, n) for n, image in checked.items()}
     choose("image in maps", maps, pictures)
-    box = square_around(lesion, MARGIN)
-    rows = ("whole image", "lesion, enlarged", "SSIM there")
-    figure, panels = _side_by_side(pictures, rows, scores, box, lesion, WINDOW)
-    for name, ssim in maps.items():
-        axes = panels[2, list(pictures).index(name)]
-        values = as_array(ssim, f"maps[{name!r}]", lesion.shape)
-        shades = plt.get_cmap("magma_r", 64)
-        drawing = axes.imshow(values, cmap=shades, vmin=0, vmax=1, interpolation="nearest")
-        contour(axes, lesion)
-        enlarge(axes, box)
-    if maps:
-        colour_bar(panels[2, 0], drawing, "SSIM, 1 = identical")
+    figure = _side_by_side(
+        pictures,
+        ("whole image", "lesion, enlarged", "SSIM there"),
+        box=square_around(lesion, MARGIN),
+        lesion=lesion,
+        maps={name: as_array(of, f"maps[{name!r}]", hr.shape) for name, of in maps.items()},
+        key=("magma_r", 0, 1, "SSIM, 1 = identical"),
+        scores=scores,
+    )
     caption(figure, title, "1 image", OUTLINE, _window(WINDOW))
     return figure
 
@@ -169,32 +150,23 @@ def restorations(
             is enlarged with its own pixels, and has no difference. Noise may leave [0, 1].
         box: left, top, right and bottom of the part, in pixels of `hr`.
         scores: a short text by name of the image, written under its column.
-        title: what is compared.
-        note: what to add below the title.
-
-    Raises:
-        ValueError: no image, one of another field of view, or a score of no image.
     """
     if not images:
         raise ValueError("there are no images to compare")
     original = as_image(hr, "original")
-    pictures = {"original": original}
-    pictures |= {name: same_field(image, original.shape, name) for name, image in images.items()}
-    errors = {
-        name: picture - original
-        for name, picture in pictures.items()
-        if name != "original" and picture.shape == original.shape
-    }
+    seen = {name: same_field(image, original.shape, name) for name, image in images.items()}
+    errors = {n: image - original for n, image in seen.items() if image.shape == original.shape}
     limit = round_limit([part(error, box) for error in errors.values()] or [np.zeros(1)])
-    rows = ("whole image", "enlarged", "difference")
     window = (0.0, 1.0)
-    figure, panels = _side_by_side(pictures, rows, scores or {}, box, None, window)
-    for name, error in errors.items():
-        axes = panels[2, list(pictures).index(name)]
-        drawing = differences_map(axes, error, limit)
-        enlarge(axes, box)
-    if errors:
-        colour_bar(panels[2, 0], drawing, "image − original")
+    figure = _side_by_side(
+        {"original": original, **seen},
+        ("whole image", "enlarged", "difference"),
+        box=box,
+        maps=errors,
+        key=("RdBu_r", -limit, limit, "image − original"),
+        scores=scores,
+        window=window,
+    )
     caption(figure, title, note, "1 image", _window(window))
     return figure
 
@@ -208,27 +180,22 @@ def error_maps(case: Case, restored: Mapping[str, Image], *, title: str, note: s
     Args:
         case: HR with its mask.
         restored: (H, W) by method, in the order of the columns.
-        title: what is compared.
-        note: what to add below the title.
-
-    Raises:
-        ValueError: no mask, no method, or an image of another size.
     """
     if not restored:
         raise ValueError("restored is empty: there is no method to draw")
-    lesion = lesion_of(case)
-    pictures = {"HR": as_image(case.image, "hr")}
-    pictures |= {name: same_size(image, lesion.shape, name) for name, image in restored.items()}
+    hr, lesion = hr_and_lesion(case)
+    pictures = same_size(restored, hr.shape)
     box = square_around(lesion, MARGIN)
-    errors = {name: pictures[name] - pictures["HR"] for name in restored}
+    errors = {name: picture - hr for name, picture in pictures.items()}
     limit = round_limit([part(error, box) for error in errors.values()])
-    rows = ("lesion, enlarged", "error there")
-    figure, panels = _side_by_side(pictures, rows, {}, box, lesion, WINDOW)
-    for axes, error in zip(panels[1, 1:], errors.values()):
-        drawing = differences_map(axes, error, limit)
-        dotted(axes, lesion)
-        enlarge(axes, box)
-    colour_bar(panels[1, 0], drawing, "SR − HR, share of\nthe intensity range")
+    figure = _side_by_side(
+        {"HR": hr, **pictures},
+        ("lesion, enlarged", "error there"),
+        box=box,
+        lesion=lesion,
+        maps=errors,
+        key=("RdBu_r", -limit, limit, "SR − HR, share of\nthe intensity range"),
+    )
     caption(
         figure,
         title,
@@ -251,16 +218,10 @@ def through_training(
         restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels;
             none where a session ended before the training began.
         hr: (H, W) in [0, 1].
-        title: what was trained.
-        note: what to add below the title.
-
-    Raises:
-        ValueError: an image of another size or field of view.
     """
     target = as_image(hr, "hr")
     pictures = {"LR": same_field(as_image(lr, "lr"), target.shape, "lr")}
-    pictures |= {name: same_size(image, target.shape, name) for name, image in restored.items()}
-    pictures["HR"] = target
+    pictures |= {**same_size(restored, target.shape), "HR": target}
     rows = -(-len(pictures) // IN_A_ROW)
     columns = -(-len(pictures) // rows)
     side = min(8.6 / columns, 2.1)
@@ -301,44 +262,46 @@ def invention_maps(
         kinds: (H, W) by method: 2 invention, 1 loss, 0 agrees, -1 not measured.
         null: parts of the errors (H, W) by method that the measurement cannot see; only of a
             degradation that is an orthogonal projection, such as `kspace`.
-        note: what to add below the title, such as the case.
-
-    Raises:
-        ValueError: no mask, no method, or maps of other methods, sizes or values.
     """
     if not restored:
         raise ValueError("restored is empty: there is no method to draw")
-    lesion = lesion_of(case)
-    target = as_image(case.image, "hr")
-    pictures = {name: same_size(image, target.shape, name) for name, image in restored.items()}
-    errors = {name: picture - target for name, picture in pictures.items()}
-    unseen = None if null is None else _per_method("null", null, pictures)
-    shares = _per_method("hallucination", hallucination, pictures)
+    hr, lesion = hr_and_lesion(case)
+    pictures = same_size(restored, hr.shape)
+    errors = {name: picture - hr for name, picture in pictures.items()}
     patches = _per_method("kinds", kinds, pictures)
     box = square_around(lesion, MARGIN)
     limit = round_limit([part(error, box) for error in errors.values()])
-    columns = 4 if unseen is None else 5
-    side = 8.6 / columns
-    figure, panels = grid(len(pictures) + 1, columns, side, side + 0.06)
-    for row, (name, picture) in zip(panels, {"HR": target, **pictures}.items()):
-        grey(row[0], picture, WINDOW, box=box)
-        contour(row[0], lesion)
-        row[0].set_ylabel(textwrap.fill(name, int(11 * side)), size=9.5, weight="bold")
-    panels[0, 0].set_title("Lesion, enlarged", loc="center", weight="bold")
-    for row, name in zip(panels[1:], pictures):
-        drawings = [differences_map(row[1], errors[name], limit)]
-        if unseen is not None:
-            drawings.append(differences_map(row[2], unseen[name], limit))
-        drawings.append(_share_map(row[-2], shares[name]))
-        for axes in row[1:-1]:
-            dotted(axes, lesion)
-            enlarge(axes, box)
-        grey(row[-1], pictures[name], WINDOW)
+    signed: Any = ("RdBu_r", -limit, limit)
+    text = "share of the intensity\nrange; blue: too dark,\nred: too bright"
+    columns = [("Error, SR − HR", errors, (*signed, text))]
+    if null is not None:
+        text = "of the error: what\nthe measurement\ncould not see"
+        columns.append(("Null-space part", _per_method("null", null, pictures), (*signed, text)))
+    text = "share; dark: like neither\nHR nor interpolation;\ngrey: no difference"
+    shares = _per_method("hallucination", hallucination, pictures)
+    columns.append(("Hallucination", shares, ("Reds", 0, 1, text)))
+    side = 8.6 / (len(columns) + 2)
+    figure, panels = grid(len(pictures) + 1, len(columns) + 2, side, side + 0.06)
+    for axes, (name, picture) in zip(panels[:, 0], {"HR": hr, **pictures}.items()):
+        grey(axes, picture, WINDOW, box=box)
+        contour(axes, lesion)
+        axes.set_ylabel(textwrap.fill(name, int(11 * side)), size=9.5, weight="bold")
+    for column, (_, maps, key) in zip(panels.T[1:], columns):
+        _maps(column[0], dict(zip(column[1:], maps.values())), key, box, lesion)
+    for axes, (name, picture) in zip(panels[1:, -1], pictures.items()):
+        grey(axes, picture, WINDOW)
         for kind, (_, colour, strength) in KINDS.items():
-            tint(row[-1], patches[name] == kind, colour, strength)
-        frame(row[-1], box)
-        contour(row[-1], lesion)
-    _keys(panels[0, 1:], drawings)
+            tint(axes, patches[name] == kind, colour, strength)
+        frame(axes, box)
+        contour(axes, lesion)
+    titles = ("Lesion, enlarged", *[name for name, *_ in columns], "Lost or invented?")
+    for axes, title in zip(panels[0], titles):
+        axes.set_title(title, loc="center", weight="bold")
+    handles = [
+        Patch(fc=to_rgba(colour, strength), ec=MUTED, lw=0.6, label=label)
+        for label, colour, strength in KINDS.values()
+    ]
+    panels[0, -1].legend(handles=handles, loc="center", handlelength=1.1, handleheight=1.1)
     caption(
         figure,
         "What was lost, and what was invented",
@@ -354,28 +317,51 @@ def invention_maps(
 def _side_by_side(
     pictures: Mapping[str, NDArray[np.float32]],
     rows: Sequence[str],
-    scores: Mapping[str, str],
+    *,
     box: Box,
-    lesion: NDArray[np.bool_] | None,
-    window: Window,
-) -> tuple[Figure, NDArray[Any]]:
-    """Draw a column per image, the first of full size; the last row is left for maps."""
+    maps: Mapping[str, NDArray[np.float32]],
+    key: Key,
+    lesion: NDArray[np.bool_] | None = None,
+    scores: Mapping[str, str] | None = None,
+    window: Window = WINDOW,
+) -> Figure:
+    """Draw a column per image, the first of full size, with its map in the last row."""
+    scores = scores or {}
     choose("image in scores", scores, pictures)
     field = next(iter(pictures.values())).shape
     side = min(8.6 / len(pictures), 2.1)
     figure, panels = grid(len(rows), len(pictures), side, side + 0.05)
-    for column, (name, image) in zip(panels.T, pictures.items()):
+    columns = dict(zip(pictures, panels.T))
+    for name, column in columns.items():
         column[0].set_title(textwrap.fill(name, int(12 * side)), loc="center", weight="bold")
         for axes, row in zip(column[:-1], rows):
-            grey(axes, image, window, box=None if row == "whole image" else box, field=field)
-            if row == "whole image":
+            whole = row == "whole image"
+            grey(axes, pictures[name], window, box=None if whole else box, field=field)
+            if whole:
                 frame(axes, box)
-            if lesion is not None:
-                contour(axes, lesion)
+            contour(axes, lesion)
         column[-1].set_xlabel(scores.get(name, ""), size=8.5, color=INK)
     for axes, row in zip(panels[:, 0], rows):
         axes.set_ylabel(row, color=MUTED)
-    return figure, panels
+    _maps(panels[-1, 0], {columns[name][-1]: of for name, of in maps.items()}, key, box, lesion)
+    return figure
+
+
+def _maps(
+    beside: Axes,
+    maps: Mapping[Axes, NDArray[np.float32]],
+    key: Key,
+    box: Box,
+    lesion: NDArray[np.bool_] | None,
+) -> None:
+    """Draw maps enlarged, each on its axes, and their colour bar on axes that have no map."""
+    shades, low, high, text = key
+    for axes, values in maps.items():
+        drawing = coloured(axes, values, shades, low, high)
+        contour(axes, lesion, dotted=shades != "magma_r")  # which is dark where SR errs
+        enlarge(axes, box)
+    if maps:
+        colour_bar(beside, drawing, text)
 
 
 def _window(window: Window) -> str:
@@ -413,27 +399,3 @@ def _per_method(
         if what == "hallucination" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
             raise ValueError(f"hallucination[{name!r}] must be shares in [0, 1]")
     return maps
-
-
-def _share_map(axes: Axes, shares: NDArray[np.float32]) -> AxesImage:
-    shades = plt.get_cmap("Reds", 64).with_extremes(bad=NO_VALUE)
-    return axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
-
-
-def _keys(row: NDArray[Any], drawings: list[AxesImage]) -> None:
-    """Name the columns and explain their colours, in the row where HR has no map."""
-    texts = [("Error, SR − HR", "share of the intensity\nrange; blue: too dark,\nred: too bright")]
-    if len(drawings) == 3:
-        texts.append(("Null-space part", "of the error: what\nthe measurement\ncould not see"))
-    texts.append(
-        ("Hallucination", "share; dark: like neither\nHR nor interpolation;\ngrey: no difference")
-    )
-    for axes, drawing, (name, text) in zip(row, drawings, texts):
-        axes.set_title(name, loc="center", weight="bold")
-        colour_bar(axes, drawing, text)
-    row[-1].set_title("Lost or invented?", loc="center", weight="bold")
-    patches = [
-        Patch(fc=to_rgba(colour, strength), ec=MUTED, lw=0.6, label=text)
-        for text, colour, strength in KINDS.values()
-    ]
-    row[-1].legend(handles=patches, loc="center", handlelength=1.1, handleheight=1.1)

@@ -1,6 +1,6 @@
 """What the pictures are made of: checked images and masks, grey panels, outlines, enlargements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -35,11 +35,7 @@ WHOLE, ENLARGED = plt.get_cmap("gray", 64), plt.get_cmap("gray", 256)
 
 
 def as_array(values: Image, name: str, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
-    """Turn a tensor or an array into (H, W) float32; leading axes of length 1 go.
-
-    Raises:
-        ValueError: if it is no single plane, or not of `shape`.
-    """
+    """Turn a tensor or an array into (H, W) float32; leading axes of length 1 go."""
     array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
@@ -63,12 +59,15 @@ def as_mask(mask: Image, shape: tuple[int, ...], name: str = "mask") -> NDArray[
     return as_array(mask, name, shape) > 0.5
 
 
-def same_size(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
-    """Turn into (H, W) float32 in [0, 1] and refuse what has not the size of HR."""
-    pixels = as_image(image, name)
-    if pixels.shape != shape:
-        raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
-    return pixels
+def same_size(
+    images: Mapping[str, Image], shape: tuple[int, ...]
+) -> dict[str, NDArray[np.float32]]:
+    """Turn each into (H, W) float32 in [0, 1] and refuse what has not the size of HR."""
+    pictures = {name: as_image(image, name) for name, image in images.items()}
+    for name, pixels in pictures.items():
+        if pixels.shape != shape:
+            raise ValueError(f"{name} must have the size of hr {shape}; got {pixels.shape}")
+    return pictures
 
 
 def same_field(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
@@ -79,15 +78,11 @@ def same_field(image: Image, shape: tuple[int, ...], name: str) -> NDArray[np.fl
     return pixels
 
 
-def lesion_of(case: Case) -> NDArray[np.bool_]:
-    """Return the mask of a case.
-
-    Raises:
-        ValueError: if it has none.
-    """
+def hr_and_lesion(case: Case) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return image and mask of a case, and refuse one that has no mask."""
     if case.mask is None:
         raise ValueError(f"case {case.id} has no mask, and the figure shows its lesion")
-    return case.mask.cpu().numpy()
+    return case.image.cpu().numpy(), case.mask.cpu().numpy()
 
 
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
@@ -138,18 +133,21 @@ def grey(
         enlarge(axes, box)
 
 
-def contour(axes: Axes, mask: NDArray[np.bool_], *, width: float = 0.9) -> None:
-    """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark."""
-    if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
-        axes.contour(mask, levels=[0.5], colors=CONTOUR, linewidths=width)
+def contour(
+    axes: Axes, mask: NDArray[np.bool_] | None, *, width: float = 0.9, dotted: bool = False
+) -> None:
+    """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark.
 
-
-def dotted(axes: Axes, mask: NDArray[np.bool_]) -> None:
-    """Draw the outline of a mask on a light map as a dotted line, which hides little."""
-    if mask.any() and not mask.all():
+    On a light map it is a dotted line, which hides little.
+    """
+    if mask is None or not mask.any() or mask.all():
+        return
+    if dotted:
         dots = [(0, (1, 1.8))]
         axes.contour(mask, levels=[0.5], colors=INK, linewidths=1.2, linestyles=dots)
+    else:
+        axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
+        axes.contour(mask, levels=[0.5], colors=CONTOUR, linewidths=width)
 
 
 def tint(axes: Axes, mask: NDArray[np.bool_], colour: str, strength: float) -> None:
@@ -159,11 +157,10 @@ def tint(axes: Axes, mask: NDArray[np.bool_], colour: str, strength: float) -> N
     axes.imshow(layer, interpolation="nearest")
 
 
-def differences_map(axes: Axes, values: NDArray[Any], limit: float) -> AxesImage:
-    """Draw a map of signed values: white is 0, red above it, blue below it."""
-    bare(axes)
-    colours = plt.get_cmap("RdBu_r", 65)
-    return axes.imshow(values, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+def coloured(axes: Axes, values: NDArray[Any], shades: str, low: float, high: float) -> AxesImage:
+    """Draw a map in 65 shades, so that the middle has its own, and grey where it is NaN."""
+    colours = plt.get_cmap(shades, 65).with_extremes(bad="#BDBDBD")
+    return axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
 
 
 def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
@@ -172,14 +169,11 @@ def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
     inside = axes.inset_axes((0.1, 0.62, 0.8, 0.09))
     extend = "both" if low < 0 else "neither"
     bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend=extend)
-    middle = (low + high) / 2
-    bar.set_ticks([low, middle, high], labels=[_end(x, low) for x in (low, middle, high)])
+    ticks = [low, (low + high) / 2, high]
+    texts = [f"{x:+g}".replace("-", "−") if low < 0 and x else f"{x:g}" for x in ticks]
+    bar.set_ticks(ticks, labels=texts)
     inside.tick_params(labelsize=8)
     inside.set_xlabel(text, size=8.5)
-
-
-def _end(value: float, low: float) -> str:
-    return f"{value:+g}".replace("-", "−") if low < 0 and value else f"{value:g}"
 
 
 def round_limit(values: Sequence[NDArray[Any]], share: float = 0.995) -> float:

@@ -35,7 +35,6 @@ from medsr_lib.show.style import (
     numbers_behind,
     people,
     plural,
-    row_chart,
     signed,
     written,
 )
@@ -64,18 +63,12 @@ def distributions(
         metric: a column, such as `psnr` or `ssim`.
         regions: the panels, from above.
         methods: the rows of a panel, from above.
-        title: what is compared.
-
-    Raises:
-        ValueError: an unknown name, or several rows of one case, method and region.
     """
     chosen = _select(table, metric, regions, methods)
     means = chosen.groupby(["region", "method", "patient"])[metric].mean().dropna().reset_index()
     tones = colours(methods)
     size = (7.2, 0.6 + len(regions) * (0.3 + 0.24 * len(methods)))
-    figure, panels = plt.subplots(
-        len(regions), 1, figsize=size, layout="constrained", sharex=True, squeeze=False
-    )
+    figure, panels = plt.subplots(len(regions), 1, figsize=size, sharex=True, squeeze=False)
     for axes, region in zip(panels.flat, regions):
         rows = means[means["region"] == region]
         medians = rows.groupby("method")[metric].median()
@@ -83,11 +76,10 @@ def distributions(
             f"{name}   {written(metric, medians[name]) if name in medians else 'no value'}"
             for name in methods
         ]
-        same = {"data": rows, "x": metric, "y": "method", "order": methods, "ax": axes}
-        shade = {"hue": "method", "hue_order": methods, "palette": tones, "legend": False}
+        same: Any = {"data": rows, "x": metric, "y": "method", "order": methods, "ax": axes}
+        same |= {"hue": "method", "palette": tones}
         seaborn.boxplot(
             **same,
-            **shade,
             whis=0,
             showfliers=False,
             showcaps=False,
@@ -98,7 +90,7 @@ def distributions(
             medianprops={"color": INK, "linewidth": 1.8},
         )
         dots = 2.5 if rows["patient"].nunique() > 60 else 4
-        seaborn.stripplot(**same, **shade, size=dots, alpha=0.7, jitter=0.22)
+        seaborn.stripplot(**same, size=dots, alpha=0.7, jitter=0.22)
         name_rows(axes, labels)
         axes.set_title(region, weight="bold")
         axes.set_ylabel("")
@@ -123,9 +115,6 @@ def gain_by_size(table: pd.DataFrame, *, metric: str, method: str, baseline: str
         metric: a column, such as `psnr` or `ssim`; of `mse` the gain is the decrease.
         method: method whose gain is drawn.
         baseline: method it is compared with.
-
-    Raises:
-        ValueError: an unknown name, no value, or several rows of one case and method.
     """
     chosen = _select(table, metric, ["tumour"], [method, baseline])
     values = chosen.pivot(index="id", columns="method", values=metric)
@@ -135,7 +124,7 @@ def gain_by_size(table: pd.DataFrame, *, metric: str, method: str, baseline: str
     kept = gains[gains["gain"].notna() & (gains["pixels"] > 0)]
     if kept.empty:
         raise ValueError(f"no case has a lesion and a value of {metric} in it")
-    figure, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 3.4))
     axes.axhline(0, color=INK, linewidth=1)
     dots = 11 if len(kept) > 150 else 22
     for name, tone in colours(sorted(kept["label"].unique()), LABEL_COLOURS).items():
@@ -180,10 +169,6 @@ def perception_plane(
         table: score table of one scale and one degradation with `psnr` and `perceptual`.
         regions: the panels, from the left.
         methods: the points.
-        title: what is compared.
-
-    Raises:
-        ValueError: an unknown name, no value, or several rows of one case, method and region.
     """
     metrics = ["psnr", "perceptual"]
     chosen = table
@@ -193,19 +178,16 @@ def perception_plane(
     if kept.empty:
         raise ValueError("no case has a value of both psnr and perceptual")
     size = (max(5.2, min(8.6, 4.3 * len(regions))), 3.6)
-    figure, panels = plt.subplots(
-        1, len(regions), figsize=size, layout="constrained", squeeze=False
-    )
-    tones = colours(methods)
+    figure, panels = plt.subplots(1, len(regions), figsize=size, squeeze=False)
+    style: Any = {"ms": 7, "mec": "white", "elinewidth": 1.6}
     for axes, region in zip(panels.flat, regions):
         rows = kept[kept["region"] == region]
         patients = rows.groupby(["method", "patient"])[metrics].mean().groupby("method")
-        mean, half = patients.mean(), 1.96 * patients.sem().fillna(0)
-        for name in (name for name in methods if name in mean.index):
-            style: Any = {"color": tones[name], "ms": 7, "mec": "white", "elinewidth": 1.6}
-            x, y = mean.loc[name, metrics]
-            dx, dy = half.loc[name, metrics]
-            axes.errorbar(x, y, dy, dx, "o", label=name, **style)
+        mean = patients.mean().reindex(list(methods))
+        half = 1.96 * patients.sem().fillna(0).reindex(list(methods))
+        for name, tone in colours(methods).items():
+            (x, y), (dx, dy) = mean.loc[name], half.loc[name]
+            axes.errorbar(x, y, dy, dx, "o", label=name, color=tone, **style)
         axes.set_title(f"{region}, n = {plural(rows['patient'].nunique(), 'patient')}")
         axes.set_xlabel(better("psnr"))
         axes.text(0.98, 0.96, "best ↘", color=MUTED, ha="right", transform=axes.transAxes)
@@ -214,12 +196,8 @@ def perception_plane(
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
     panels[0, 0].set_ylabel(better("perceptual"))
-    handles = {
-        label: handle
-        for axes in panels.flat
-        for handle, label in zip(*axes.get_legend_handles_labels())
-    }
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
     both = chosen.assign(both=chosen["psnr"].where(chosen["perceptual"].notna()))
     caption(
         figure,
@@ -237,17 +215,15 @@ def speed(table: pd.DataFrame, *, note: str) -> Figure:
     """Draw the milliseconds per image of each method, the fastest at the top.
 
     Args:
-        table: the columns `method` and `milliseconds`; the median of a method's rows is drawn.
-        note: what to add below the title: the device, the size of the image.
+        table: a row per method, with the columns `method` and `milliseconds`.
     """
     need(table, "method", "milliseconds")
-    medians = table.groupby("method")["milliseconds"].median().sort_values()
-    names = list(medians.index)
-    figure, axes = row_chart(names, height=0.3, width=7.2)
-    bars = axes.barh(range(len(names)), medians, 0.62, color=list(colours(names).values()))
-    axes.bar_label(bars, [f"{value:.3g} ms" for value in medians], padding=4)
-    axes.set_xlim(0, 1.14 * medians.max())
-    axes.set_xlabel("milliseconds per image")
+    times = table.set_index("method")["milliseconds"].sort_values()
+    figure, axes = plt.subplots(figsize=(7.2, 0.7 + 0.3 * len(times)))
+    bars = axes.barh(range(len(times)), times, 0.62, color=list(colours(times.index).values()))
+    axes.bar_label(bars, fmt="{:.3g} ms", padding=4)
+    name_rows(axes, list(times.index))
+    axes.set(xlim=(0, 1.14 * times.max()), xlabel="milliseconds per image")
     caption(figure, "Time for one image", note)
     return figure
 
@@ -260,14 +236,11 @@ def contrast_detail(table: pd.DataFrame, *, title: str) -> Figure:
         table: a row per method, diameter and contrast: the columns `method`, `diameter` (pixels),
             `contrast` (intensity), `d` (detectability d'), `low` and `high` (its 95 % interval),
             `backgrounds` and `patients`.
-        title: what was restored.
     """
     need(table, "method", "diameter", "contrast", "d", "low", "high", "backgrounds", "patients")
     contrasts = sorted(table["contrast"].unique())
     size = (min(8.6, 1.6 + 3.4 * len(contrasts)), 3.2)
-    figure, panels = plt.subplots(
-        1, len(contrasts), figsize=size, layout="constrained", sharey=True, squeeze=False
-    )
+    figure, panels = plt.subplots(1, len(contrasts), figsize=size, sharey=True, squeeze=False)
     apart = 0.012 * np.ptp(table["diameter"]) or 0.05
     for axes, contrast in zip(panels.flat, contrasts):
         rows = table[table["contrast"] == contrast]
@@ -276,10 +249,9 @@ def contrast_detail(table: pd.DataFrame, *, title: str) -> Figure:
         axes.set_xlabel("diameter, pixels")
     panels[0, 0].set_ylabel("detectability d'   better →")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
-    first = table.iloc[0]
-    places = plural(int(first["backgrounds"]), "place")
-    patients = plural(int(first["patients"]), "patient")
-    caption(figure, title, f"{places} in normal tissue of {patients}", "bars: 95 % interval")
+    places, patients = table[["backgrounds", "patients"]].iloc[0]
+    behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
+    caption(figure, title, behind, "bars: 95 % interval")
     return figure
 
 
@@ -291,16 +263,13 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str]) -> Figure:
         table: means by noise, level and method: the columns `noise`, `level`, `method`, `metric`,
             `value`, `low` and `high` (its 95 % interval), `patients` and `cases`.
         metrics: the rows, from above.
-
-    Raises:
-        ValueError: an unknown metric, or a table without these columns.
     """
     need(table, "noise", "level", "method", "metric", "value", "low", "high", "patients", "cases")
     choose("metric", metrics, table["metric"].unique())
     kinds = list(table["noise"].unique())
     size = (min(8.4, 2.2 + 2.1 * len(kinds)), 0.5 + 1.55 * len(metrics))
     figure, panels = plt.subplots(
-        len(metrics), len(kinds), figsize=size, layout="constrained", squeeze=False, sharey="row"
+        len(metrics), len(kinds), figsize=size, squeeze=False, sharey="row"
     )
     for row, metric in zip(panels, metrics):
         for axes, kind in zip(row, kinds):
@@ -310,10 +279,9 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str]) -> Figure:
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:g}"))
         row[0].set_ylabel(f"{label_of(metric)[0]}\nbetter →")
-    for axes, kind in zip(panels[0], kinds):
-        axes.set_title(kind)
-    for axes in panels[-1]:
-        axes.set_xlabel("noise level")
+    for top, bottom, kind in zip(panels[0], panels[-1], kinds):
+        top.set_title(kind)
+        bottom.set_xlabel("noise level")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
     caption(
         figure,
@@ -350,10 +318,6 @@ def bland_altman(
         limits: (sr, hr) -> the estimates `bias`, `lower` and `upper`.
         coefficients: by name, such as `CCC`, (sr, hr) -> estimate; written above each panel.
         unit: of the measure.
-        title: what is compared.
-
-    Raises:
-        ValueError: an unknown method, or no value.
     """
     pair = [f"{measure}_sr", f"{measure}_hr"]
     need(table, "id", "patient", "method", "region", *pair)
@@ -367,7 +331,7 @@ def bland_altman(
     columns = -(-len(methods) // rows)
     size = (max(4.6, 0.9 + 2.6 * columns), rows * (2.8 + 0.16 * len(coefficients)))
     figure, panels = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
     )
     means = kept.groupby(["method", "patient"])[pair].mean()
     for axes, (method, tone) in zip(panels.flat, colours(methods).items()):
@@ -377,13 +341,14 @@ def bland_altman(
         if len(of) < FEWEST:
             lines.append(f"too few for limits (at least {FEWEST})")
         else:
-            found = limits(sr, hr)
-            _limits(axes, found, tone)
-            spread = found.upper.value - found.lower.value
+            of_all = limits(sr, hr)
+            found = (of_all.bias, of_all.lower, of_all.upper)
+            for e, line, strength in zip(found, ("-", "--", "--"), (0.22, 0.12, 0.12)):
+                axes.axhspan(e.low, e.high, color=tone, alpha=strength, lw=0)
+                axes.axhline(e.value, color=tone, linestyle=line, linewidth=1.8)
+            spread = found[2].value - found[1].value
             digits = max(0, 1 - int(np.floor(np.log10(spread or 0.1))))
-            bias, low, high = (
-                signed(e.value, digits) for e in (found.bias, found.lower, found.upper)
-            )
+            bias, low, high = (signed(e.value, digits) for e in found)
             lines.append(f"bias {bias}, limits {low} to {high}")
             for name, coefficient in coefficients.items():
                 e = coefficient(sr, hr)
@@ -394,12 +359,8 @@ def bland_altman(
         axes.axhline(0, color=INK, linewidth=1, zorder=0)
         axes.margins(0.08)
         axes.set_title("\n".join(lines), size=8.5)
-        style: Any = {
-            "weight": "bold",
-            "va": "top",
-            "bbox": {"fc": "white", "ec": "none", "pad": 1.5},
-        }
-        axes.text(0.03, 0.97, textwrap.fill(method, 24), transform=axes.transAxes, **style)
+        name = axes.text(0.03, 0.97, textwrap.fill(method, 24), transform=axes.transAxes, va="top")
+        name.set(weight="bold", bbox={"fc": "white", "ec": "none", "pad": 1.5})
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     for axes in panels.flat[len(methods) :]:
@@ -423,11 +384,7 @@ def bland_altman(
 def _select(
     table: pd.DataFrame, metric: str, regions: Sequence[str], methods: Sequence[str]
 ) -> pd.DataFrame:
-    """Take the wanted rows, infinite values as missing.
-
-    Raises:
-        ValueError: if a name is unknown, or if a case has several rows of one method and region.
-    """
+    """Take the wanted rows, infinite values as missing."""
     need(table, *COLUMNS)
     others = (*COLUMNS, "fold", "scale")
     metrics = [str(name) for name in table.select_dtypes("number") if name not in others]
@@ -453,22 +410,8 @@ def _behind(chosen: pd.DataFrame) -> str:
 def _missing(chosen: pd.DataFrame, metric: str) -> str:
     """Count the images without a value, region by region."""
     missing = chosen[chosen[metric].isna()].groupby("region")["id"].nunique()
-    if missing.empty:
-        return "no value missing"
-    return "no value: " + ", ".join(
-        f"{name} in {plural(n, 'image')}" for name, n in missing.items()
-    )
-
-
-def _limits(axes: Axes, found: Any, tone: str) -> None:
-    """Draw the bias and the limits of agreement with the bands of their intervals."""
-    for e, line, strength in (
-        (found.bias, "-", 0.22),
-        (found.upper, "--", 0.12),
-        (found.lower, "--", 0.12),
-    ):
-        axes.axhspan(e.low, e.high, color=tone, alpha=strength, lw=0)
-        axes.axhline(e.value, color=tone, linestyle=line, linewidth=1.8)
+    texts = [f"{name} in {plural(n, 'image')}" for name, n in missing.items()]
+    return f"no value: {', '.join(texts)}" if texts else "no value missing"
 
 
 def _lines(
@@ -478,8 +421,8 @@ def _lines(
     methods = list(table["method"].unique())
     for k, (name, colour) in enumerate(colours(methods).items()):
         rows = table[table["method"] == name].sort_values(x)
-        places = shift(rows[x], k - (len(methods) - 1) / 2)
         ends = [rows[y] - rows["low"], rows["high"] - rows[y]]
+        places = shift(rows[x], k - (len(methods) - 1) / 2)
         style: Any = {"color": colour, "marker": "o", "ms": 3.5, "elinewidth": 1, "label": name}
         axes.errorbar(places, rows[y], ends, **style)
     axes.set_xticks(sorted(table[x].unique()))

@@ -15,12 +15,11 @@ from medsr_lib.show.panels import (
     MARGIN,
     WINDOW,
     Image,
-    as_image,
     bare,
     contour,
     frame,
     grey,
-    lesion_of,
+    hr_and_lesion,
     same_size,
     square_around,
 )
@@ -61,8 +60,7 @@ def summary_slide(
         title: the finding, or the question.
 
     Raises:
-        ValueError: no mask, an image of another size, no contrast, no SSIM, or more than a slide
-            holds.
+        ValueError: there is more than a slide holds.
     """
     if not 2 <= len(restored) <= 6:
         raise ValueError(f"a slide holds two to six methods; got {len(restored)}")
@@ -75,22 +73,18 @@ def summary_slide(
     words = "\n".join(bullets)
     if words.count("\n") >= room:
         raise ValueError(f"{len(verdicts)} verdicts do not fit on a slide: make them fewer")
-    lesion = lesion_of(case)
+    hr, lesion = hr_and_lesion(case)
     box = square_around(lesion, MARGIN)
-    pictures = {"Original": as_image(case.image, "hr")}
-    pictures |= {name: same_size(image, lesion.shape, name) for name, image in restored.items()}
+    pictures = {"Original": hr, **same_size(restored, hr.shape)}
     scores = {name: f"{whole:.3f}\n{inside:.3f}" for name, (whole, inside) in ssim.items()}
     scores["Original"] = "SSIM image\nSSIM tumour"
     figure = plt.figure(figsize=SIZE, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     figure.suptitle(textwrap.fill(title, 72), x=0.01, ha="left", size=22, weight="bold")
-    if beside:
-        parts: Any = figure.subfigures(1, 2, width_ratios=(1.65, 1))
-        above, below = parts
-        left, right = below.subplots(2, 1)
-    else:
-        parts = figure.subfigures(2, 1, height_ratios=(2, 1))
-        above, below = parts
-        left, right = below.subplots(1, 2)
+    across, down = {"width_ratios": (1.65, 1)}, {"height_ratios": (2, 1)}
+    shape = (1, 2) if beside else (2, 1)
+    parts: Any = figure.subfigures(*shape, **(across if beside else down))
+    above, below = parts
+    left, right = below.subplots(*shape[::-1])
     panels = above.subplots(2, len(pictures), squeeze=False)
     for (whole, inside), (name, picture) in zip(panels.T, pictures.items()):
         grey(whole, picture, WINDOW)

@@ -72,30 +72,23 @@ METRICS = {
 """Name with unit, and whether more is better; of any other metric more is better."""
 
 STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
+    "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "figure.facecolor": "white",
     "font.size": 9,
-    "text.color": INK,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.title_fontsize": 8.5,
     "lines.linewidth": 1.6,
     "image.cmap": "gray",
 }
@@ -168,7 +161,7 @@ def count(number: float) -> str:
     return f"{number:,.0f}".replace(",", "\u202f")
 
 
-def plural(number: int, noun: str) -> str:
+def plural(number: float, noun: str) -> str:
     """Write a number with its noun.
 
     >>> plural(1, "patient"), plural(64, "image")
@@ -177,13 +170,13 @@ def plural(number: int, noun: str) -> str:
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
-def people(images: int, patients: int) -> str:
+def people(images: float, patients: float) -> str:
     """Write how many images and patients are behind a figure.
 
     >>> people(64, 1)
     '64 images of 1 patient'
     """
-    return f"{plural(int(images), 'image')} of {plural(int(patients), 'patient')}"
+    return f"{plural(images, 'image')} of {plural(patients, 'patient')}"
 
 
 def numbers_behind(table: pd.DataFrame) -> str:
@@ -227,11 +220,7 @@ def better(metric: str) -> str:
 
 
 def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
-    """Refuse names that do not exist.
-
-    Raises:
-        ValueError: with what was got and what exists.
-    """
+    """Refuse names that do not exist."""
     existing = list(existing)
     missing = [name for name in names if name not in existing]
     if missing:
@@ -239,24 +228,12 @@ def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
-    """Refuse a table that is empty or lacks columns.
-
-    Raises:
-        ValueError: with the columns that lack and those that exist.
-    """
+    """Refuse a table that is empty or lacks columns."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(f"the table lacks the columns {missing}; it has {list(table.columns)}")
     if table.empty:
         raise ValueError("the table has no rows")
-
-
-def row_chart(labels: Sequence[str], *, height: float, width: float) -> tuple[Figure, Axes]:
-    """Make a horizontal chart with rows at 0, 1, ... from above, each `height` inches and named."""
-    size = (width, 0.7 + height * len(labels))
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
-    name_rows(axes, labels)
-    return figure, axes
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
@@ -267,21 +244,19 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def margin_text(
-    axes: Axes, y: float, text: str, inches: float = 0.1, *, colour: str = INK, size: float = 8.5
-) -> None:
-    """Write at the right of the axes, at the height `y` of the data."""
+def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style: Any) -> None:
+    """Write a text so many points right of (or, if negative, left of) a place in the data."""
+    style = {"size": 8, "annotation_clip": False, **style}
+    side = "left" if points > 0 else "right"
     axes.annotate(
-        text,
-        (1, y),
-        (72 * inches, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        size=size,
-        color=colour,
-        annotation_clip=False,
+        text, (x, y), (points, 0), textcoords="offset points", ha=side, va="center", **style
     )
+
+
+def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, **style: Any) -> None:
+    """Write at the right of the axes, at the height `y` of the data."""
+    style = {"size": 8.5, "xycoords": axes.get_yaxis_transform(), **style}
+    beside(axes, 1, y, text, 72 * inches, **style)
 
 
 def log_axis(axis: Axis) -> None:

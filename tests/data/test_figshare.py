@@ -1,16 +1,16 @@
 import contextlib
 import hashlib
 import io
+import os
 import re
 import shutil
-import zipfile
 from collections import namedtuple
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from servers import serving
+from servers import serving, zipped
 
 from medsr_lib.data import figshare, source
 
@@ -53,15 +53,6 @@ def test_int16_of_full_range_does_not_overflow(read):
     s = read(image=image)
     np.testing.assert_allclose(s.image, (image.astype(float) + 32768) / 65535, atol=1e-6)
     assert (s.about["raw_min"], s.about["raw_max"]) == (-32768, 32767)
-
-
-def test_percentiles_clip_what_lies_outside(tmp_path, write_mat):
-    image = np.arange(2000).reshape(40, 50)
-    path = write_mat(tmp_path / "1.mat", image=image.astype(np.int16))
-    s = figshare.read_slice(path, percentiles=(1, 99))
-    low, high = np.percentile(image, (1, 99))
-    assert (s.about["raw_min"], s.about["raw_max"]) == (low, high)
-    np.testing.assert_allclose(s.image, np.clip((image - low) / (high - low), 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("turn", [np.asarray, np.transpose])
@@ -161,11 +152,10 @@ def test_a_foreign_mat_says_what_is_in_it(tmp_path, write_mat):
         figshare.read_slice(tmp_path / "18.mat")
 
 
-@pytest.mark.parametrize("kept", [0, 1, 600, 0.3, 0.9])
+@pytest.mark.parametrize("kept", [0, 0.001, 0.05, 0.3, 0.9])
 def test_a_truncated_file_is_to_be_downloaded_again(tmp_path, write_mat, kept):
     path = write_mat(tmp_path / "17.mat")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
+    os.truncate(path, int(kept * path.stat().st_size))
     with pytest.raises(ValueError, match=r"17\.mat: cannot be read as a MATLAB.*download it again"):
         figshare.read_slice(path)
 
@@ -233,14 +223,6 @@ def test_index_names_an_unreadable_cvind(folder, content):
 
 N = 6
 SLICES = {n: bytes([n]) * (50_000 + n) for n in range(1, N + 1)}
-
-
-def zipped(members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def cvind(folds):
@@ -351,7 +333,7 @@ def test_too_little_space_is_reported_before_anything_is_fetched(article, tmp_pa
     assert figshare._still_needed(tmp_path) == needed - 1000  # what was enough stays enough
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 1000))
-    with pytest.raises(OSError, match="Make room"):
+    with pytest.raises(OSError, match=r"0\.00 GB are needed .* 0\.00 GB are free\. Make room"):
         figshare.download(tmp_path)
     assert article.asked == []
 
@@ -359,7 +341,7 @@ def test_too_little_space_is_reported_before_anything_is_fetched(article, tmp_pa
 @pytest.mark.parametrize(
     "name",
     [
-        *("../2.mat", "/2.mat", "a/../2.mat", "a/b/2.mat", "..\\2.mat", "C:/2.mat", ".a/2.mat"),
+        *("../2.mat", "/2.mat", "a/../2.mat", "a/b/2.mat", "..\\2.mat"),
         *("7.mat", "0.mat", "02.mat", "٢.mat", "x.mat", "2.mat.exe", "2.mat\n"),
     ],
 )

@@ -323,10 +323,10 @@ def test_open_refuses_what_is_no_store(mixed, slices, path):
         store.open(path)
 
 
-@pytest.mark.parametrize("kept", [0, 100, 0.5, 0.99])
+@pytest.mark.parametrize("kept", [0, 0.001, 0.5, 0.99])
 def test_open_refuses_a_truncated_store(slices, path, kept):
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
+    path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(ValueError, match=r"brain\.h5: a damaged store .*; prepare it again"):
         store.open(path)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import secrets
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +73,7 @@ def _add_version(service: Service, dataset: Dataset, body: Json) -> Json:
     folder.mkdir(parents=True)
     for upload in uploads:
         if upload is not None:
-            _unpack(upload, folder)
+            (folder / Path(upload.name).name).write_bytes(upload.received)
     dataset.versions.append(folder)
     service.datasets[dataset.ref] = dataset
     service.dataset_versions += 1
@@ -86,16 +84,6 @@ def _add_version(service: Service, dataset: Dataset, body: Json) -> Json:
         "url": f"https://www.kaggle.com/datasets/{dataset.ref}",
         "status": "ok",
     }
-
-
-def _unpack(upload: Upload, folder: Path) -> None:
-    """Store a file; an archive becomes a folder."""
-    name = Path(upload.name).name
-    if not name.endswith(".zip"):
-        (folder / name).write_bytes(upload.received)
-        return
-    with zipfile.ZipFile(io.BytesIO(upload.received)) as archive:
-        archive.extractall(folder / name.removesuffix(".zip"))
 
 
 def _check_owner(service: Service, owner: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -41,14 +40,14 @@ def save_kernel(service: Service, body: Json) -> Json:
 def _push(service: Service, push: Push) -> Json:
     body, number = push.request, service.counts["SaveKernel"]
     owner, slug = _target(service, body)
-    for fault in service.striking("refused", "SaveKernel", number, slug):
+    for fault in service.striking("refused", "SaveKernel", number):
         raise PushError(fault.options["error"])
     kernel = service.kernels.get(f"{owner}/{slug}")
     title, new = _title(kernel, body)
-    for fault in service.striking("renamed", "SaveKernel", number, slug):
+    for fault in service.striking("renamed", "SaveKernel", number):
         new = new if kernel else fault.options["slug"]
     _check_free(service, owner, new, kernel)
-    for _ in service.striking("beside", "SaveKernel", number, slug):
+    for _ in service.striking("beside", "SaveKernel", number):
         kernel = _accept(service, body, kernel, owner, new, title)[0]
         kernel.latest.beside = True
     _check_limits(service, body)
@@ -133,8 +132,7 @@ def _accept(
 
 def _sources(service: Service, body: Json, key: str, own: str) -> tuple[list[str], list[str]]:
     """The sources that can be attached, and those that are dropped."""
-    number, slug = service.counts["SaveKernel"], str(body.get("slug")).split("/")[-1]
-    struck = service.striking("dropped", "SaveKernel", number, slug)
+    struck = service.striking("dropped", "SaveKernel", service.counts["SaveKernel"])
     good: list[str] = []
     bad: list[str] = []
     for source in body.get(key) or []:
@@ -157,19 +155,11 @@ def _dataset_fits(service: Service, ref: str) -> bool:
 
 
 def find(service: Service, body: Json) -> tuple[Kernel, Session]:
-    """The kernel asked for and the version: the newest unless another is named."""
-    slug, _, label = str(body.get("kernelSlug") or "").partition("/")
-    owner = body.get("userName") or body.get("ownerSlug")
-    kernel = service.kernels.get(f"{owner}/{slug}")
+    """The kernel asked for, and its newest version."""
+    kernel = service.kernels.get(f"{body.get('userName')}/{body.get('kernelSlug')}")
     if kernel is None or (kernel.private and kernel.owner != service.owner):
         raise RefusalError(service.missing, "Permission 'kernels.get' was denied")
-    label = label or body.get("versionLabel") or ""
-    if not label:
-        return kernel, kernel.latest
-    number = int(re.sub(r"\D", "", label) or 0)
-    if not 1 <= number <= len(kernel.versions):
-        raise RefusalError(404, f"No version {label}")
-    return kernel, kernel.versions[number - 1]
+    return kernel, kernel.latest
 
 
 def get_status(service: Service, body: Json) -> Json:

@@ -124,7 +124,6 @@ class Kernel:
     id: int
     private: bool = True
     versions: list[Session] = field(default_factory=list)
-    image: str = ""  # of the first version
 
     @property
     def ref(self) -> str:

@@ -19,29 +19,20 @@ class RunnerError(Exception):
 
 
 class NotebookRunner:
-    """Papermill in a fresh process, without parameters, in the working folder.
-
-    `python` needs papermill, ipykernel and psutil; `environment` overrides the session's.
-    """
-
-    def __init__(
-        self, python: str | Path = sys.executable, environment: dict[str, str] | None = None
-    ):
-        self.python = str(python)
-        self.environment = environment or {}
+    """Papermill in a fresh process, without parameters, in the working folder."""
 
     def __call__(self, session: Session, inputs: Path, working: Path) -> None:
         """Run it to its end, or until the session is stopped."""
         source, ran = session.root / "source.ipynb", session.root / "__notebook__.ipynb"
         source.write_text(session.text, encoding="utf-8")
-        command = [self.python, "-m", "papermill", str(source), str(ran)]
+        command = [sys.executable, "-m", "papermill", str(source), str(ran)]
         command += ["--no-progress-bar", "--log-output", "--cwd", str(working)]
         log, began = session.root / "log.txt", time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=session.root,
-                env=session.environment | self.environment,
+                env=session.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

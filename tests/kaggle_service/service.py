@@ -176,12 +176,9 @@ class Service:
 
     # For the rules
 
-    def striking(
-        self, kind: str, call: str, number: int, kernel: str = "", file: str = ""
-    ) -> list[Fault]:
+    def striking(self, kind: str, call: str, number: int) -> list[Fault]:
         """The faults of a kind that strike this call."""
-        faults = [fault for fault in self.faults if fault.kind == kind]
-        return [fault for fault in faults if fault.strikes(call, number, kernel, file)]
+        return [f for f in self.faults if f.kind == kind and f.strikes(call, number)]
 
     def sees(self, dataset: Dataset) -> bool:
         """Whether the user may use it."""

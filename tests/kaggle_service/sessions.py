@@ -23,14 +23,13 @@ def new(
 ) -> Session:
     """A queued session."""
     number = len(service.sessions) + 1
-    pinned = kernel.image if body.get("dockerImagePinningType") == "original" else ""
     session = Session(
         owner=kernel.owner,
         slug=kernel.slug,
         number=len(kernel.versions) + 1,
         request=body,
         root=service.folder / "sessions" / f"{number:02d}-{kernel.slug}",
-        image=body.get("dockerImage") or pinned or service.image,
+        image=body.get("dockerImage") or service.image,
         kernels=kernels,
         datasets=datasets,
         sources={ref: service.kernels[ref].latest for ref in kernels},
@@ -40,7 +39,6 @@ def new(
         queued_polls=service.queued_polls,
         running_polls=service.running_polls,
     )
-    kernel.image = kernel.image or session.image
     service.sessions.append(session)
     return session
 
@@ -48,11 +46,11 @@ def new(
 def strike(service: Service, session: Session, number: int) -> None:
     """The faults of a session, the one of the accepted push of this number."""
     session.push = number
-    for fault in service.striking("queued", "session", number, session.slug):
+    for fault in service.striking("queued", "session", number):
         session.queued_polls = fault.options["polls"]
-    for fault in service.striking("limit", "session", number, session.slug):
+    for fault in service.striking("limit", "session", number):
         session.time_limit = fault.options["seconds"]
-    for fault in service.striking("hostile", "session", number, session.slug):
+    for fault in service.striking("hostile", "session", number):
         session.extra[fault.options["name"]] = fault.options["content"]
 
 
@@ -80,15 +78,13 @@ def end(session: Session, status: str, message: str | None) -> None:
 
 def _live(service: Service, session: Session) -> None:
     session.go.wait()
-    forced = service.striking("ends", "session", session.push, session.slug)
-    outcome: tuple[str, str | None] = ("COMPLETE", None)
-    if not forced or forced[0].options["run"]:
-        outcome = _run(service, session)
+    forced = service.striking("ends", "session", session.push)
+    outcome = _run(service, session)
     for fault in forced:
         outcome = fault.options["status"], fault.options["message"]
         session.keeps_files = fault.options["files"]
     if outcome[0].startswith("CANCEL"):
-        for fault in service.striking("limit", "session", session.push, session.slug):
+        for fault in service.striking("limit", "session", session.push):
             session.keeps_files = fault.options["files"]
     with service.lock:
         if session.gpu:

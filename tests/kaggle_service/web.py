@@ -183,8 +183,7 @@ def answer(service: Service, request: Request, number: int) -> Reply:
     """Act on a request, unless a fault strikes it."""
     if request.host not in ("localhost", "localhost:80", urlsplit(service.url).netloc):
         return Reply(502, b"no such host")
-    kernel, file = subject(service, request)
-    about = (request.rpc, number, kernel, file)
+    about = (request.rpc, number)
     for fault in service.striking("http", *about):
         after = fault.options["retry_after"]
         headers = {} if after is None else {"Retry-After": f"{after:g}"}
@@ -201,27 +200,10 @@ def answer(service: Service, request: Request, number: int) -> Reply:
         else:
             reply.seconds = fault.options["seconds"]
     for fault in service.striking("truncated", *about):
-        reply.cut = int(len(reply.body) * fault.options["keep"])
+        reply.cut = len(reply.body) // 2
         if fault.options["silent"]:
             reply.headers["Content-Length"] = str(reply.cut)
     return reply
-
-
-def subject(service: Service, request: Request) -> tuple[str, str]:
-    """The slug of the kernel and the name of the file that a request is about."""
-    parts = unquote(request.path).strip("/").split("/")
-    if parts[0] == "files":
-        session = next((s for s in service.sessions if str(s.id) == parts[1]), None)
-        names = list(session.files()) if session else []
-        index = int(parts[2])
-        return session.slug if session else "", names[index] if index < len(names) else ""
-    if request.rpc in ("download", "upload"):
-        return "", parts[-1]
-    try:
-        body = json.loads(request.body or b"{}")
-    except ValueError:
-        return "", ""
-    return str(body.get("kernelSlug") or body.get("slug") or "").split("/")[-1], ""
 
 
 def _route(service: Service, request: Request) -> Reply:

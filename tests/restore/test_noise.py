@@ -17,7 +17,7 @@ def rng(seed=0):
 
 
 def test_gaussian_noise_has_mean_0_and_its_sigma():
-    y = noise.gaussian(grey(0.02), sigma=0.1, generator=rng())
+    y = noise.add(grey(0.02), sigma=0.1, generator=rng())
     assert y.mean().item() == pytest.approx(0.02, abs=2e-3)
     assert y.std().item() == pytest.approx(0.1, rel=0.01)
     assert y.min() < 0  # not clipped
@@ -25,18 +25,18 @@ def test_gaussian_noise_has_mean_0_and_its_sigma():
 
 @pytest.mark.parametrize("x", [0.1, 0.5, 1.0])
 def test_poisson_noise_has_the_variance_of_its_counts(x):
-    y = noise.poisson(grey(x), peak=50, generator=rng())
+    y = noise.add(grey(x), peak=50, generator=rng())
     assert y.mean().item() == pytest.approx(x, rel=0.01)
     assert y.var().item() == pytest.approx(x / 50, rel=0.03)
     assert torch.equal((y * 50).round() / 50, y)
 
 
 def test_black_counts_no_photon():
-    assert not noise.poisson(grey(0.0), peak=10, generator=rng()).any()
+    assert not noise.add(grey(0.0), peak=10, generator=rng()).any()
 
 
 def test_variances_of_mixed_noise_add():
-    y = noise.mixed(grey(0.8), peak=100, sigma=0.05, generator=rng())
+    y = noise.add(grey(0.8), peak=100, sigma=0.05, generator=rng())
     assert y.var().item() == pytest.approx(0.8 / 100 + 0.05**2, rel=0.03)
 
 
@@ -92,7 +92,7 @@ def test_levels_are_drawn_from_the_whole_range_on_a_logarithmic_scale():
 @pytest.mark.parametrize("sigma", [0.01, 0.05, 0.2])
 def test_gaussian_noise_is_estimated_from_the_image(sigma, random_images):
     smooth = torch.nn.functional.interpolate(random_images(2, 8, 8), (128, 128), mode="bicubic")
-    y = noise.gaussian(smooth.clamp(0, 1), sigma=sigma, generator=rng())
+    y = noise.add(smooth.clamp(0, 1), sigma=sigma, generator=rng())
     assert noise.estimate_sigma(y).tolist() == pytest.approx([sigma] * 2, rel=0.05)
     assert noise.estimate_sigma(grey(0.3)).tolist() == [0] * 4
 
@@ -117,7 +117,7 @@ def test_images_that_are_none_are_refused():
     with pytest.raises(ValueError, match=r"expected values in \[0, 1\]"):
         noise.by_name("gaussian", level=0.1, seed=0)(grey(3.0))
     with pytest.raises(ValueError, match="peak must be"):
-        noise.poisson(grey(), peak=0, generator=rng())
+        noise.add(grey(), peak=0, generator=rng())
 
 
 @pytest.fixture

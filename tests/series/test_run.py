@@ -103,15 +103,6 @@ def test_the_index_shows_figures_and_values_escaped(ran):
     assert "Second &lt;b&gt;" in page
 
 
-def test_the_pages_need_no_network(ran):
-    series, _ = ran
-    pages = [p.read_text(encoding="utf-8") for p in series.out.glob("*.html")]
-    assert len(pages) == 3
-    for page in pages:
-        assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
-        assert not re.search(r"@import|url\(|<link|<script[^>]+src", page)
-
-
 def test_results_of_an_earlier_run_stay_in_the_index(series):
     report.record(series.out / "09_old", {"psnr": 30.5})
     series.add("01_first", "1")

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,16 +12,11 @@ from medsr_lib.case import Case
 def test_a_gallery_holds_images_of_any_shape_with_their_outlines(case, text_of):
     wide = Case("8", "p2", "NORMAL", torch.full((20, 30), 0.5))
     figure = show.gallery([case, wide, case], columns=2, title="Three")
-    assert [axes.get_title("left") for axes in figure.axes] == [
-        "glioma 7",
-        "NORMAL 8",
-        "glioma 7",
-        "",
-    ]
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles == ["glioma 7", "NORMAL 8", "glioma 7", ""]
     assert [len(axes.collections) for axes in figure.axes] == [2, 0, 2, 0]  # a line and its halo
     assert {i.get_clim() for axes in figure.axes for i in axes.images} == {(0.0, 0.7)}
     assert "3 images; yellow line" in text_of(figure)
-    assert plt.get_fignums() == []
 
 
 def test_a_gallery_without_masks_speaks_of_no_outline(case, text_of):
@@ -41,7 +35,6 @@ def test_a_gallery_needs_a_title_for_each(case, n, titles):
 @pytest.mark.parametrize("draw", [show.fold_counts, show.lesion_sizes, show.intensity_ranges])
 def test_charts_of_the_data_give_images_and_patients(draw, index, text_of):
     assert "12 images of 6 patients" in text_of(draw(index))
-    assert plt.get_fignums() == []
 
 
 def test_counts_are_those_of_each_fold_and_label(index, text_of):
@@ -61,10 +54,7 @@ def test_sizes_are_shares_of_the_image(index, text_of):
     text = text_of(show.lesion_sizes(index))
     assert "area of the lesion, % of the image" in text
     assert f"glioma, n = 4\nmedian {100 * 145 / 4096:.2g} %" in text
-
-
-def test_one_image_of_a_label_is_drawn(index):
-    assert show.lesion_sizes(index[:3]).axes[0].get_xscale() == "log"
+    assert show.lesion_sizes(index[:3]).axes[0].get_xscale() == "log"  # one image of a label
 
 
 def test_intensity_ranges_give_the_factor(index, text_of):
@@ -97,14 +87,13 @@ def test_locations_need_a_label_and_its_count(mask):
 
 
 def test_file_traits_draw_every_file_and_what_was_tried(estimate, text_of):
-    columns = {
-        "jpeg_quality": [96, 75, 75],
-        "bytes": [90_000, 20_000, 15_000],
-        "id": ["a", "b", "c"],
-    }
-    shapes = {"height": [400, 300, 280], "width": [500, 450, 420]}
-    about = {"label": ["NORMAL", "PNEUMONIA", "PNEUMONIA"], "patient": ["IM-1", "p1", "p1"]}
-    table = pd.DataFrame(columns | shapes | about)
+    rows = [
+        ("a", "IM-1", "NORMAL", 96, 90_000, 400, 500),
+        ("b", "p1", "PNEUMONIA", 75, 20_000, 300, 450),
+        ("c", "p1", "PNEUMONIA", 75, 15_000, 280, 420),
+    ]
+    names = "id patient label jpeg_quality bytes height width"
+    table = pd.DataFrame(rows, columns=names.split())
     figure = show.file_traits(table, aucs={"of the files": estimate(value=0.98)})
     assert [len(c.get_offsets()) for c in figure.axes[0].collections] == [1, 2]
     assert "3 images of 2 patients; AUC of the files: 0.98 [0.20, 0.80]" in text_of(figure)

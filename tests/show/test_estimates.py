@@ -7,14 +7,12 @@ ABOUT = {"unit": "PSNR, dB", "title": "Gain", "directions": ("worse", "better")}
 
 
 def test_differences_write_value_interval_p_and_n(estimate, text_of):
-    text = text_of(show.differences({"ESPCN": estimate(skipped=53)}, **ABOUT))
+    figure = show.differences({"ESPCN": estimate(skipped=53)}, **ABOUT)
+    text = text_of(figure)
     parts = "+0.50 [+0.20, +0.80]", "< 0.001", "233 / 3 064 (53 skipped)", "worse   |   better →"
     for part in (*parts, "PSNR, dB"):
         assert part in text
-
-
-def test_differences_have_zero_in_the_middle(estimate):
-    low, high = show.differences({"ESPCN": estimate()}, **ABOUT).axes[0].get_xlim()
+    low, high = figure.axes[0].get_xlim()
     assert low == -high
 
 
@@ -23,11 +21,6 @@ def test_differences_of_one_patient_have_no_interval(estimate, text_of):
     text = text_of(show.differences({"ESPCN": bare}, **ABOUT))
     assert "+0.50 [no interval]" in text
     assert "–" in text.split("\n")
-
-
-def test_differences_need_an_estimate():
-    with pytest.raises(ValueError, match="no estimate"):
-        show.differences({}, **ABOUT)
 
 
 @pytest.fixture
@@ -41,7 +34,9 @@ def gains(estimate):
 
 
 def test_a_matrix_writes_gains_with_intervals_and_n(gains, text_of):
-    text = text_of(show.transfer_matrix(gains, interpolation=["lanczos"], note="ESPCN"))
+    figure = show.transfer_matrix(gains, interpolation=["lanczos"], note="ESPCN")
+    assert figure.axes[0].collections[0].get_clim() == (-3, 3)
+    text = text_of(figure)
     parts = "+1.90\n[+1.65, +2.15]", "−0.40\n[−0.65, −0.15]", "0.00\n", "not tested", "trained on"
     for part in (*parts, "gain in PSNR, dB"):
         assert part in text
@@ -59,11 +54,9 @@ def test_only_training_and_test_of_one_kind_are_framed(gains, interpolation, fra
     assert figure.axes[0].get_yticklabels()[-1].get_text() == interpolation[0]
 
 
-def test_colours_of_a_matrix_are_symmetric_around_no_gain(gains):
-    assert show.transfer_matrix(gains, note="").axes[0].collections[0].get_clim() == (-3, 3)
-
-
-def test_a_matrix_refuses_what_it_cannot_draw(gains, estimate):
+def test_what_cannot_be_drawn_is_refused(gains, estimate):
+    with pytest.raises(ValueError, match="no estimate"):
+        show.differences({}, **ABOUT)
     with pytest.raises(ValueError, match="all of it is NaN"):
         show.transfer_matrix({"bicubic": {"bicubic": estimate(value=np.nan)}}, note="")
     with pytest.raises(ValueError, match=r"unknown interpolation \['nearest'\]"):

@@ -1,6 +1,5 @@
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,17 +12,13 @@ BOTH = {"regions": ["tumour", "mirror"], "methods": ["bicubic", "ESPCN"], "title
 GAIN = {"metric": "psnr", "method": "ESPCN", "baseline": "bicubic"}
 
 
-def test_distributions_give_n_and_what_is_missing(scores, text_of):
-    text = text_of(show.distributions(scores, metric="psnr", **BOTH))
-    assert "12 images of 6 patients; LR by bicubic ×4; no value: mirror in 1 image" in text
-    assert plt.get_fignums() == []
-
-
-def test_distributions_draw_patient_means_in_the_colour_of_the_method(scores, text_of):
+def test_distributions_draw_patient_means_and_say_what_is_missing(scores, text_of):
     figure = show.distributions(scores, metric="psnr", **BOTH)
+    text = text_of(figure)
+    assert "12 images of 6 patients; LR by bicubic ×4; no value: mirror in 1 image" in text
     dots = [c for c in figure.axes[0].collections if len(c.get_offsets())]
     np.testing.assert_allclose(sorted(dots[0].get_offsets()[:, 0]), 30.05 + 0.2 * np.arange(6))
-    assert "bicubic   30.55 dB" in text_of(figure)
+    assert "bicubic   30.55 dB" in text
     tones = [points.get_facecolor()[0][:3] for points in dots]
     wanted = [to_rgba(METHOD_COLOURS[name])[:3] for name in BOTH["methods"]]
     np.testing.assert_allclose(tones, wanted)
@@ -110,12 +105,9 @@ def test_a_plane_draws_means_over_patients_with_intervals(perceived, text_of):
         assert part in text
 
 
-def test_a_plane_of_one_patient_has_no_interval(perceived, text_of):
+def test_a_plane_draws_one_patient_and_keeps_a_region_without_values_empty(perceived, text_of):
     figure = show.perception_plane(perceived[perceived["patient"].eq("p0")], **BOTH)
     assert "n = 1 patient" in text_of(figure)
-
-
-def test_a_plane_keeps_a_region_without_values_empty(perceived, text_of):
     perceived.loc[perceived["region"].eq("mirror"), "psnr"] = np.inf
     assert "mirror, n = 0 patients" in text_of(show.perception_plane(perceived, **BOTH))
 
@@ -127,8 +119,8 @@ def test_a_plane_needs_both_metrics(scores, perceived):
         show.perception_plane(perceived.assign(perceptual=np.nan), **BOTH)
 
 
-def test_speed_draws_medians_from_the_fastest(text_of):
-    times = [("ESPCN", 9.0), ("ESPCN", 10.0), ("ESPCN", 80.0), ("bicubic", 1.3)]
+def test_speed_starts_with_the_fastest(text_of):
+    times = [("ESPCN", 10.0), ("bicubic", 1.3)]
     figure = show.speed(pd.DataFrame(times, columns=["method", "milliseconds"]), note="2 cores")
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1.3, 10.0]
     assert "2 cores" in text_of(figure)
@@ -148,6 +140,7 @@ def test_contrast_detail_has_a_panel_per_contrast_and_a_line_per_method(text_of)
     assert [len(axes.containers) for axes in figure.axes] == [2, 2]
     line = figure.axes[0].containers[0].lines[0]
     assert line.get_ydata().tolist() == pytest.approx([0.8, 1.6])
+    assert figure.axes[0].get_ylim()[1] > 1.8
     assert "40 places in normal tissue of 9 patients" in text_of(figure)
     with pytest.raises(ValueError, match="low"):
         show.contrast_detail(table.drop(columns="low"), title="")

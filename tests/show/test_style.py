@@ -21,15 +21,16 @@ def test_further_names_get_colours_that_do_not_depend_on_order():
     assert len(style.colours([f"method {i}" for i in range(20)])) == 20  # more than colours
 
 
-def test_the_style_does_not_leak():
+def test_the_style_does_not_leak_and_pyplot_lets_figures_go():
     @style.drawn
     def draw():
         assert plt.rcParams["axes.spines.top"] is False
         return plt.figure()
 
     with plt.rc_context({"axes.spines.top": True}):
-        draw()
+        figure = draw()
         assert plt.rcParams["axes.spines.top"] is True
+    assert figure.number not in plt.get_fignums()
 
 
 def test_a_caption_makes_the_figure_grow():
@@ -47,7 +48,8 @@ def test_the_perceptual_distance_is_better_when_lower():
 
 
 def test_what_show_offers_is_there():
-    assert all(callable(getattr(show, name)) for name in show.__all__ if name != "explore")
+    drawn = {name: getattr(show, name) for name in show.__all__ if name != "explore"}
+    assert all(hasattr(function, "__wrapped__") for function in drawn.values())
     with pytest.raises(AttributeError, match="no attribute 'charts'"):
         _ = show.charts
 

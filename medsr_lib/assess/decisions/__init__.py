@@ -11,12 +11,11 @@ from medsr_lib.assess.decisions.detector import (
     temperature,
     threshold_at,
 )
-from medsr_lib.assess.decisions.metadata import Guess, guess_class
+from medsr_lib.assess.decisions.metadata import guess_class
 from medsr_lib.assess.decisions.readers import patches
 from medsr_lib.assess.decisions.segmenter import segment, segment_summary
 
 __all__ = [
-    "Guess",
     "calibration_error",
     "classify",
     "classify_summary",

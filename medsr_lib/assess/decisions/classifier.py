@@ -119,11 +119,12 @@ def classify_summary(table: pd.DataFrame, *, reference: str = REFERENCE) -> pd.D
     """
     readers.check_reference(table["method"].unique(), reference)
     classes = [name.removeprefix("p ") for name in table.columns if name.startswith("p ")]
-    rows: dict[str, dict[str, float]] = {}
+    rows = []
     for method, of in table.groupby("method", sort=False, observed=True):
         areas = [_auc(of["label"] == name, of[f"p {name}"]) for name in classes]
         to_wrong, to_right = int(of["to_wrong"].sum()), int(of["to_right"].sum())
-        rows[str(method)] = {
+        row = {
+            "method": str(method),
             "cases": len(of),
             "patients": of["patient"].nunique(),
             "accuracy": of["right"].mean(),
@@ -135,7 +136,8 @@ def classify_summary(table: pd.DataFrame, *, reference: str = REFERENCE) -> pd.D
             "to_right": to_right,
             "p": np.nan if method == reference else readers.flip_test(to_wrong, to_right),
         }
-    return readers.summary_of(rows)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("method")
 
 
 def _auc(truth: pd.Series, p: pd.Series) -> float:

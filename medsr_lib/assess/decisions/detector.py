@@ -3,7 +3,8 @@
 A detector gives log-odds: above 0 it takes the disease for likelier than not. Two numbers are
 chosen on validation patients and then stay: a temperature, by which the log-odds are divided so
 that their probabilities are well calibrated, and a threshold, from which on an image counts as
-positive.
+positive. `scores` are log-odds (n,), `positive` is (n,) bool; ValueError is raised for lengths that
+differ, scores that are not finite, and one class only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,6 @@ from medsr_lib.assess.decisions.classifier import decision_table
 from medsr_lib.assess.decisions.readers import Network
 from medsr_lib.assess.statistics.estimate import Estimate
 from medsr_lib.assess.statistics.roc import checked
-
-_LOG_TEMPERATURES = (-5.0, 5.0)  # between which the best is looked for
 
 
 def log_odds(
@@ -46,9 +45,6 @@ def log_odds(
     return {name: z.double().diff(dim=1)[:, 0].numpy() for name, z in logits.items()}
 
 
-# --- chosen on validation patients ----------------------------------------------------------------
-
-
 def temperature(scores: ArrayLike, positive: ArrayLike) -> float:
     """The T by which to divide log-odds so that sigmoid(score / T) is the share that is positive.
 
@@ -56,13 +52,6 @@ def temperature(scores: ArrayLike, positive: ArrayLike) -> float:
     validation patients. AUC and ranks stay as they are. The targets are Platt's (1999, Advances in
     Large Margin Classifiers, equation 8.13), (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) in place of 1 and
     0: otherwise few images, all correctly classified, would ask for a certainty without bounds.
-
-    Args:
-        scores: (n,) log-odds.
-        positive: (n,) bool.
-
-    Raises:
-        ValueError: lengths that differ, scores that are not finite, or one class only.
     """
     z, truth, _ = checked(scores, positive)
     n1, n0 = truth.sum(), (~truth).sum()
@@ -72,7 +61,7 @@ def temperature(scores: ArrayLike, positive: ArrayLike) -> float:
         x = z / np.exp(log_t)
         return float((np.logaddexp(0, x) - y * x).mean())
 
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=_LOG_TEMPERATURES).x))
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-5, 5)).x))
 
 
 def threshold_at(scores: ArrayLike, positive: ArrayLike, *, specificity: float) -> float:
@@ -87,7 +76,7 @@ def threshold_at(scores: ArrayLike, positive: ArrayLike, *, specificity: float) 
             the next above is taken.
 
     Raises:
-        ValueError: as `temperature`, or a specificity out of range.
+        ValueError: a specificity out of range.
     """
     z, truth, _ = checked(scores, positive)
     if not 0 < specificity <= 1:
@@ -99,9 +88,6 @@ def threshold_at(scores: ArrayLike, positive: ArrayLike, *, specificity: float) 
     return float((highest + above.min()) / 2 if len(above) else np.nextafter(highest, np.inf))
 
 
-# --- on test patients -----------------------------------------------------------------------------
-
-
 def operating_point(
     scores: ArrayLike, positive: ArrayLike, patients: ArrayLike, *, threshold: float
 ) -> dict[str, Estimate]:
@@ -110,9 +96,6 @@ def operating_point(
     The intervals are Wilson's (1927, JASA 22:209; by statsmodels) with the number of patients in
     place of that of images: at least as wide as they should be, and not empty where all images are
     correctly classified, as a bootstrap's are.
-
-    Raises:
-        ValueError: lengths that differ, scores that are not finite, or one class only.
     """
     z, truth, who = checked(scores, positive, patients)
     found = {}
@@ -139,7 +122,7 @@ def reliability(p: ArrayLike, positive: ArrayLike, *, bins: int) -> pd.DataFrame
         low, high (Wilson's interval of the share, images taken as independent); NaN in empty bins.
 
     Raises:
-        ValueError: lengths that differ, one class only, probabilities out of range, or no bins.
+        ValueError: probabilities out of range, or no bins.
     """
     shares, truth, _ = checked(p, positive)
     if shares.min() < 0 or shares.max() > 1:

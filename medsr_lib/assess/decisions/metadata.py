@@ -57,8 +57,6 @@ def guess_class(
         values = columns.to_numpy(float)
     except (TypeError, ValueError):
         raise ValueError(f"columns must be numbers, got {columns.dtypes.to_dict()}") from None
-    if not values.shape[1]:
-        raise ValueError("columns must be at least one")
     truth, groups = np.asarray(positive, bool), np.asarray(patients)
     for name, column in zip(columns, values.T):
         checked(column, truth, groups, f"column {name!r}")

@@ -144,11 +144,6 @@ def check_reference(methods: Collection[str], reference: str) -> None:
         )
 
 
-def summary_of(rows: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """A row per method, in their order; whole numbers stay whole."""
-    return pd.DataFrame(list(rows.values()), index=pd.Index(rows, name="method"))
-
-
 def flip_test(one: int, other: int) -> float:
     """P of McNemar's exact test that as many cases flip one way as the other, by statsmodels.
 

@@ -107,10 +107,11 @@ def segment_summary(table: pd.DataFrame) -> pd.DataFrame:
     """
     readers.check_reference(table["method"].unique(), REFERENCE)
     before = table[table["method"] == REFERENCE].set_index("id")["dice"]
-    rows: dict[str, dict[str, float]] = {}
+    rows = []
     for method, of in table.groupby("method", sort=False, observed=True):
         lost, gained = int(of["lost"].sum()), int(of["gained"].sum())
-        rows[str(method)] = {
+        row = {
+            "method": str(method),
             "cases": len(of),
             "patients": of["patient"].nunique(),
             "lesions": int(of["found"].count()),
@@ -124,7 +125,8 @@ def segment_summary(table: pd.DataFrame) -> pd.DataFrame:
             "new": int(of["new"].sum()),
             "cases_invented": int((of["invented"] > 0).sum()),
         }
-    return readers.summary_of(rows)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("method")
 
 
 def _compare(

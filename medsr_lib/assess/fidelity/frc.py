@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsr_lib import images
-from medsr_lib.assess.quality.metrics import check_mask
+from medsr_lib.assess.quality.metrics import check_mask, check_pair
 
 SIZE = 48
 """Pixels of a patch side, as the authors took for MRI (github.com/DIDSR/sfrc, demo_sfrc_run.sh).
@@ -25,6 +24,9 @@ THRESHOLD = 0.75
 ENERGY = 0.5
 """Least uncorrelated energy of SR, in that of HR, that counts as invention. 1 would be content of
 HR's strength in the wrong place, 0 none: half lies between."""
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 KINDS = ("agrees", "loss", "invention")
 UNMEASURED = -1
@@ -45,10 +47,10 @@ class RingCorrelation:
         map: (B, H, W) the kind of the patch whose centre is nearest.
     """
 
-    curve: NDArray[np.float64]
-    crossing: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    kind: NDArray[np.int64]
+    curve: Array
+    crossing: Array
+    energy: Array
+    kind: Numbers
     map: Tensor
 
 
@@ -80,7 +82,9 @@ def ring_correlation(
         TypeError, ValueError: images that are not floats (B, 1, H, W) in [0, 1] of one shape and at
             least 48 pixels on each side, or a frequency or mask out of range.
     """
-    _check(sr, hr, max_frequency, mask)
+    check_pair(sr, hr, least=SIZE, what="the correlation")
+    if not 0 < max_frequency <= 1:
+        raise ValueError(f"max_frequency must be in (0, 1], got {max_frequency}")
     top, left = (_starts(n) for n in hr.shape[-2:])
     power_sr, power_hr, cross = _rings(*(_patches(i[:, 0], top, left) for i in (sr, hr)))
     curve = _correlation(power_sr, power_hr, cross)
@@ -91,7 +95,7 @@ def ring_correlation(
         energy = (apart * power_sr).sum(-1) / (apart * power_hr).sum(-1)
     kind = np.where(crossing < max_frequency, np.where(energy >= ENERGY, 2, 1), 0)
     if mask is not None:
-        inside = mask.expand(len(sr), *mask.shape[-2:]).to(torch.float64)
+        inside = check_mask(mask, hr).to(torch.float64)
         out = _patches(inside, top, left).mean((-2, -1)) < 0.5
         kind[out], crossing[out], energy[out], curve[out] = UNMEASURED, np.nan, np.nan, np.nan
     rows, columns = (_nearest(first, n) for first, n in zip((top, left), hr.shape[-2:]))
@@ -100,28 +104,24 @@ def ring_correlation(
     )
 
 
-def _starts(n: int) -> NDArray[np.int64]:
+def _starts(n: int) -> Numbers:
     """First pixels of patches that reach from the first pixel of a side to the last."""
     return np.unique([*range(0, n - SIZE + 1, SIZE // 2), n - SIZE])
 
 
-def _nearest(starts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _nearest(starts: Numbers, n: int) -> Numbers:
     """For each pixel of a side, (n,), the number of the patch whose centre is nearest."""
     centres = starts + (SIZE - 1) / 2
     return np.asarray(np.abs(np.arange(n)[:, None] - centres).argmin(1))
 
 
-def _patches(
-    values: Tensor, top: NDArray[np.int64], left: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _patches(values: Tensor, top: Numbers, left: Numbers) -> Array:
     """Patches (B, R, C, SIZE, SIZE) of (B, H, W)."""
     every = values.detach().cpu().double().unfold(1, SIZE, 1).unfold(2, SIZE, 1)
     return every[:, torch.as_tensor(top)[:, None], torch.as_tensor(left)].numpy()
 
 
-def _rings(
-    sr: NDArray[np.float64], hr: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _rings(sr: Array, hr: Array) -> tuple[Array, Array, Array]:
     """Sums of |S|^2, |H|^2 and Re S conj(H) of patches over the rings 1 to SIZE / 2, (..., K)."""
     hann = np.hanning(SIZE + 1)[:-1]  # periodic
     window = hann[:, None] * hann
@@ -130,24 +130,18 @@ def _rings(
     twice = np.where((across > 0) & (across < SIZE // 2), 2.0, 1.0)  # the half not computed
     ring = np.arange(1, SIZE // 2 + 1)
     member = ((radius[..., None] == ring) * twice[:, None]).reshape(-1, len(ring))
-    sums: list[list[NDArray[np.float64]]] = [[], [], []]
+    sums = []
     for pair in zip(sr, hr):  # image by image, which a cache holds
         means = ((p * window).sum((-2, -1), keepdims=True) / window.sum() for p in pair)
         S, H = (np.fft.rfft2((p - mean) * window) for p, mean in zip(pair, means))
-        products = (
-            S.real**2 + S.imag**2,
-            H.real**2 + H.imag**2,
-            S.real * H.real + S.imag * H.imag,
-        )
-        for kept, product in zip(sums, products):
-            kept.append(product.reshape(*product.shape[:-2], -1) @ member)
-    power_sr, power_hr, cross = (np.stack(kept) for kept in sums)
+        pairs = ((S, S), (H, H), (S, H))
+        products = (a.real * b.real + a.imag * b.imag for a, b in pairs)
+        sums.append([p.reshape(*p.shape[:-2], -1) @ member for p in products])
+    power_sr, power_hr, cross = (np.stack(kept) for kept in zip(*sums))
     return power_sr, power_hr, cross
 
 
-def _correlation(
-    power_sr: NDArray[np.float64], power_hr: NDArray[np.float64], cross: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _correlation(power_sr: Array, power_hr: Array, cross: Array) -> Array:
     """Correlation of rings; 1 where both are empty, 0 where one is."""
     tiny = 1e-24  # energy left by rounding of float64 in a patch of values around 1
     scale = np.sqrt(power_sr * power_hr)
@@ -156,7 +150,7 @@ def _correlation(
     return np.where(both_empty, 1.0, found)
 
 
-def _first_below(curve: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _first_below(curve: Array) -> tuple[Numbers, Array]:
     """Index of the first ring below `THRESHOLD` (K if none), and the frequency of crossing."""
     frequency = np.arange(1, curve.shape[-1] + 1) / curve.shape[-1]
     low = curve < THRESHOLD
@@ -169,18 +163,3 @@ def _first_below(curve: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray
     part = np.where(at > 0, (there - THRESHOLD) / fall, 0.0)
     crossing = frequency[before] + part * (frequency[at] - frequency[before])
     return first, np.where(crosses, crossing, np.inf)
-
-
-def _check(sr: Tensor, hr: Tensor, max_frequency: float, mask: Tensor | None) -> None:
-    images.check(sr, "sr")
-    images.check(hr, "hr")
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr is {tuple(sr.shape)}, hr is {tuple(hr.shape)}; they must be equal")
-    if min(hr.shape[-2:]) < SIZE:
-        raise ValueError(
-            f"the images must have at least {SIZE} x {SIZE} pixels, got {tuple(hr.shape[-2:])}"
-        )
-    if not 0 < max_frequency <= 1:
-        raise ValueError(f"max_frequency must be in (0, 1], got {max_frequency}")
-    if mask is not None:
-        check_mask(mask, hr)

@@ -5,6 +5,9 @@ Three questions, each answered by a map that is averaged over regions:
 - does SR contradict the LR image it was made from? (`data_consistency`)
 - how much of its error could the measurement not have seen? (`null_space_split`)
 - did it improve on interpolation, add nothing, or invent? (`shares`)
+
+SR and HR are float tensors (B, 1, H, W) in [0, 1], LR is (B, 1, h, w). TypeError or ValueError is
+raised for others, and for a function that gives another size.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,13 +47,8 @@ def data_consistency(sr: Tensor, lr: Tensor, *, degrade: Function) -> Tensor:
     `lambda sr, hr: data_consistency(sr, degrade(hr), degrade=degrade)`.
 
     Args:
-        sr: (B, 1, H, W) in [0, 1].
-        lr: (B, 1, h, w), as the degradation gave it, before noise if there is none in `degrade`.
+        sr, lr: LR as the degradation gave it, before noise if there is none in `degrade`.
         degrade: HR -> LR, that LR was made by.
-
-    Raises:
-        TypeError, ValueError: images that are not floats (B, 1, H, W), SR out of [0, 1], or a
-            degradation that does not give the size of LR.
     """
     images.check(sr, "sr")
     images.check_shape(lr, "lr")
@@ -79,8 +77,7 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
         measured and null, (B, 1, H, W) each; their sum is the error, their inner product 0.
 
     Raises:
-        TypeError, ValueError: an error that is not floats (B, 1, H, W), or a function that is not
-            an orthogonal projection.
+        ValueError: a function that is not an orthogonal projection.
     """
     images.check_shape(error, "error")
     measured = project(error)
@@ -140,13 +137,8 @@ def shares(sr: Tensor, hr: Tensor, lr: Tensor, *, upsample: Function) -> Shares:
     neither HR nor up(LR) and so counts as hallucination.
 
     Args:
-        sr, hr: (B, 1, H, W) in [0, 1].
-        lr: (B, 1, h, w).
+        sr, hr, lr: larger than half a window, 5 pixels.
         upsample: LR -> (B, 1, H, W), what counts as no gain, such as bicubic interpolation.
-
-    Raises:
-        TypeError, ValueError: images that are not floats (B, 1, H, W), out of [0, 1], of different
-            sizes or smaller than the window.
     """
     return _shares(*(_local_mean(d) for d in _distances(sr, hr, lr, upsample)))
 
@@ -157,11 +149,7 @@ def region_shares(
     """Improvement, omission and hallucination of each region, (B,) each.
 
     As `shares`, with the distance averaged over the whole region in place of a window, so that
-    every pixel counts by its difference. NaN over an empty region.
-
-    Raises:
-        TypeError, ValueError: images that are not floats (B, 1, H, W), out of [0, 1] or of
-            different sizes, or a mask that is not bool or has another size.
+    every pixel counts by its difference. It refuses the masks that `region_means` refuses.
     """
     found = [region_means(d, masks) for d in _distances(sr, hr, lr, upsample)]
     return {name: _shares(*(distance[name] for distance in found)) for name in masks}

@@ -1,19 +1,20 @@
 """Full-reference metrics: one value per image, never reduced over the batch.
 
-Images are float tensors (B, 1, H, W) in [0, data_range]. Integers and values out of range are
-errors: a negative PSNR always means a range error. To add a metric, write its function here and
-give it a line in `score.MEASURES`.
+Images `sr` and `hr` are float tensors (B, 1, H, W) of one shape in [0, data_range]. All functions
+raise TypeError or ValueError for others, integers and values out of range among them: a negative
+PSNR always means a range error. To add a metric, write its function here and give it a line in
+`score.MEASURES`.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
-from medsr_lib import images
+from medsr_lib import checks, images
 from medsr_lib.assess.quality import ssim as windows
+from medsr_lib.assess.quality.regions import bounding_box
 from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, full_precision, gaussian_filter
 
 K1, K2 = 0.01, 0.03
@@ -24,13 +25,8 @@ NO_EDGES = 1e-9  # standard deviation of filtered intensities in [0, 1]; roundin
 
 
 def mse(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
-    """Mean squared error, (B,), in units of intensity squared.
-
-    Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], or of
-            different shapes.
-    """
-    _check(sr, hr, data_range)
+    """Mean squared error, (B,), in units of intensity squared."""
+    check_pair(sr, hr, data_range=data_range)
     return (sr - hr).square().mean((1, 2, 3))
 
 
@@ -38,10 +34,6 @@ def psnr(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     """Peak signal-to-noise ratio 10 log10(data_range^2 / MSE), (B,), in dB; infinite if equal.
 
     The mean of this over images is not the PSNR of their mean MSE.
-
-    Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], or of
-            different shapes.
 
     >>> hr = torch.zeros(1, 1, 16, 16)
     >>> psnr(hr + 0.1, hr, data_range=1.0)
@@ -61,8 +53,7 @@ def ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     The mean of `ssim_map` without its outer 5 pixels, whose windows reach beyond the image.
 
     Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
-            different shapes, or smaller than 11 x 11 pixels.
+        ValueError: images smaller than 11 x 11 pixels.
     """
     return ssim_map(sr, hr, data_range=data_range)[INNER].mean((1, 2))
 
@@ -76,8 +67,7 @@ def ssim_map(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     use_sample_covariance=False` within 1e-5.
 
     Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
-            different shapes, or smaller than 11 x 11 pixels.
+        ValueError: images smaller than 11 x 11 pixels.
     """
     return ssim_maps(sr, hr, ("ssim",), data_range=data_range)["ssim"]
 
@@ -97,11 +87,11 @@ def ssim_maps(
     cover.
 
     Args:
-        sr, hr: images (B, 1, H, W) in [0, data_range].
+        sr, hr: as in all of these.
         names: which of `ssim.MAPS`.
 
     Raises:
-        TypeError, ValueError: images that `ssim` refuses, or a map that does not exist.
+        ValueError: images smaller than 11 x 11 pixels, or a map that does not exist.
     """
     unknown = [name for name in names if name not in MAPS]
     if unknown:
@@ -122,17 +112,17 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     SSIM's window w and the mask m, so nothing leaks in from beyond the mask's border. It equals
     `ssim_map` where the whole window lies in the mask. Near the border it rests on fewer pixels.
 
-    Args:
-        sr, hr: images (B, 1, H, W) in [0, data_range].
-        mask: (B, H, W) or (H, W), bool.
+    The mask is (B, H, W) or (H, W), bool.
 
     Raises:
-        TypeError, ValueError: images that `ssim` refuses, or a mask of another type or shape.
+        TypeError, ValueError: images smaller than 11 x 11 pixels, or a mask of another type or
+            shape.
     """
-    _check_windows(sr, hr, data_range)
+    check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
     mask = check_mask(mask, hr)
     result = torch.full_like(hr[:, 0], torch.nan)
-    box = (..., *windows.reach(mask.any(0)))
+    # A whole window more on each side, so that no part of an image is too small for a window.
+    box = (..., *bounding_box(mask.any(0).cpu().numpy(), margin=WINDOW))
     inside, part = mask[box], result[box]  # a view: to write to it writes to the result
     if not inside.numel():
         return result
@@ -156,8 +146,7 @@ def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     the coarsest one.) A negative mean counts as 0, since its power is not real.
 
     Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, data_range], of
-            different shapes, or smaller than 176 x 176 pixels.
+        ValueError: images smaller than 176 x 176 pixels.
     """
     maps = ms_ssim_maps(sr, hr, data_range=data_range)
     everywhere = torch.ones_like(hr, dtype=torch.bool)
@@ -168,21 +157,13 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -
     """The five maps of multi-scale SSIM, (B, H / 2^j, W / 2^j) for j = 0 to 4.
 
     Contrast times structure at the four finer scales, whole SSIM at the coarsest. From one scale
-    to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out.
-
-    Args:
-        sr, hr: images (B, 1, H, W) in [0, data_range].
-        first: the first scale wanted. That of 0 is also a map of `ssim_maps`.
+    to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out. Those
+    of the scales before `first` are left out; that of 0 is also a map of `ssim_maps`.
 
     Raises:
-        TypeError, ValueError: images that `ms_ssim` refuses.
+        ValueError: images smaller than 176 x 176 pixels.
     """
-    _check(sr, hr, data_range)
-    if min(hr.shape[-2:]) < MS_LEAST:
-        size = f"{hr.shape[-2]} x {hr.shape[-1]}"
-        raise ValueError(
-            f"multi-scale SSIM needs at least {MS_LEAST} x {MS_LEAST} pixels, got {size}"
-        )
+    check_pair(sr, hr, data_range=data_range, least=MS_LEAST, what="multi-scale SSIM")
     x, y = (image.to(full_precision(hr.device)) for image in (sr, hr))
     maps = []
     for scale in range(len(SCALES)):
@@ -239,12 +220,9 @@ def edge_preservation(sr: Tensor, hr: Tensor) -> Tensor:
     the same share, cost nothing.
 
     Raises:
-        TypeError, ValueError: images that are not (B, 1, H, W) floats in [0, 1], of different
-            shapes, or smaller than 3 x 3.
+        ValueError: images smaller than 3 x 3 pixels, or out of [0, 1].
     """
-    _check(sr, hr, 1.0)
-    if min(hr.shape[-2:]) < 3:
-        raise ValueError(f"edges need at least 3 x 3 pixels, got {tuple(hr.shape[-2:])}")
+    check_pair(sr, hr, least=3, what="the index of edges")
     kernel = torch.tensor(LAPLACIAN, dtype=full_precision(hr.device), device=hr.device)
     details = (conv2d(x.to(kernel.dtype), kernel[None, None]).flatten(1) for x in (hr, sr))
     ds, dr = (detail - detail.mean(1, keepdim=True) for detail in details)
@@ -274,22 +252,20 @@ def check_mask(mask: Tensor, images: Tensor) -> Tensor:
 
 def _prepared(sr: Tensor, hr: Tensor, data_range: float) -> tuple[Tensor, Tensor, float, float]:
     """Both images mirrored at their edges, (B, H + 10, W + 10), in full precision; C1 and C2."""
-    _check_windows(sr, hr, data_range)
+    check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
     x, y = (windows.mirror(image[:, 0].to(full_precision(hr.device))) for image in (sr, hr))
     return x, y, (K1 * data_range) ** 2, (K2 * data_range) ** 2
 
 
-def _check_windows(sr: Tensor, hr: Tensor, data_range: float) -> None:
-    _check(sr, hr, data_range)
-    if min(hr.shape[-2:]) < WINDOW:
-        size = f"{hr.shape[-2]} x {hr.shape[-1]}"
-        raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}")
-
-
-def _check(sr: Tensor, hr: Tensor, data_range: float) -> None:
-    if not (math.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"data_range must be positive, got {data_range}")
+def check_pair(
+    sr: Tensor, hr: Tensor, *, data_range: float = 1.0, least: int = 1, what: str = ""
+) -> None:
+    """Refuse images that are not (B, 1, H, W) in [0, data_range], of one shape and large enough."""
+    checks.positive("data_range", data_range)
     images.check(sr, "sr", data_range=data_range)
     images.check(hr, "hr", data_range=data_range)
     if sr.shape != hr.shape:
         raise ValueError(f"sr is {tuple(sr.shape)}, hr is {tuple(hr.shape)}; they must be equal")
+    height, width = hr.shape[-2:]
+    if min(height, width) < least:
+        raise ValueError(f"{what} needs at least {least} x {least} pixels, got {height} x {width}")

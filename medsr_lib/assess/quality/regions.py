@@ -10,21 +10,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
+from skimage.morphology import isotropic_dilation, isotropic_erosion
 from torch import Tensor
 
 from medsr_lib.case import Case
 
 NAMES = (
-    "whole",
-    "tumour",
-    "core",
-    "rim",
-    "peritumoural",
-    "head",
-    "normal",
-    "mirror",
-    "matched",
-    "air",
+    *("whole", "tumour", "core", "rim", "peritumoural"),
+    *("head", "normal", "mirror", "matched", "air"),
 )
 RIM, RIM_MM = 5, 2.5  # pixels of a 0.49 mm grid, and mm, on each side of the tumour's border
 AROUND, AROUND_MM = 15, 7.5  # beyond the border, that may still be affected by the tumour
@@ -131,9 +124,9 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
     foreground = smooth > threshold_otsu(smooth) / 3
     box = bounding_box(foreground)  # beyond it nothing is closed
     reach = max(1, round(min(hr.shape) / 64))
-    grown = _distance_to(np.pad(foreground[box], 2 * reach)) <= reach
-    grown = ndimage.binary_fill_holes(grown)
-    closed = _distance_to(~grown)[2 * reach : -2 * reach, 2 * reach : -2 * reach] > reach
+    grown = isotropic_dilation(np.pad(foreground[box], 2 * reach), reach)
+    closed = isotropic_erosion(ndimage.binary_fill_holes(grown), reach)
+    closed = closed[2 * reach : -2 * reach, 2 * reach : -2 * reach]
     labels, _ = ndimage.label(closed | foreground[box])
     largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
     head = np.zeros_like(foreground)
@@ -179,12 +172,13 @@ def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
     return matched
 
 
-def bounding_box(mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns that hold all of a mask (H, W); none if it is empty."""
+def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns that hold all of a mask (H, W) and a margin; none if it is empty."""
     if not mask.any():
         return slice(0, 0), slice(0, 0)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    places = (np.flatnonzero(mask.any(axis)).tolist() for axis in (1, 0))
+    rows, columns = (slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in places)
+    return rows, columns
 
 
 def _sums_under(shape: Mask, features: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -201,23 +195,11 @@ def _sums_under(shape: Mask, features: NDArray[np.floating]) -> NDArray[np.float
 
 def _distances(tumour: Mask, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distance of every pixel to the tumour, and to what is not tumour; infinite beyond a reach."""
-    margin = int(reach) + 2
-    rows, columns = bounding_box(tumour)
-    box = (
-        slice(max(0, rows.start - margin), rows.stop + margin),
-        slice(max(0, columns.start - margin), columns.stop + margin),
-    )
+    box = bounding_box(tumour, margin=int(reach) + 2)
     outside, inside = np.full(tumour.shape, np.inf), np.zeros(tumour.shape)
-    outside[box] = _distance_to(tumour[box])
-    inside[box] = _distance_to(~tumour[box])
+    outside[box] = ndimage.distance_transform_edt(~tumour[box])
+    inside[box] = ndimage.distance_transform_edt(tumour[box]) if not tumour.all() else np.inf
     return outside, inside
-
-
-def _distance_to(mask: Mask) -> NDArray[np.float64]:
-    """Euclidean distance of each pixel to the nearest pixel of the mask; infinite without one."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf)
-    return np.asarray(ndimage.distance_transform_edt(~mask))
 
 
 def _as_arrays(

@@ -30,18 +30,6 @@ def bands(maps: Tensor) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slic
         yield (one, slice(top, top + rows)), (one, slice(top, top + rows + 2 * BORDER))
 
 
-def reach(mask: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of a mask (H, W) and of its windows; none if it is empty.
-
-    A whole window more on each side, so that no part of an image is too small for a window.
-    """
-    if not mask.any():
-        return slice(0, 0), slice(0, 0)
-    found = (mask.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    rows, columns = (slice(max(0, int(n[0]) - WINDOW), int(n[-1]) + 1 + WINDOW) for n in found)
-    return rows, columns
-
-
 def at_windows(
     x: Tensor, y: Tensor, C1: float, C2: float, names: Sequence[str]
 ) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """Estimates over patients, with their intervals and tests."""
 
 from medsr_lib.assess.statistics.agreement import (
-    LimitsOfAgreement,
     agreement_by_method,
     ccc,
     icc,
@@ -18,8 +17,8 @@ from medsr_lib.assess.statistics.contrasts import (
     patient_differences,
 )
 from medsr_lib.assess.statistics.estimate import Estimate, adjust, as_table
-from medsr_lib.assess.statistics.noninferiority import Verdict, non_inferiority, verdicts
-from medsr_lib.assess.statistics.regression import MixedModel, mixed_model
+from medsr_lib.assess.statistics.noninferiority import non_inferiority, verdicts
+from medsr_lib.assess.statistics.regression import mixed_model
 from medsr_lib.assess.statistics.roc import (
     auc,
     auc_difference,
@@ -31,9 +30,6 @@ from medsr_lib.assess.statistics.roc import (
 __all__ = [
     "Contrast",
     "Estimate",
-    "LimitsOfAgreement",
-    "MixedModel",
-    "Verdict",
     "adjust",
     "agreement_by_method",
     "as_table",

@@ -1,11 +1,13 @@
 """Do two ways of measuring agree? Limits of agreement, intraclass and concordance correlation.
 
 For a tumour's brightness, texture or size, measured in HR and in SR. All three take the pairs as
-independent: give one pair for each patient (the mean over its cases), not one for each case.
+independent: give one pair for each patient (the mean over its cases), not one for each case. Pairs
+are `sr` and `hr`, (n,) each, in one order. ValueError is raised for fewer than three, other shapes,
+and NaN or infinite values.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,24 +22,12 @@ LEVEL = 0.95  # of every interval
 WIDTH = 1.96  # standard deviations that hold 95 % of differences; Bland & Altman 1999
 
 
-@dataclass(frozen=True)
-class LimitsOfAgreement:
-    """Between which differences 95 % of pairs lie, in the measure's unit, with 95 % intervals.
-
-    Attributes:
-        bias: the mean difference.
-        lower, upper: the limits.
-        sd: standard deviation of the differences (n - 1).
-    """
+class LimitsOfAgreement(NamedTuple):
+    """The mean difference and the limits, in the measure's unit, with 95 % intervals."""
 
     bias: Estimate
     lower: Estimate
     upper: Estimate
-    sd: float
-
-    def __str__(self) -> str:
-        ends = f"{self.lower.value:+.4g} to {self.upper.value:+.4g}"
-        return f"bias {self.bias}, limits {ends}"
 
 
 def limits_of_agreement(sr: ArrayLike, hr: ArrayLike) -> LimitsOfAgreement:
@@ -46,12 +36,6 @@ def limits_of_agreement(sr: ArrayLike, hr: ArrayLike) -> LimitsOfAgreement:
     bias +- 1.96 s. Intervals by Student's t with n - 1 degrees of freedom: of the bias with
     standard error s / sqrt(n), of a limit with s sqrt(1 / n + 1.96^2 / (2 (n - 1))).
     They suppose differences that are normal and do not grow with the measure: look at a plot.
-
-    Args:
-        sr, hr: the measure in SR and in HR, (n,) each, in the same order.
-
-    Raises:
-        ValueError: fewer than three pairs, other shapes, NaN or infinite values.
     """
     first, second = _pairs(sr, hr)
     difference = first - second
@@ -60,15 +44,8 @@ def limits_of_agreement(sr: ArrayLike, hr: ArrayLike) -> LimitsOfAgreement:
     t = float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
     of_bias = t * sd / n**0.5
     of_limit = t * sd * (1 / n + WIDTH**2 / (2 * (n - 1))) ** 0.5
-    bias, lower, upper = (
-        Estimate(middle, middle - reach, middle + reach, patients=n)
-        for middle, reach in (
-            (mean, of_bias),
-            (mean - WIDTH * sd, of_limit),
-            (mean + WIDTH * sd, of_limit),
-        )
-    )
-    return LimitsOfAgreement(bias, lower, upper, sd)
+    found = ((mean, of_bias), (mean - WIDTH * sd, of_limit), (mean + WIDTH * sd, of_limit))
+    return LimitsOfAgreement(*(Estimate(at, at - r, at + r, patients=n) for at, r in found))
 
 
 def icc(ratings: ArrayLike) -> Estimate:
@@ -85,9 +62,6 @@ def icc(ratings: ArrayLike) -> Estimate:
 
     Returns:
         NaN if all ratings are equal.
-
-    Raises:
-        ValueError: fewer than three rows or two columns, NaN or infinite values.
     """
     x = np.asarray(ratings, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] < 2:
@@ -102,13 +76,9 @@ def icc(ratings: ArrayLike) -> Estimate:
     ems = np.square(x - of_targets - of_raters + x.mean()).sum() / within
     value = (bms - ems) / (bms + (k - 1) * ems)
     quantile = (1 + LEVEL) / 2
-    low, high = (  # of BMS against EMS, so that EMS = 0 is no special case
-        (bms / f - ems) / (bms / f + (k - 1) * ems)
-        for f in (
-            stats.f.ppf(quantile, between, within),
-            1 / stats.f.ppf(quantile, within, between),
-        )
-    )
+    ends = stats.f.ppf(quantile, between, within), 1 / stats.f.ppf(quantile, within, between)
+    # of BMS against EMS, so that EMS = 0 is no special case
+    low, high = ((bms / f - ems) / (bms / f + (k - 1) * ems) for f in ends)
     return Estimate(float(value), float(low), float(high), patients=n)
 
 
@@ -121,14 +91,7 @@ def ccc(sr: ArrayLike, hr: ArrayLike) -> Estimate:
     [C^2 (1 - r^2) / (1 - ccc^2) + 2 ccc^2 C (1 - ccc) u^2 / (1 - ccc^2)^2
     - ccc^2 C^2 u^4 / (2 (1 - ccc^2)^2)] / (n - 2).
 
-    Args:
-        sr, hr: the measure in SR and in HR, (n,) each, in the same order.
-
-    Returns:
-        NaN if all values of both are equal; without interval if one of them does not vary.
-
-    Raises:
-        ValueError: fewer than three pairs, other shapes, NaN or infinite values.
+    NaN if all values of both are equal; without interval if one of them does not vary.
     """
     x, y = _pairs(sr, hr)
     n = len(x)

@@ -119,19 +119,16 @@ def means(
         ValueError: a column that the table does not have.
     """
     need(table, *by, *metrics, "patient")
-    names, values, samples = [], [], []
+    rows, samples = [], []
     for keys, group in table.groupby(list(by), sort=False, observed=True):
         for metric in metrics:
             finite = group[metric].where(np.isfinite(group[metric]))
-            names.append([*keys, metric])
-            values.append(finite)
+            counts = {"cases": int(finite.count()), "skipped": int(finite.isna().sum())}
+            rows.append(dict(zip(by, keys)) | {"metric": metric} | counts)
             samples.append(finite.groupby(group["patient"]).mean().dropna().to_numpy())
-    rows = [
-        [*name, e.value, e.low, e.high, e.patients, int(v.count()), int(v.isna().sum())]
-        for name, v, e in zip(names, values, estimates(samples, seed=seed))
-    ]
+    found = [vars(e) | row for e, row in zip(estimates(samples, seed=seed), rows)]
     columns = ["metric", "value", "low", "high", "patients", "cases", "skipped"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
+    return pd.DataFrame(found, columns=[*by, *columns])
 
 
 def effect_size(per_patient: ArrayLike) -> Estimate:
@@ -220,14 +217,14 @@ def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Seri
         cells = rows[metric].unstack(["method", "region"])
         columns = pd.MultiIndex.from_product([methods, places])
         wide[metric] = cells.reindex(columns=columns).reindex(cases)
-    return [_difference(wide[s.metric], s) for s in specs]
-
-
-def _difference(values: pd.DataFrame, s: Contrast) -> pd.Series:
-    gain = values[s.method, s.region] - values[s.baseline, s.region]
-    if s.reference:
-        gain = gain - (values[s.method, s.reference] - values[s.baseline, s.reference])
-    return gain.rename("difference")
+    differences = []
+    for s in specs:
+        values = wide[s.metric]
+        gain = values[s.method, s.region] - values[s.baseline, s.region]
+        if s.reference:
+            gain = gain - (values[s.method, s.reference] - values[s.baseline, s.reference])
+        differences.append(gain.rename("difference"))
+    return differences
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:

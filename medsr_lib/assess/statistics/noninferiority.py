@@ -1,12 +1,12 @@
 """From an interval and a margin to words: does a method harm what it restores?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from medsr_lib import checks
 from medsr_lib.assess.statistics.contrasts import Contrast
 from medsr_lib.assess.statistics.estimate import Estimate
 
@@ -20,27 +20,19 @@ COLUMNS = (
 Words = Literal["harms", "no harm shown", "not inferior within margin", "not enough data"]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the data say, in words and in numbers.
+class Verdict(NamedTuple):
+    """What the data say.
 
     Attributes:
         words: of the rule of `non_inferiority`.
         reason: the same in a sentence.
-        estimate: as it was given.
-        margin: the loss that would matter, in the metric's unit.
         bound: the largest loss that the data allow (one-sided 95 %), as a negative number; or,
             positive, the smallest gain. NaN without an interval.
     """
 
     words: Words
     reason: str
-    estimate: Estimate
-    margin: float
     bound: float
-
-    def __str__(self) -> str:
-        return f"{self.words}. {self.reason} Difference {self.estimate}, margin {self.margin:g}."
 
 
 def non_inferiority(estimate: Estimate, *, margin: float, higher_is_better: bool = True) -> Verdict:
@@ -74,8 +66,7 @@ def non_inferiority(estimate: Estimate, *, margin: float, higher_is_better: bool
         ValueError: a margin that is not a positive number, or an estimate that has a 95 % but no
             90 % interval.
     """
-    if not (np.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin must be a positive number in the metric's unit, got {margin}")
+    checks.positive("margin", margin)
     if np.isfinite(estimate.low) and not np.isfinite(estimate.low90):
         raise ValueError("the estimate has no 90 % interval; give low90 and high90")
     if higher_is_better:
@@ -84,11 +75,22 @@ def non_inferiority(estimate: Estimate, *, margin: float, higher_is_better: bool
         low, high, bound = -estimate.high, -estimate.low, -estimate.high90
     if estimate.patients < MINIMUM:
         reason = f"{estimate.patients} patients are fewer than {MINIMUM}. Nothing can be said."
-        return Verdict("not enough data", reason, estimate, margin, bound)
+        return Verdict("not enough data", reason, bound)
     if not np.isfinite([low, high, bound]).all():
-        reason = "There is no interval. Nothing can be said."
-        return Verdict("not enough data", reason, estimate, margin, bound)
-    return Verdict(*_judge(low, high, margin, bound), estimate, margin, bound)
+        return Verdict("not enough data", "There is no interval. Nothing can be said.", bound)
+    if bound > -margin:
+        reason = "A loss as large as the margin is ruled out."
+        if high < 0:
+            reason = "It is worse, but by less than the margin."
+        elif low > 0:
+            reason = "It is better."
+        return Verdict("not inferior within margin", reason, bound)
+    if high < -margin:
+        return Verdict("harms", "It is worse by more than the margin.", bound)
+    if high < 0:
+        return Verdict("harms", "It is worse; whether by more than the margin is open.", bound)
+    reason = "But a loss as large as the margin is not ruled out either."
+    return Verdict("no harm shown", reason, bound)
 
 
 def verdicts(
@@ -113,26 +115,7 @@ def verdicts(
     for contrast, e in estimates.items():
         if contrast.metric not in margins:
             raise ValueError(f"no margin for {contrast.metric!r}; there are {list(margins)}")
-        v = non_inferiority(
-            e,
-            margin=margins[contrast.metric],
-            higher_is_better=contrast.metric not in LOWER_IS_BETTER,
-        )
-        rows.append(vars(contrast) | vars(e) | vars(v))
+        margin, more = margins[contrast.metric], contrast.metric not in LOWER_IS_BETTER
+        verdict = non_inferiority(e, margin=margin, higher_is_better=more)
+        rows.append(vars(contrast) | vars(e) | verdict._asdict() | {"margin": margin})
     return pd.DataFrame(rows)[list(COLUMNS)]
-
-
-def _judge(low: float, high: float, margin: float, bound: float) -> tuple[Words, str]:
-    """The lower half of the table of `non_inferiority`; more is better."""
-    if bound > -margin:
-        safe: Words = "not inferior within margin"
-        if high < 0:
-            return safe, "It is worse, but by less than the margin."
-        if low > 0:
-            return safe, "It is better."
-        return safe, "A loss as large as the margin is ruled out."
-    if high < -margin:
-        return "harms", "It is worse by more than the margin."
-    if high < 0:
-        return "harms", "It is worse; whether by more than the margin is open."
-    return "no harm shown", "But a loss as large as the margin is not ruled out either."

@@ -1,7 +1,9 @@
 """ROC curves with bands over patients, and whether two of them differ: DeLong and the bootstrap.
 
-A score says how likely an image is positive: the higher, the likelier. The unit is the patient: all
-that is drawn again or summed is drawn or summed by patients, who may have several images.
+`scores` (n,) say how likely an image is `positive` (n,) bool: the higher, the likelier. The unit is
+the patient: all that is drawn again or summed is drawn or summed by `patients` (n,), who may have
+several images. ValueError is raised for lengths that differ, scores that are not finite, and one
+class only.
 """
 
 import numpy as np
@@ -32,19 +34,13 @@ def delong(
     53:567); with an image each, that is DeLong's variance. Interval and p are of the normal
     distribution, hence rough where one of the classes has few patients.
 
-    Args:
-        scores, baseline: (n,) of the same images.
-        positive: (n,) bool.
-        patients: (n,) whose image it is.
-
     Returns:
         Area of `scores` - area of `baseline`. Its p is 1 where the areas are equal and so are all
         ranks that make them; NaN where they differ, but so equally for all images that no variance
         is left.
 
     Raises:
-        ValueError: lengths that differ, scores that are not finite, one class only, or a class of
-            one patient.
+        ValueError: a class of one patient.
     """
     a, truth, who = checked(scores, positive, patients)
     b, _, _ = checked(baseline, positive, patients)
@@ -63,13 +59,6 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
 
     Ties count by half (Hanley & McNeil 1982, Radiology 143:29).
 
-    Args:
-        scores: (n,) higher for what is rather positive.
-        positive: (n,) bool.
-
-    Raises:
-        ValueError: lengths that differ, scores that are not finite, or one class only.
-
     >>> auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
@@ -82,15 +71,7 @@ def auc_interval(
 ) -> Estimate:
     """`auc` with its percentile interval when patients, with all their images, are drawn again.
 
-    Resamples that happen to hold one class alone are left out.
-
-    Args:
-        scores, positive: as in `auc`.
-        patients: (n,) whose image it is.
-        seed: of the draws.
-
-    Raises:
-        ValueError: as `auc`.
+    Resamples that happen to hold one class alone are left out; `seed` is that of the draws.
     """
     z, truth, who = checked(scores, positive, patients)
     low, high = _interval(_exceeds(z, truth), truth, who, seed)
@@ -104,13 +85,6 @@ def auc_difference(
 
     Both areas are of the same resample (paired). Resamples that happen to hold one class alone are
     left out. There is no p: see `delong`.
-
-    Args:
-        scores, baseline, positive, patients: as for `delong`.
-        seed: of the draws.
-
-    Raises:
-        ValueError: as `auc`.
     """
     a, truth, who = checked(scores, positive, patients)
     b, _, _ = checked(baseline, positive, patients)
@@ -133,15 +107,7 @@ def roc_curve(
     each false positive rate, 95 % of the curves of resampled patients: it is pointwise, and knows
     nothing of patients better or worse than any that were seen.
 
-    Args:
-        scores, positive, patients, seed: as for `auc_interval`.
-        resamples: how many; each is a curve of its own, which takes its time.
-
-    Returns:
-        Columns fpr, tpr, low, high.
-
-    Raises:
-        ValueError: as `auc`.
+    Columns fpr, tpr, low, high. Each of the resamples is a curve of its own, which takes its time.
     """
     z, truth, who = checked(scores, positive, patients)
     fpr = np.linspace(0, 1, 101)

@@ -4,13 +4,9 @@ VGG19 and the content loss are those of Ledig et al. 2017 (SRGAN, arXiv 1609.048
 """
 
 import copy
-import hashlib
 import http.client
-import inspect
-import urllib.error
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +15,7 @@ from torch import Tensor, nn
 from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.networks.saved import fingerprint
+from medsr_lib.restore.training.checkpoint import sha256
 
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 # Torchvision writes the first 8 hex digits of a file's SHA-256 into its name.
@@ -72,8 +69,7 @@ def vgg19(path: str | Path | None = None) -> VGG19:
     Raises:
         FileNotFoundError: no such file.
         ConnectionError: the file could not be fetched.
-        ValueError: a file whose SHA-256 does not begin with `VGG19_SHA256`, or without the weights
-            of VGG19.
+        ValueError: a file whose SHA-256 does not begin with `VGG19_SHA256`.
     """
     if path is None:
         path = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_URL.rpartition("/")[2]
@@ -82,15 +78,14 @@ def vgg19(path: str | Path | None = None) -> VGG19:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; fetch it from {VGG19_URL}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if not found.startswith(VGG19_SHA256):
         raise ValueError(
             f"{path}: expected a SHA-256 that begins with {VGG19_SHA256}, found {found}; remove "
             f"the file and fetch it again from {VGG19_URL}"
         )
     network = VGG19()
-    network.load_state_dict(_weights(path, network))
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=False)
     return network.requires_grad_(False).eval()
 
 
@@ -98,31 +93,13 @@ def _fetch(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(VGG19_URL, str(path), VGG19_SHA256)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
+    except (OSError, http.client.HTTPException) as e:
         raise ConnectionError(
             f"{path.name} could not be fetched from {VGG19_URL} ({e}). Without a network, fetch "
             "the file elsewhere (on Kaggle: add it as a data set) and give its place as path="
         ) from e
     except RuntimeError as e:  # torch.hub's word for another hash; nothing is kept
         raise ValueError(f"{VGG19_URL}: {e}; try again, or give another file as path=") from e
-
-
-def _weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """What a file holds for a network; the rest is left out."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a file of weights ({reason})") from None
-    wanted = {name: value.shape for name, value in network.state_dict().items()}
-    state = state if isinstance(state, dict) else {}
-    bad = [name for name, shape in wanted.items() if getattr(state.get(name), "shape", 0) != shape]
-    if bad:
-        raise ValueError(
-            f"{path}: {len(bad)} of the {len(wanted)} weights of VGG19 are missing or of another "
-            f"size, the first of them {bad[0]}; is it the file of {VGG19_URL}?"
-        )
-    return {name: state[name] for name in wanted}
 
 
 class PerceptualLoss(nn.Module):
@@ -151,7 +128,8 @@ class PerceptualLoss(nn.Module):
         self, features: Callable[[Tensor], Tensor], *, name: str, normalizer: float = 1.0
     ) -> None:
         super().__init__()
-        network = features.__self__ if inspect.ismethod(features) else features
+        method = features.__call__ if isinstance(features, nn.Module) else features
+        network = getattr(method, "__self__", None)
         if not isinstance(network, nn.Module):
             raise TypeError(
                 f"features: expected a network or a method of one, got {features!r}; put a "
@@ -160,9 +138,7 @@ class PerceptualLoss(nn.Module):
         checks.positive("normalizer", normalizer)
         self.name, self.normalizer = name, float(normalizer)
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        # Held apart from the network, since the method is to follow the copy.
-        function: Any = features.__func__ if inspect.ismethod(features) else nn.Module.__call__
-        self._function = function
+        self._method = method.__name__
 
     def train(self, mode: bool = True) -> "PerceptualLoss":
         """Does not reach the network, which stays in evaluation mode."""
@@ -204,21 +180,20 @@ class PerceptualLoss(nn.Module):
                 f"the features of SR and HR are at distance {distance}; "
                 "give degraded images and their originals"
             )
-        return PerceptualLoss(self._bound(), name=self.name, normalizer=float(f"{distance:.3g}"))
+        return PerceptualLoss(self._features, name=self.name, normalizer=float(f"{distance:.3g}"))
 
     def __repr__(self) -> str:
-        features = f"{type(self.network).__name__}.{self._function.__name__}"
+        features = f"{type(self.network).__name__}.{self._method}"
         return (
             f"PerceptualLoss({self.name!r}, {features}, weights {fingerprint(self.network)}, "
             f"normalizer {self.normalizer!r})"
         )
 
-    def _bound(self) -> Callable[[Tensor], Tensor]:
+    @property
+    def _features(self) -> Callable[[Tensor], Tensor]:
         """The features of the copied network."""
-        if self._function is nn.Module.__call__:
-            return self.network
-        bound: Callable[[Tensor], Tensor] = self._function.__get__(self.network)
-        return bound
+        features: Callable[[Tensor], Tensor] = getattr(self.network, self._method)
+        return features
 
     def _squares(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Squared differences of the features, (B, C, h, w), normalised; no gradient to HR."""
@@ -226,9 +201,8 @@ class PerceptualLoss(nn.Module):
         if sr.shape != hr.shape:
             raise ValueError(f"SR is {tuple(sr.shape)}, HR {tuple(hr.shape)}; they must be alike")
         with torch.no_grad():
-            wanted = self._function(self.network, hr)
-        difference: Tensor = self._function(self.network, sr) - wanted
-        return difference.float().square() / self.normalizer
+            wanted = self._features(hr)
+        return (self._features(sr) - wanted).float().square() / self.normalizer
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

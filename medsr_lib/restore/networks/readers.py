@@ -43,11 +43,7 @@ class LesionClassifier(nn.Module):
         super().__init__()
         self.classes = tuple(str(name) for name in classes)  # no NumPy text, for `save`
         self.arguments: dict[str, Any] = {"classes": list(self.classes), "width": width}
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-        )
+        self.stem = nn.Sequential(*_convolution(1, width, stride=2), nn.ReLU())
         self.stage1 = _Stage(width)
         self.stage2 = _Stage(2 * width)
         self.stage3 = _Stage(4 * width)
@@ -167,15 +163,9 @@ class _Stage(nn.Module):
         super().__init__()
         out = 2 * channels
         self.body = nn.Sequential(
-            nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(),
-            nn.Conv2d(out, out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out),
+            *_convolution(channels, out, stride=2), nn.ReLU(), *_convolution(out, out)
         )
-        self.skip = nn.Sequential(
-            nn.Conv2d(channels, out, 1, stride=2, bias=False), nn.BatchNorm2d(out)
-        )
+        self.skip = nn.Sequential(*_convolution(channels, out, size=1, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.body(x) + self.skip(x))
@@ -183,11 +173,12 @@ class _Stage(nn.Module):
 
 def _two_conv3(before: int, after: int) -> nn.Sequential:
     """(B, before, H, W) -> (B, after, H, W), at least 0: a stage of `UNet`."""
-    layers: list[nn.Module] = []
-    for channels in (before, after):
-        layers += [
-            nn.Conv2d(channels, after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers)
+    return nn.Sequential(
+        *_convolution(before, after), nn.ReLU(), *_convolution(after, after), nn.ReLU()
+    )
+
+
+def _convolution(before: int, after: int, *, size: int = 3, stride: int = 1) -> list[nn.Module]:
+    """A convolution and the batch norm behind it."""
+    conv = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
+    return [conv, nn.BatchNorm2d(after)]

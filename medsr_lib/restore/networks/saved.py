@@ -1,11 +1,10 @@
 """Networks in files: their weights, what they were made with, and what they were trained for."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
 from medsr_lib.restore.networks.readers import LesionClassifier, UNet
@@ -30,12 +29,8 @@ def fingerprint(network: nn.Module) -> str:
     The first digits of a SHA-256 over the names, types, shapes and bytes of the `state_dict`, which
     batch norm's running means belong to. The same on every device.
     """
-    return _digest(network.state_dict())
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, value in weights.items():
+    for name, value in network.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -59,12 +54,11 @@ def save(network: nn.Module, path: str | Path, **about: str | int | float | None
             f"{path}: cannot save a network of class {name}, only {', '.join(CLASSES)}; "
             "save its state_dict with torch.save"
         )
-    weights = network.state_dict()
     state = {
         "network": name,
         "arguments": network.arguments,
-        "weights": weights,
-        "about": {**about, "fingerprint": _digest(weights)},
+        "weights": network.state_dict(),
+        "about": {**about, "fingerprint": fingerprint(network)},
     }
     checkpoint.save(path, state)
 
@@ -97,13 +91,13 @@ def load(path: str | Path, **expected: str | int | float | None) -> nn.Module:
     ]
     if other:
         raise ValueError(f"{path}: a network trained for something else: {'; '.join(other)}")
-    found = _digest(state["weights"])
+    network: nn.Module = CLASSES[name](**state["arguments"])
+    network.load_state_dict(state["weights"])
+    found = fingerprint(network)
     if about["fingerprint"] != found:
         raise ValueError(
             f"{path}: holds weights of fingerprint {found}, but {about['fingerprint']} were saved; "
             "the file was changed: restore it, or train the network again"
         )
-    network: nn.Module = CLASSES[name](**state["arguments"])
-    network.load_state_dict(state["weights"])
     network.about = about
     return network.eval()

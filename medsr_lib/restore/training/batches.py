@@ -6,9 +6,10 @@ to be restored after an interruption, and any number of processes together draw 
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,12 +21,11 @@ from medsr_lib import checks
 from medsr_lib import images as image_rules
 
 BLOCK = 32  # steps drawn together: one by one takes longer
-BRIGHTNESS = 0.1  # added: uniform in +- this
-CONTRAST = 0.2  # the differences from the image's mean are multiplied: uniform in 1 +- this
-# How differently patients stand before a detector, each uniform in +- this:
-SHIFT = 0.06  # of the image's side, along each axis
-SCALE = 0.1  # the size is divided by 1 +- this
-ROTATION = math.radians(5)
+# Drawn uniformly: the differences from the image's mean are multiplied, the brightness is added.
+JITTER = {"contrast": (0.8, 1.2), "brightness": (-0.1, 0.1)}
+# How differently patients stand before a detector, see `random_affine`:
+AFFINE = {"down": (-0.06, 0.06), "right": (-0.06, 0.06), "scale": (-0.1, 0.1)}
+AFFINE["angle"] = (-math.radians(5), math.radians(5))
 
 Augment = Literal["turns", "shifts"]
 Drawn = dict[str, NDArray[Any]]
@@ -43,16 +43,6 @@ class PackedImages(Protocol):
         low, high: (N,) the stored pixels that mean 0 and 1.
     """
 
-    pixels: Tensor
-    offset: Tensor
-    height: Tensor
-    width: Tensor
-    low: Tensor
-    high: Tensor
-
-
-@dataclass
-class _Packed:
     pixels: Tensor
     offset: Tensor
     height: Tensor
@@ -85,7 +75,7 @@ def as_packed(images: Images) -> PackedImages:
         image_rules.check(image, f"images[{n}]")
     sizes = torch.tensor([image.shape[-2:] for image in listed])
     n_pixels = sizes.prod(1)
-    return _Packed(
+    packed = SimpleNamespace(
         pixels=torch.cat([image.flatten() for image in listed]),
         offset=n_pixels.cumsum(0) - n_pixels,
         height=sizes[:, 0],
@@ -93,6 +83,7 @@ def as_packed(images: Images) -> PackedImages:
         low=torch.zeros(len(listed)),
         high=torch.ones(len(listed)),
     )
+    return cast(PackedImages, packed)
 
 
 def whole_image(images: PackedImages, i: int) -> Tensor:
@@ -119,7 +110,7 @@ def digest(*tensors: Tensor) -> str:
     return sha256.hexdigest()[:16]
 
 
-class _Batches:
+class _Batches(ABC):
     """What is random in batches: numbers that follow from seed and step, drawn block by block."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -138,9 +129,9 @@ class _Batches:
             for name, values in self.drawn.items()
         }
 
+    @abstractmethod
     def _draw(self, rng: np.random.Generator) -> Drawn:
         """The numbers of a block of steps: arrays that begin with (BLOCK, B)."""
-        raise NotImplementedError
 
 
 class Crops(_Batches):
@@ -149,10 +140,9 @@ class Crops(_Batches):
     Image, position and one of the eight flips and transposes are drawn uniformly for each crop.
 
     Args:
-        images: packed images, see `as_packed`.
+        images: see `as_packed`.
         size: side of a crop, in pixels.
         batch: crops a step, of all processes together.
-        seed: of everything drawn.
         device: where the pixels are kept and the crops made.
         rank, world: which of how many processes this is; it gets its share of the batch.
 
@@ -223,16 +213,12 @@ class Crops(_Batches):
 class LabelledImages(_Batches):
     """`batches(step)` -> images (B, 1, S, S), changed at random, and their labels (B,).
 
-    Every place of the batch draws a class and then an image of it, so that rare classes are seen as
-    often as common ones.
+    Every place of the batch draws a class and then an image of it.
 
     Args:
         images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
         labels: (N,) int64, 0 to n_classes - 1; each class at least once.
-        n_classes: how many classes there are.
-        batch: images a step.
-        seed: of everything drawn.
-        augment: "turns", one of the eight flips and transposes; or "shifts", `random_affine`.
+        n_classes, batch, seed, augment: as for `readers.fit_classifier`.
 
     Raises:
         ValueError: images that are not square.
@@ -263,9 +249,8 @@ class LabelledImages(_Batches):
             images = _turned(self.images, drawn, size=self.images.shape[-1])
         else:
             chosen = self.images[drawn["which"][:, 0], 0]
-            images = random_affine(chosen, *(drawn[k] for k in ("down", "right", "scale", "angle")))
-        images = jitter_intensity(images, drawn["contrast"], drawn["brightness"])
-        return images[:, None], drawn["label"][:, 0]
+            images = random_affine(chosen, *(drawn[name] for name in AFFINE))
+        return _jittered(images, drawn), drawn["label"][:, 0]
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
         shape = (BLOCK, self.batch, 1)
@@ -275,9 +260,8 @@ class LabelledImages(_Batches):
         if self.augment == "turns":
             drawn |= _draw_flips(rng, shape)
         else:
-            limits = {"down": SHIFT, "right": SHIFT, "scale": SCALE, "angle": ROTATION}
-            drawn |= {k: _uniform(rng, -most, most, shape) for k, most in limits.items()}
-        return drawn | _draw_jitter(rng, shape)
+            drawn |= _draw_uniform(rng, AFFINE, shape)
+        return drawn | _draw_uniform(rng, JITTER, shape)
 
 
 class MaskedCrops(_Batches):
@@ -290,8 +274,7 @@ class MaskedCrops(_Batches):
         images: (N, 1, S, S) float32 in [0, 1], on the device of the batches.
         masks: (N, 1, S, S) bool, there too; an image may have no lesion, but not all of them.
         size: side of a crop, in pixels; None for whole images.
-        batch: crops a step.
-        seed: of everything drawn.
+        batch, seed: as for `readers.fit_segmenter`.
 
     Raises:
         ValueError: images that are not square, a crop larger than them, or no lesion at all.
@@ -320,7 +303,7 @@ class MaskedCrops(_Batches):
         """The batch of one step."""
         drawn = self._numbers(step)
         x, y = (_turned(t, drawn, size=self.size) for t in (self.images, self.masks))
-        return jitter_intensity(x, drawn["contrast"], drawn["brightness"])[:, None], y[:, None]
+        return _jittered(x, drawn), y[:, None]
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
         shape = (BLOCK, self.batch, 1)
@@ -335,13 +318,14 @@ class MaskedCrops(_Batches):
             low = np.where(on_lesion, np.maximum(at - self.size + 1, 0), 0)
             high = np.where(on_lesion, np.minimum(at, self.places - 1), self.places - 1)
             drawn[name] = low + (rng.random(shape) * (high - low + 1)).astype(np.int64)
-        return drawn | _draw_flips(rng, shape) | _draw_jitter(rng, shape)
+        return drawn | _draw_flips(rng, shape) | _draw_uniform(rng, JITTER, shape)
 
 
-def jitter_intensity(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
-    """Images (B, H, W) in [0, 1] with another contrast and brightness each, (B, 1), clipped."""
+def _jittered(images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """(B, H, W) in [0, 1] -> (B, 1, H, W) with another contrast and brightness each, clipped."""
     mean = images.mean((1, 2), keepdim=True)
-    return ((images - mean) * contrast[:, :, None] + mean + brightness[:, :, None]).clamp(0, 1)
+    contrast, brightness = drawn["contrast"][:, :, None], drawn["brightness"][:, :, None]
+    return ((images - mean) * contrast + mean + brightness).clamp(0, 1)[:, None]
 
 
 def random_affine(
@@ -385,14 +369,7 @@ def _draw_flips(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
     return dict(zip(("flip_y", "flip_x", "transpose"), flips))
 
 
-def _draw_jitter(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawn:
-    return {
-        "contrast": _uniform(rng, 1 - CONTRAST, 1 + CONTRAST, shape),
-        "brightness": _uniform(rng, -BRIGHTNESS, BRIGHTNESS, shape),
-    }
-
-
-def _uniform(
-    rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    return rng.uniform(low, high, shape).astype(np.float32)
+def _draw_uniform(
+    rng: np.random.Generator, limits: dict[str, tuple[float, float]], shape: tuple[int, ...]
+) -> Drawn:
+    return {name: rng.uniform(*of, shape).astype(np.float32) for name, of in limits.items()}

@@ -4,13 +4,13 @@ Beside `x.pt` lies `x.pt.sha256`, in the format of `sha256sum -c`.
 """
 
 import hashlib
-import os
+import io
 import pickle
 import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 
@@ -20,7 +20,7 @@ FORMAT = "medsr checkpoint 2"
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
-    """Write `state` under a temporary name, flush it, read it back, and only then rename it.
+    """Write `state` under a temporary name, read it back, and only then rename it.
 
     A full disk or a process killed at any moment leaves the former file, which still agrees with
     its sha256.
@@ -33,22 +33,19 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         TypeError: something else in `state`, which `load` would refuse.
         OSError: the disk is full, or did not keep what was written.
     """
-
-    def write(temporary: Path) -> str:
-        with temporary.open("wb") as file:
-            written = _Summed(file)
-            torch.save({"format": FORMAT, "state": state}, cast(IO[bytes], written))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            torch.load(temporary, map_location="meta", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise TypeError(
-                f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
-            ) from None
-        return written.sum.hexdigest()
-
-    _replace(Path(path), write)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "state": state}, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError(
+            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
+        ) from None
+    content = buffer.getbuffer()
+    _replace(
+        Path(path), lambda file: file.write_bytes(content), hashlib.sha256(content).hexdigest()
+    )
 
 
 def load(path: str | Path) -> dict[str, Any] | None:
@@ -109,7 +106,7 @@ def carry(source: str | Path, target: str | Path) -> list[Path]:
     ours = {path: target / path.name for path in found}
     wanted = [p for p in found if not ours[p].exists() or _step(load(ours[p])) < steps[p]]
     for path in wanted:
-        _replace(ours[path], partial(_copied, path))
+        _replace(ours[path], partial(shutil.copyfile, path), sha256(path))
     return list(ours.values())
 
 
@@ -119,40 +116,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Summed:
-    """A file to write to that knows the sha256 of what it was given."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.sum = file, hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.sum.update(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _replace(path: Path, write: Callable[[Path], str]) -> None:
-    """Put a file in place of `path`, and its sum beside it.
+def _replace(path: Path, write: Callable[[Path], object], new: str) -> None:
+    """Put what `write` writes in place of `path`, and its sum, which should be `new`, beside it.
 
     For the moment between the two renames, both sums are in the file beside it.
-
-    Args:
-        write: writes the file at a temporary path, and gives the sha256 of what it should hold.
     """
     with atomic(path) as temporary:
-        new = write(temporary)
+        write(temporary)
         if sha256(temporary) != new:
             raise OSError(f"{path}: the disk did not keep what was written; nothing was replaced")
         former = _noted(path) or ([sha256(path)] if path.exists() else [])
         _note(path, [new, *former])
     _note(path, [new])
-
-
-def _copied(source: Path, target: Path) -> str:
-    shutil.copyfile(source, target)
-    return sha256(source)
 
 
 def _beside(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """How an optimisation step is computed: on what device, how precisely, by how many processes."""
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
@@ -98,7 +97,11 @@ class Engine:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad()
         self.scaler.scale(loss).backward(inputs=parameters, retain_graph=keep_graph)
-        self._average(parameters)
+        if self.world > 1:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            together = self.mean(torch.cat([g.flatten() for g in gradients]))
+            for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients])):
+                gradient.copy_(mean.view_as(gradient))
         if clip is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(parameters, clip)
@@ -122,14 +125,6 @@ class Engine:
         """Go on when all processes have come this far."""
         if self.world > 1:
             distributed.barrier()
-
-    def _average(self, parameters: Iterable[nn.Parameter]) -> None:
-        if self.world == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        together = self.mean(torch.cat([g.flatten() for g in gradients]))
-        for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients])):
-            gradient.copy_(mean.view_as(gradient))
 
 
 def ready(network: nn.Module) -> None:

@@ -106,8 +106,9 @@ def fit(
             it has been (a ValueError too).
     """
     clock, engine = Clock(hours, reserve), Engine(device, precision)
+    settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
-        images, validation, engine, degrade, steps, seed, recipe, crop, validate_every
+        images, validation, engine, recipe, degrade=describe(degrade), **settings
     )
     configuration |= {"network": repr(network), "loss": describe(loss)}
     network = engine.to_device(network)
@@ -117,7 +118,6 @@ def fit(
         {"network": network, "optimizer": optimizer, "scaler": engine.scaler},
         configuration,
         network=network,
-        columns=("loss",),
         engine=engine,
         clock=clock,
         checkpoint=checkpoint,
@@ -188,24 +188,20 @@ def prepare(
     images: Images,
     validation: Images | None,
     engine: Engine,
-    degrade: Callable[[Tensor], Tensor],
-    steps: int,
-    seed: int,
     recipe: Recipe,
-    crop: int,
-    validate_every: int,
+    **settings: Any,
 ) -> tuple[Crops, PackedImages | None, dict[str, Any]]:
     """What `fit` and `fit_gan` have in common: this process's share of the crops, the validation
-    images, and the configuration that a checkpoint must agree with.
+    images, and the configuration that a checkpoint must agree with, the settings among it.
     """
-    checks.whole("steps", steps, least=1)
-    checks.whole("validate_every", validate_every, least=1)
+    for name in ("steps", "validate_every"):
+        checks.whole(name, settings[name], least=1)
     packed, held_out = as_packed(images), None if validation is None else as_packed(validation)
     crops = Crops(
         packed,
-        size=crop,
+        size=settings["crop"],
         batch=recipe.batch,
-        seed=seed,
+        seed=settings["seed"],
         device=engine.device,
         rank=engine.rank,
         world=engine.world,
@@ -216,12 +212,8 @@ def prepare(
             f"{len(packed.offset)} to train on: take a smaller batch"
         )
     configuration = {
-        "degrade": describe(degrade),
-        "steps": steps,
-        "seed": seed,
+        **settings,
         **asdict(recipe),
-        "crop": crop,
-        "validate_every": validate_every,
         "dtype": engine.precision.dtype,
         "n_images": len(packed.offset),
         "images": fingerprint(packed),

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from medsr_lib.restore import networks, resample
 from medsr_lib.restore.networks import losses
-from medsr_lib.restore.training.batches import Crops, Images, PackedImages
+from medsr_lib.restore.training.batches import Crops, Images
 from medsr_lib.restore.training.clock import Clock
 from medsr_lib.restore.training.engine import Engine, Precision, ready
 from medsr_lib.restore.training.fit import Loss, Recipe, evaluate, prepare, scale_of
@@ -100,15 +100,12 @@ def fit_gan(
         generator, discriminator: trained in place. Both come back on the CPU in evaluation mode,
             the **generator with its running average**, ready for use.
         content: (SR, HR) -> a number, such as `losses.PerceptualLoss`.
-        after: the history of the generator's pretraining. Until it is done no step is taken, so
-            that a session which ends in the pretraining ends well.
+        after: the history of the generator's pretraining. Until it is done no step is taken.
         weights: of the generator's loss.
-        recipe: batch, learning rate in the first and in the second half of the steps, clipping.
-        validation: whole HR images of other patients, on which the running average is measured.
         measures: name -> (SR, HR) -> a number or (B,), averaged over the validation images.
         picture: an LR image (1, 1, h, w) to be restored at each validation, for the eye.
-        images, degrade, steps, seed, crop, checkpoint, hours, reserve, validate_every, device,
-        precision, progress: as in `fit`.
+        images, degrade, steps, seed, recipe, crop, checkpoint, hours, reserve, validation,
+        validate_every, device, precision, progress: as in `fit`.
 
     Returns:
         The history, with the columns of COLUMNS.
@@ -121,8 +118,9 @@ def fit_gan(
     """
     clock = Clock(hours if after is None or after.done else 1e-12, reserve)
     engine, measures = Engine(device, precision), measures or {}
+    settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
-        images, validation, engine, degrade, steps, seed, recipe, crop, validate_every
+        images, validation, engine, recipe, degrade=describe(degrade), **settings
     )
     configuration |= {
         "generator": repr(generator),
@@ -139,6 +137,13 @@ def fit_gan(
     scale = scale_of(generator, degrade, crops)
     _try_out(discriminator, content, crops)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
+    validate = None
+    if held_out is not None:
+        squared: Mapping[str, Loss] = {"mse": F.mse_loss}
+        measured = partial(evaluate, images=held_out, degrade=degrade)
+        bicubic = measured(partial(resample.bicubic, scale=scale), measures=squared)["mse"]
+        measured = partial(measured, measures={**squared, **measures})
+        validate = partial(_guarded, average, measured, bicubic=bicubic)
     g_optimizer = torch.optim.Adam(generator.parameters(), fused=True)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), fused=True)
     training = Training(
@@ -157,13 +162,9 @@ def fit_gan(
         clock=clock,
         checkpoint=checkpoint,
         evaluation=Evaluation(
-            measure=None
-            if held_out is None
-            else PsnrGuard(average, held_out, degrade, scale, measures),
+            measure=validate,
             every=validate_every,
-            picture=None
-            if picture is None
-            else partial(_restored, average, picture.to(engine.device)),
+            picture=picture,
         ),
         check=_refuse_saturated,
         progress=progress,
@@ -198,47 +199,19 @@ def fit_gan(
     return history
 
 
-@dataclass
-class PsnrGuard:
-    """Measures a generator, and stops one that has become far worse than bicubic interpolation.
-
-    Attributes:
-        network: LR -> SR.
-        images: the validation images.
-        degrade: HR -> LR.
-        scale: how many times SR is as large as LR.
-        measures: further ones, as for `evaluate`.
-    """
-
-    network: nn.Module
-    images: PackedImages
-    degrade: Callable[[Tensor], Tensor]
-    scale: int
-    measures: Mapping[str, Loss]
-
-    @cached_property
-    def bicubic(self) -> float:
-        """The mean squared error of bicubic interpolation."""
-        return self._measured(partial(resample.bicubic, scale=self.scale), {})["mse"]
-
-    def __call__(self) -> dict[str, float]:
-        """The mean squared error ("mse") and the further measures; raises `Diverged`."""
-        found = self._measured(self.network, self.measures)
-        worse = found["mse"] / self.bicubic
-        if worse > WORST:
-            raise Diverged(
-                f"the generator's PSNR is {10 * math.log10(worse):.1f} dB under bicubic "
-                "interpolation on the validation images; the checkpoint keeps the last saved "
-                "state: pretrain the generator for longer, raise the pixel weight, or lower the "
-                "adversarial weight"
-            )
-        return found
-
-    def _measured(
-        self, method: Callable[[Tensor], Tensor], measures: Mapping[str, Loss]
-    ) -> dict[str, float]:
-        measures = {"mse": F.mse_loss, **measures}
-        return evaluate(method, self.images, degrade=self.degrade, measures=measures)
+def _guarded(
+    network: nn.Module, measured: Callable[..., dict[str, float]], *, bicubic: float
+) -> dict[str, float]:
+    """What the validation gives; raises `Diverged` if the squared error is far above bicubic's."""
+    found = measured(network)
+    worse = found["mse"] / bicubic
+    if worse > WORST:
+        raise Diverged(
+            f"the generator's PSNR is {10 * math.log10(worse):.1f} dB under bicubic interpolation "
+            "on the validation images; the checkpoint keeps the last saved state: pretrain the "
+            "generator for longer, raise the pixel weight, or lower the adversarial weight"
+        )
+    return found
 
 
 def _refuse_saturated(training: Training) -> None:
@@ -260,11 +233,6 @@ def _follow(average: nn.Module, network: nn.Module, *, keep: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
     for ours, theirs in zip(average.buffers(), network.buffers()):
         ours.copy_(theirs)
-
-
-@torch.inference_mode()
-def _restored(network: nn.Module, lr: Tensor) -> Tensor:
-    return network(lr).clamp(0, 1).float().cpu()
 
 
 @torch.inference_mode()

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from medsr_lib.files import atomic
 from medsr_lib.restore.training import checkpoint as checkpoint_file
 from medsr_lib.restore.training.clock import Clock
 from medsr_lib.restore.training.engine import Engine, ready
@@ -77,14 +76,14 @@ class Evaluation:
         every: steps between evaluations; the last step is always followed by one.
         choose: the measure whose lowest value picks the state; None for the last state.
         patience: evaluations without a lower value after which the training ends; None for never.
-        picture: gives the watched image as it is restored now; None for no image.
+        picture: an LR image (1, 1, h, w) to be restored each time, for the eye.
     """
 
     measure: Callable[[], dict[str, float]] | None
     every: int
     choose: str | None = None
     patience: int | None = None
-    picture: Callable[[], Tensor] | None = None
+    picture: Tensor | None = None
 
 
 class Training:
@@ -117,11 +116,11 @@ class Training:
         configuration: State,
         *,
         network: nn.Module,
-        columns: tuple[str, ...],
         engine: Engine,
         clock: Clock,
         checkpoint: str | Path | None,
         evaluation: Evaluation,
+        columns: tuple[str, ...] = ("loss",),
         check: Callable[["Training"], None] | None = None,
         progress: bool = True,
     ) -> None:
@@ -138,7 +137,8 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self.seconds_before = 0.0
         self.path = None if checkpoint is None else Path(checkpoint)
-        self.tables = _Tables(self.path)
+        self.beside = self.path  # the tables are beside it; None where their disk fails
+        self.written: tuple[int, int] | None = None  # rows of the two tables so far
         self._load()
 
     def __iter__(self) -> Iterator[int]:
@@ -161,7 +161,7 @@ class Training:
                     self._between(bar)
         if self.engine.rank == 0 and self.step > first:
             self._save()
-            self.tables.write(self)
+            self._write_tables()
         self.engine.wait()
 
     def note(self, *values: Tensor) -> None:
@@ -189,17 +189,17 @@ class Training:
     @property
     def best_step(self) -> int:
         """After which step the chosen measure was lowest; the last one if none is chosen."""
-        if not self.validation or self.evaluation.choose is None:
+        if not self._chosen:
             return self.step
         return int(self.validation[int(np.argmin(self._chosen))]["step"])  # the first of equals
 
     @property
     def done(self) -> bool:
         """Whether all steps were taken, or patience is exhausted."""
-        if self.step >= self.steps or self.evaluation.patience is None or not self.validation:
+        if self.evaluation.patience is None or not self._chosen:
             return self.step >= self.steps
-        since = len(self.validation) - 1 - int(np.argmin(self._chosen))
-        return since >= self.evaluation.patience
+        since = len(self._chosen) - 1 - int(np.argmin(self._chosen))
+        return self.step >= self.steps or since >= self.evaluation.patience
 
     def finish(self) -> History:
         """Leave the network ready for use in the state to keep, and say what was done."""
@@ -242,7 +242,7 @@ class Training:
             if self.step == 0:
                 self._keep_picture()
             self._save()
-            self.tables.write(self)
+            self._write_tables()
         return True
 
     def _goes_on(self, taken: int) -> bool:
@@ -261,13 +261,15 @@ class Training:
                 self._evaluate()
         if self.clock.is_due("look", 1.0):  # once a second: reading a loss waits for the device
             bar.set_postfix_str(self._status())
-            self.tables.write(self)
+            self._write_tables()
         if self.clock.is_due("save", SAVE_EVERY):
             self._save()
 
+    @torch.inference_mode()
     def _keep_picture(self) -> None:
         if self.evaluation.picture is not None:
-            self.pictures[self.step] = self.evaluation.picture()
+            sr = self.network(self.evaluation.picture.to(self.engine.device))
+            self.pictures[self.step] = sr.clamp(0, 1).float().cpu()
 
     def _evaluate(self) -> None:
         """Note the measures after this step, and the weights if they are the best."""
@@ -308,16 +310,16 @@ class Training:
         self._status()
         if self.path is None:
             return
+        text = json.dumps(self.configuration, sort_keys=True)
         with self.clock.measure("save"):
             states = {name: part.state_dict() for name, part in self.parts.items()}
             for values in states.values():
-                tensors = [v for v in values.values() if isinstance(v, Tensor)]
-                weights = [v.flatten() for v in tensors if v.is_floating_point()]
-                if weights:
-                    self._refuse_not_finite(torch.cat(weights), "a weight")
+                for value in values.values():
+                    if isinstance(value, Tensor) and value.is_floating_point():
+                        self._refuse_not_finite(value, "a weight")
             state = {
                 "configuration": self.configuration,
-                "fingerprint": _fingerprint(self.configuration),
+                "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16],
                 "step": self.step,
                 **states,
                 "columns": list(self.columns),
@@ -329,12 +331,48 @@ class Training:
             }
             checkpoint_file.save(self.path, state)
 
+    def _write_tables(self) -> None:
+        """Append what has come since the last call to two tables beside the checkpoint.
+
+        They are for the eye while a training runs; what it resumes from is its checkpoint alone,
+        and a disk that fails ends the tables, not the training. The first call replaces the files
+        by what the checkpoint holds: what a killed session wrote beyond it goes.
+        """
+        if self.beside is None:
+            return
+        begun = self.written is not None
+        rows, evaluated = self.written or (0, 0)
+        self.written = self.step // self.log_every, len(self.validation)
+        log, validation = (
+            self.beside.with_name(f"{self.beside.stem}_{name}.csv")
+            for name in ("training", "validation")
+        )
+        try:
+            _append(log, self.table(rows)[: self.written[0] - rows], begun)
+            if self.validation[evaluated:]:
+                _append(validation, pd.DataFrame(self.validation[evaluated:]), evaluated > 0)
+            elif not begun:
+                validation.unlink(missing_ok=True)  # that of another training
+        except OSError:
+            self.beside = None
+
     def _load(self) -> None:
         """Continue from the checkpoint, if there is one."""
         state = None if self.path is None else checkpoint_file.load(self.path)
         if state is None:
             return
-        _refuse_other_configuration(self.path, state.get("configuration", {}), self.configuration)
+        found, wanted = state.get("configuration", {}), self.configuration
+        keys = [k for k in wanted | found if found.get(k) != wanted.get(k)]
+        if keys:
+            lines = [
+                f"  {k}: {found.get(k)!r} in the file, {wanted.get(k)!r} asked for" for k in keys
+            ]
+            raise ValueError(
+                f"{self.path}: a checkpoint of another configuration; it differs in "
+                f"{', '.join(keys)}. Nothing was changed. Take another file (for a notebook: "
+                "another out_dir), go back to the former settings, or remove the file to start "
+                "again:\n" + "\n".join(lines)
+            )
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
             if isinstance(part, torch.optim.Optimizer):
@@ -345,49 +383,11 @@ class Training:
         self.best, self.seconds_before = state["best"], state["seconds"]
 
 
-class _Tables:
-    """The log as two small tables beside the checkpoint, for the eye while a training runs.
-
-    Beside `x_checkpoint.pt`, `x_checkpoint_training.csv` and `x_checkpoint_validation.csv` grow by
-    whole lines about once a second; what a training resumes from is its checkpoint alone. A disk
-    that fails ends the tables, not the training.
-    """
-
-    def __init__(self, checkpoint: Path | None) -> None:
-        self.checkpoint = checkpoint
-        self.rows: int | None = None  # written so far
-        self.validations = 0
-
-    def write(self, of: Training) -> None:
-        """Append what has come since the last call. The first call replaces the files by what the
-        checkpoint holds: what a killed session wrote beyond it goes.
-        """
-        if self.checkpoint is None:
-            return
-        stem, begun = self.checkpoint.stem, self.rows is not None
-        whole, evaluated = of.step // of.log_every, of.validation[self.validations :]
-        beside = self.checkpoint.with_name(f"{stem}_validation.csv")
-        try:
-            rows = of.table(self.rows or 0)[: whole - (self.rows or 0)]
-            _append(self.checkpoint.with_name(f"{stem}_training.csv"), rows, begun)
-            if evaluated:
-                _append(beside, pd.DataFrame(evaluated), self.validations > 0)
-            elif not begun:
-                beside.unlink(missing_ok=True)  # that of another training
-        except OSError:
-            self.checkpoint = None
-        self.rows, self.validations = whole, len(of.validation)
-
-
 def _append(path: Path, rows: pd.DataFrame, begun: bool) -> None:
     """Write rows at the end of a file, or with a head in its place if it has not begun."""
     text = rows.to_csv(index=False, header=not begun, float_format="%.7g", lineterminator="\n")
-    if begun:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with path.open("a" if begun else "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
@@ -411,21 +411,3 @@ def describe(function: object) -> str:
         return f"{describe(function.func)}({keywords})"
     name = getattr(function, "__qualname__", None)
     return repr(function) if name is None else f"{getattr(function, '__module__', '')}.{name}"
-
-
-def _fingerprint(configuration: State) -> str:
-    """A configuration in 16 hexadecimal digits."""
-    text = json.dumps(configuration, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _refuse_other_configuration(path: Path | None, found: State, wanted: State) -> None:
-    """Raise a ValueError that names what differs, if anything does."""
-    keys = [k for k in wanted | found if found.get(k) != wanted.get(k)]
-    if keys:
-        lines = [f"  {k}: {found.get(k)!r} in the file, {wanted.get(k)!r} asked for" for k in keys]
-        raise ValueError(
-            f"{path}: a checkpoint of another configuration; it differs in {', '.join(keys)}. "
-            "Nothing was changed. Take another file (for a notebook: another out_dir), go back to "
-            "the former settings, or remove the file to start again:\n" + "\n".join(lines)
-        )

@@ -100,7 +100,9 @@ def launch(
 def main(folder: Path) -> None:
     """One of the processes that `launch` starts; `folder` holds the job."""
     rank = int(os.environ["RANK"])
-    _write_to(folder / f"{rank}.log")
+    with (folder / f"{rank}.log").open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):  # also of libraries that are not Python
+            os.dup2(log.fileno(), stream.fileno())
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     if rank > 0:
         warnings.simplefilter("ignore")  # the first process gives the same
@@ -264,17 +266,9 @@ def _packed(error: BaseException, rank: int) -> bytes:
     try:
         packed = pickle.dumps((error, rank, trace))
         pickle.loads(packed)
+        return packed
     except Exception:
-        packed = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), rank, trace))
-    return packed
-
-
-def _write_to(log: Path) -> None:
-    """From now on, stdout and stderr are this file, also for libraries that are not Python."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(descriptor, stream.fileno())
-    os.close(descriptor)
+        return pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), rank, trace))
 
 
 def _end_with_parent(folder: Path) -> None:

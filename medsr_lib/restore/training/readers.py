@@ -22,9 +22,10 @@ from medsr_lib.restore.training.engine import Engine, Precision
 from medsr_lib.restore.training.fit import Loss, Recipe, cosine
 from medsr_lib.restore.training.loop import Evaluation, History, Training
 
-EVALUATIONS = 10  # of the validation images in a training
 # Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is spread over all classes.
 LABEL_SMOOTHING = 0.1
+# Of a segmenter's training, which no validation guides, in a checkpoint's configuration.
+UNCHOSEN = {"evaluations": 10, "patience": None, "validation": None}
 PRECISION = Precision(channels_last=True)  # a third faster
 
 
@@ -38,7 +39,7 @@ def fit_classifier(
     recipe: Recipe = Recipe(batch=32),  # noqa: B008 - it is frozen
     augment: Augment = "turns",
     validation: tuple[Tensor, Tensor] | None = None,
-    evaluations: int = EVALUATIONS,
+    evaluations: int = 10,
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     hours: float | None = None,
@@ -50,7 +51,7 @@ def fit_classifier(
     classes are seen as often as common ones; changes its position, brightness and contrast; and
     takes one step of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) down the cross-entropy with
     smoothed labels. All that is random follows from `seed`: on a CPU the same call from the same
-    weights gives the same weights. Checkpoint, hours and interruptions are as in `fit.fit`.
+    weights gives the same weights. Interruptions are as in `fit.fit`.
 
     Args:
         network: images (B, 1, S, S) -> logits (B, K), such as `networks.LesionClassifier`; trained
@@ -68,9 +69,7 @@ def fit_classifier(
         evaluations: of the validation images, about.
         patience: stop after so many evaluations without a lower loss (the mean over classes of the
             cross-entropy), and go back to the state of the lowest; None for the last state.
-        checkpoint: the file to resume from and to save to.
-        hours: of the session, before which to stop cleanly; None for no limit.
-        device: "auto" takes CUDA, else MPS, else the CPU.
+        checkpoint, hours, device: as for `fit.fit`.
 
     Raises:
         TypeError, ValueError: invalid images, labels that do not belong to them or to the network's
@@ -80,17 +79,24 @@ def fit_classifier(
     """
     if augment not in get_args(Augment):
         raise ValueError(f"augment must be 'turns' or 'shifts', got {augment!r}")
-    _check_labels(images, labels, "images")
-    if validation is not None:
-        _check_labels(*validation, "validation")
+    checks.whole("evaluations", evaluations, least=1)
+    if patience is not None:
+        checks.whole("patience", patience, least=1)
+        if validation is None:
+            raise ValueError("patience needs validation images to decide by; give some")
     engine = Engine(device, PRECISION)
     network = engine.to_device(network)
-    n_classes = _logits(network, images[:1], at_once=1).shape[1]
-    _check_classes(labels, n_classes, "images", each=True)
+    n_classes = _check_labels(network, images, labels, "images", each=True)
+    settings: dict[str, Any] = {"augment": augment, "evaluations": evaluations}
+    settings |= {"patience": patience, "validation": None}
+    measure = None
     if validation is not None:
-        _check_classes(validation[1], n_classes, "validation", each=patience is not None)
+        _check_labels(network, *validation, "validation", each=patience is not None)
+        settings["validation"] = digest(*validation)
+        measure = partial(evaluate_classifier, network, *validation)
     return _train(
         network,
+        (images, labels),
         LabelledImages(
             images.to(engine.device),
             labels,
@@ -100,12 +106,15 @@ def fit_classifier(
             augment=augment,
         ),
         partial(F.cross_entropy, label_smoothing=LABEL_SMOOTHING),
-        None if validation is None else partial(evaluate_classifier, network, *validation),
-        {"steps": steps, "seed": seed, "augment": augment, "evaluations": evaluations}
-        | _described(images, labels, validation),
+        settings | {"steps": steps, "seed": seed},
+        Evaluation(
+            measure=measure,
+            every=-(-steps // evaluations),
+            choose=None if patience is None else "loss",
+            patience=patience,
+        ),
         engine=engine,
         recipe=recipe,
-        patience=patience,
         checkpoint=checkpoint,
         hours=hours,
     )
@@ -120,8 +129,6 @@ def fit_segmenter(
     seed: int,
     recipe: Recipe = Recipe(batch=8, learning_rate=(1e-3, 1e-5)),  # noqa: B008 - it is frozen
     crop: int | None = None,
-    validation: tuple[Tensor, Tensor] | None = None,
-    patience: int | None = None,
     checkpoint: str | Path | None = None,
     hours: float | None = None,
     device: str = "auto",
@@ -130,7 +137,7 @@ def fit_segmenter(
 
     Every step draws crops, half of which hold a part of a lesion (`batches.MaskedCrops`), changes
     their brightness and contrast a little, and takes one step of AdamW down `segmentation_loss`.
-    Randomness, checkpoint, hours and interruptions are as in `fit_classifier`.
+    Randomness and interruptions are as in `fit_classifier`.
 
     Args:
         network: images (B, 1, S, S) -> logits (B, 1, S, S), such as `networks.UNet`; trained in
@@ -138,33 +145,31 @@ def fit_segmenter(
         images: (N, 1, S, S) float32 in [0, 1].
         masks: (N, 1, S, S) bool; an image may have no lesion, but not all of them.
         crop: side of the square crops in pixels; None for whole images.
-        validation: images and masks of other patients, evaluated about ten times. They decide
-            nothing without a patience.
-        patience: as for `fit_classifier`; the loss is 1 less the mean Dice.
         steps, seed, recipe, checkpoint, hours, device: as for `fit_classifier`.
 
     Raises:
         TypeError, ValueError: invalid images, masks that do not belong to them or are all empty, a
-            crop that does not fit, logits of another shape, a patience without validation images,
-            or a checkpoint of another configuration.
+            crop that does not fit, logits of another shape, or a checkpoint of another
+            configuration.
         Diverged: a loss that is no longer finite (a ValueError too).
     """
-    _check_masks(images, masks, "images")
-    if validation is not None:
-        _check_masks(*validation, "validation")
+    image_rules.check(images, "images")
+    if masks.dtype != torch.bool:
+        raise TypeError(f"masks of images: expected bool, got {masks.dtype}")
+    if masks.shape != images.shape:
+        raise ValueError(f"images are {tuple(images.shape)}, but masks {tuple(masks.shape)}")
     engine = Engine(device, PRECISION)
     network = engine.to_device(network)
     here = images.to(engine.device), masks.to(engine.device)
     return _train(
         network,
+        (images, masks),
         MaskedCrops(*here, size=crop, batch=recipe.batch, seed=seed),
         segmentation_loss,
-        None if validation is None else partial(_evaluate_segmenter, network, *validation),
-        {"steps": steps, "seed": seed, "crop": crop, "evaluations": EVALUATIONS}
-        | _described(images, masks, validation),
+        {"steps": steps, "seed": seed, "crop": crop} | UNCHOSEN,
+        Evaluation(measure=None, every=steps),
         engine=engine,
         recipe=recipe,
-        patience=patience,
         checkpoint=checkpoint,
         hours=hours,
     )
@@ -172,61 +177,43 @@ def fit_segmenter(
 
 def _train(
     network: nn.Module,
+    data: tuple[Tensor, Tensor],
     batches: Callable[[int], tuple[Tensor, Tensor]],
     loss: Loss,
-    measure: Callable[[], dict[str, float]] | None,
     settings: dict[str, Any],
+    evaluation: Evaluation,
     *,
     engine: Engine,
     recipe: Recipe,
-    patience: int | None,
     checkpoint: str | Path | None,
     hours: float | None,
 ) -> History:
     """The loop of both: `batches` gives images and what the network should say of them."""
-    steps, evaluations = settings["steps"], settings["evaluations"]
-    checks.whole("steps", steps, least=1)
-    checks.whole("evaluations", evaluations, least=1)
+    checks.whole("steps", settings["steps"], least=1)
     checks.whole("batch", recipe.batch, least=2)
-    checks.whole("patience", 1 if patience is None else patience, least=1)
-    if patience is not None and measure is None:
-        raise ValueError("patience needs validation images to decide by; give them, or no patience")
     clock = Clock(hours)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    settings |= {"network": repr(network), "n_images": len(data[0]), "images": digest(*data)}
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
         torch.manual_seed(settings["seed"])
         training = Training(
             {"network": network, "optimizer": optimizer, "dropout": _Dropout(engine.device)},
-            {"network": repr(network), **settings, **asdict(recipe), "patience": patience},
+            settings | asdict(recipe),
             network=network,
-            columns=("loss",),
             engine=engine,
             clock=clock,
             checkpoint=checkpoint,
-            evaluation=Evaluation(
-                measure=measure,
-                every=-(-steps // evaluations),
-                choose=None if patience is None else "loss",
-                patience=patience,
-            ),
+            evaluation=evaluation,
         )
         network.train()
         for step in training:
             x, y = batches(step)  # (B, 1, S, S); (B,) or (B, 1, S, S)
             with clock.measure("step"):
                 value = loss(network(x), y)
-                rate = cosine(step / steps, *recipe.learning_rate)
+                rate = cosine(step / settings["steps"], *recipe.learning_rate)
                 engine.optimizer_step(value, optimizer, rate=rate, clip=recipe.clip)
             training.note(value)
     return training.finish()
-
-
-def _described(
-    images: Tensor, truth: Tensor, validation: tuple[Tensor, Tensor] | None
-) -> dict[str, Any]:
-    """The images in a checkpoint's configuration."""
-    held_out = None if validation is None else digest(*validation)
-    return {"n_images": len(images), "images": digest(images, truth), "validation": held_out}
 
 
 class _Dropout:
@@ -266,9 +253,8 @@ def evaluate_classifier(network: nn.Module, images: Tensor, labels: Tensor) -> d
         TypeError, ValueError: invalid images, or labels that do not belong to them or to the
             network's classes.
     """
-    _check_labels(images, labels, "images")
+    _check_labels(network, images, labels, "images", each=False)
     logits, labels = _logits(network, images, at_once=64), labels.cpu()
-    _check_classes(labels, logits.shape[1], "images", each=False)
     right, loss = logits.argmax(1) == labels, F.cross_entropy(logits, labels, reduction="none")
     classes = [labels == k for k in labels.unique()]
     return {
@@ -288,17 +274,6 @@ def _logits(network: nn.Module, images: Tensor, *, at_once: int) -> Tensor:
     return logits
 
 
-@torch.inference_mode()
-def _evaluate_segmenter(network: nn.Module, images: Tensor, masks: Tensor) -> dict[str, float]:
-    """Mean Dice, 2 |A and B| / (|A| + |B|) (Dice 1945, Ecology 26:297), of the images where the
-    outline or the mask is not empty; a lesion is where the logit is above 0.
-    """
-    outlines = _logits(network, images, at_once=8) > 0
-    both, one, other = (m.flatten(1).sum(1) for m in (outlines & masks, outlines, masks))
-    mean = (2 * both / (one + other)).nanmean().item()
-    return {"dice": mean, "loss": 1 - mean}
-
-
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Binary cross-entropy plus one minus soft Dice, ().
 
@@ -313,18 +288,18 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Raises:
         ValueError: logits and masks of different shapes.
     """
-    if logits.shape != masks.shape:
-        raise ValueError(
-            f"expected logits and masks of one shape (B, 1, H, W), got {tuple(logits.shape)} and "
-            f"{tuple(masks.shape)}"
-        )
     g = masks.to(logits.dtype)
     p = logits.sigmoid()
     D = 2 * (p * g).sum() / (p.square().sum() + g.sum())  # g^2 = g
     return F.binary_cross_entropy_with_logits(logits, g) + 1 - D
 
 
-def _check_labels(images: Tensor, labels: Tensor, name: str) -> None:
+def _check_labels(
+    network: nn.Module, images: Tensor, labels: Tensor, name: str, *, each: bool
+) -> int:
+    """How many classes the network knows; refuses labels of others, and a class without an image
+    if `each` must occur.
+    """
     image_rules.check(images, name)
     if labels.dtype != torch.int64 or labels.ndim != 1:
         raise TypeError(
@@ -333,20 +308,7 @@ def _check_labels(images: Tensor, labels: Tensor, name: str) -> None:
         )
     if len(labels) != len(images):
         raise ValueError(f"{name}: {len(images)} images, but {len(labels)} labels")
-
-
-def _check_masks(images: Tensor, masks: Tensor, name: str) -> None:
-    image_rules.check(images, name)
-    if masks.dtype != torch.bool:
-        raise TypeError(f"masks of {name}: expected bool, got {masks.dtype}")
-    if masks.shape != images.shape:
-        raise ValueError(
-            f"{name}: images are {tuple(images.shape)}, but masks {tuple(masks.shape)}"
-        )
-
-
-def _check_classes(labels: Tensor, n_classes: int, name: str, *, each: bool) -> None:
-    """Refuse labels of no class and, if `each` class must occur, a class without an image."""
+    n_classes = _logits(network, images[:1], at_once=1).shape[1]
     outside = labels[(labels < 0) | (labels >= n_classes)]
     if len(outside):
         raise ValueError(
@@ -359,3 +321,4 @@ def _check_classes(labels: Tensor, n_classes: int, name: str, *, each: bool) -> 
             f"{name}: no image of class {missing} among {len(labels)}; give images of each class, "
             "or take a network of fewer classes"
         )
+    return n_classes

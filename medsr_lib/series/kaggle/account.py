@@ -12,59 +12,44 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from medsr_lib.series.kaggle import metadata
-from medsr_lib.series.kaggle.client import Client, DamagedError, NotThere, Refused, pull
+from medsr_lib.series.kaggle import kernel, metadata
+from medsr_lib.series.kaggle.client import Client, NotThere, Refused, pull
 from medsr_lib.series.sessions import state as states
 
 
-class KernelStatus(Enum):
-    """Of a kernel, by the names of the service."""
+class KernelStatus(StrEnum):
+    """Of a kernel's newest version, as the service calls it."""
 
+    NEW_SCRIPT = "NEW_SCRIPT"
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
-    COMPLETE = "COMPLETE"
-    ERROR = "ERROR"
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
     CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
-    NEW_SCRIPT = "NEW_SCRIPT"
-    UNKNOWN = "UNKNOWN"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "KernelStatus":
-        return cls.UNKNOWN
-
-    @property
-    def ended(self) -> bool:
-        """Whether it will not change any more."""
-        return self.value in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+    ERROR = "ERROR"
+    COMPLETE = "COMPLETE"
 
 
-class DatasetStatus(Enum):
-    """Of a data set, by the names of the service; all others are PENDING."""
-
-    READY = "ready"
-    FAILED = "failed"
-    DELETED = "deleted"
-    PENDING = "pending"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "DatasetStatus":
-        return cls.PENDING
+ENDED = {KernelStatus.COMPLETE, KernelStatus.ERROR, KernelStatus.CANCEL_ACKNOWLEDGED}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Of a kernel: its status, and the message of a failure."""
+    """Of a kernel: its status and the message of a failure."""
 
     status: KernelStatus
     message: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status in ENDED
+
     def __str__(self) -> str:
-        return f"{self.status.value}: {self.message}" if self.message else self.status.value
+        return f"{self.status}: {self.message}" if self.message else self.status
 
 
 @dataclass(frozen=True)
@@ -85,27 +70,16 @@ class Quota:
         return f"{self.left:.1f} of {self.allowed:.0f} GPU hours left{until}"
 
 
-class Account:
+class Account(Client):
     """Kaggle, as the user whose credentials the client finds.
 
     All methods raise `NotThere` where there is no such kernel or data set, and `Unreachable` after
     several tries in vain.
-
-    Args:
-        pause: how to wait for so many seconds; `time.sleep`, unless in a test.
-
-    Raises:
-        ValueError: the client is not installed, or there are no credentials.
     """
-
-    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self.pause = pause
-        self._client = Client(pause)
-        self._api, self._ask, self.owner = self._client.api, self._client.ask, self._client.owner
 
     def quota(self) -> Quota:
         """The GPU hours of this week. The first thing to ask: a wrong key is found here."""
-        found = self._ask("the quota", self._api.quota_view)
+        found = self.ask("the quota", self.api.quota_view)
 
         def hours(name: str) -> float:
             duration = getattr(found.gpu_quota, name, None)
@@ -116,18 +90,17 @@ class Account:
 
     def progress(self, ref: str) -> Progress:
         """How a kernel is doing."""
-        found = self._ask(f"the status of {ref}", lambda: self._api.kernels_status(ref))
+        found = self.ask(f"the status of {ref}", lambda: self.api.kernels_status(ref))
         return Progress(KernelStatus(found.status.name), str(found.failure_message or ""))
 
     def source(self, ref: str) -> str:
         """The notebook of a kernel, as text."""
-        found = self._client.kernels("get_kernel", ref, f"the source of {ref}")
+        found = self.kernels("get_kernel", ref, f"the source of {ref}")
         return str(found.blob.source)
 
-    def dataset_status(self, ref: str) -> DatasetStatus:
-        """The status of a data set."""
-        asked = self._ask(f"the data set {ref}", lambda: self._api.dataset_status(ref))
-        return DatasetStatus(str(asked))
+    def dataset_status(self, ref: str) -> str:
+        """The status of a data set, as the service calls it: "ready", "failed", ..."""
+        return str(self.ask(f"the data set {ref}", lambda: self.api.dataset_status(ref)))
 
     def push(self, folder: Path, *, hours: float | None = None, new: bool = False) -> str:
         """Push a kernel folder and have it run; return `owner/slug`.
@@ -157,15 +130,15 @@ class Account:
             """The service's answer; None where it got lost on the way but the push did not."""
             nonlocal tried
             there = self._version(ref) if tried else before
-            if there and there != before and there[1] == _cells(text):
+            if there and there != before and there[1] == kernel.cells(text):
                 return None
             tried = True
-            return self._api.kernels_push(name, timeout=timeout)
+            return self.api.kernels_push(name, timeout=timeout)
 
         with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
             Path(name, metadata.KERNEL).write_text(json.dumps(content), encoding="utf-8")
             Path(name, content["code_file"]).write_text(text, encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
+            answer = self.ask(f"pushing {ref}", once)
         if answer is not None:
             _refuse_changes(answer, content)
         return ref
@@ -179,40 +152,44 @@ class Account:
         """
         content = json.loads(self._own((folder / metadata.DATASET).read_text(encoding="utf-8")))
         ref = str(content["id"])
-        metadata.of_dataset(ref, subtitle="")
+        metadata.of_dataset(ref)  # refuses a bad name
 
         def once() -> Any:
             """Create it, or where it is there, also after a try that seemed to fail, a version."""
             try:
                 self.dataset_status(ref)
             except NotThere:
-                return self._api.dataset_create_new(name, quiet=True)
-            return self._api.dataset_create_version(name, "medsr", quiet=True)
+                return self.api.dataset_create_new(name, quiet=True)
+            return self.api.dataset_create_version(name, "medsr", quiet=True)
 
         with tempfile.TemporaryDirectory(prefix="medsr-push-") as name:
-            for path in folder.iterdir():
-                if path.is_file() and path.name[0] != ".":
-                    shutil.copyfile(path, Path(name, path.name))
+            hidden = shutil.ignore_patterns(".*")
+            shutil.copytree(folder, name, ignore=hidden, dirs_exist_ok=True)
             Path(name, metadata.DATASET).write_text(json.dumps(content), encoding="utf-8")
-            answer = self._ask(f"pushing {ref}", once)
+            answer = self.ask(f"pushing {ref}", once)
         if answer.error or str(answer.status or "ok").lower() not in ("ok", ""):
             raise Refused(f"Kaggle refused the data set {ref}: {answer.error or answer.status}")
-        self._wait_dataset(ref)
-        return ref
+        for _ in range(180):
+            status = ""
+            with contextlib.suppress(NotThere):  # it may take a moment to appear
+                status = self.dataset_status(ref)
+            if status == "ready":
+                return ref
+            if status in ("failed", "deleted"):
+                raise Refused(f"Kaggle could not make the data set {ref}: it is {status}")
+            self.pause(10.0)
+        raise ValueError(f"the data set {ref} is not ready after half an hour; push it again")
 
     def outputs(self, ref: str) -> dict[str, str]:
         """The files that a kernel left: where each can be fetched, by name."""
         found: dict[str, str] = {}
-        what, token = f"the output of {ref}", ""
-        for _ in range(1000):
-            answer = self._client.kernels(
-                "list_kernel_session_output", ref, what, page_size=100, page_token=token
-            )
+        call, what, token = "list_kernel_session_output", f"the output of {ref}", ""
+        while True:
+            answer = self.kernels(call, ref, what, page_size=100, page_token=token)
             found |= {item.file_name: item.url for item in answer.files or []}
             token = answer.next_page_token
             if not token:
                 return found
-        raise ValueError(f"{ref}: its list of output files does not end")
 
     def fetch(
         self,
@@ -235,10 +212,11 @@ class Account:
 
         Raises:
             FileNotFoundError: the kernel has no such file.
-            ValueError: a name that leads out of the folder, or a file that stays damaged.
+            ValueError: a name that leads out of the folder.
+            Unreachable: also where the file stays damaged.
         """
         if name not in urls:
-            raise FileNotFoundError(f"{ref} has no {name} in its output")
+            raise FileNotFoundError(f"{ref} left no {name} in its output; look at it on Kaggle")
         path = states.inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -258,9 +236,9 @@ class Account:
                     states.agrees(part, known)
                 except ValueError as error:  # whole, and wrong: fetch it from its beginning
                     part.unlink()
-                    raise DamagedError(str(error)) from None
+                    raise ConnectionError(str(error)) from None
 
-        self._ask(f"fetching {name} of {ref}", once)
+        self.ask(f"fetching {name} of {ref}", once)
         part.replace(path)
         return path
 
@@ -292,7 +270,7 @@ class Account:
             if progress.status != shown or waited - logged >= 600:
                 log(f"{ref}: {progress}" + (f", waited {waited / 3600:.1f} h" if shown else ""))
                 shown, logged = progress.status, waited
-            if progress.status.ended:
+            if progress.ended:
                 return progress
             self.pause(poll)
 
@@ -302,26 +280,22 @@ class Account:
 
     def _check_sources(self, content: Mapping[str, Any]) -> None:
         """Make sure that all inputs of a kernel can be attached."""
-        for source in content["dataset_sources"]:
+        inputs: list[tuple[str, str, Callable[[str], object], str]] = [
+            ("data set", ref, self.dataset_status, "ready") for ref in content["dataset_sources"]
+        ]
+        kernels = content["kernel_sources"]
+        inputs += [("kernel", ref, self.progress, KernelStatus.COMPLETE) for ref in kernels]
+        for kind, ref, ask, wanted in inputs:
             try:
-                status = self.dataset_status(source)
+                status = str(ask(ref))
             except NotThere:
                 raise NotThere(
-                    f"there is no data set {source} that {self.owner} may use; push it first "
+                    f"there is no {kind} {ref} that {self.owner} may use; push it first "
                     f"(medsr kaggle push), or give another"
                 ) from None
-            if status is not DatasetStatus.READY:
-                raise ValueError(f"the data set {source} is {status.value}; wait until it is ready")
-        for source in content["kernel_sources"]:
-            try:
-                progress = self.progress(source)
-            except NotThere:
-                raise NotThere(
-                    f"there is no kernel {source} that {self.owner} may use; run it first"
-                ) from None
-            if progress.status is not KernelStatus.COMPLETE:
+            if not status.startswith(wanted):
                 raise ValueError(
-                    f"the kernel {source} is {progress}; only a COMPLETE one is an input"
+                    f"the {kind} {ref} is {status}; only one that is {wanted} can be an input"
                 )
 
     def _own(self, text: str) -> str:
@@ -342,33 +316,17 @@ class Account:
                 f"{path} names {code.name!r}, which is not there; build it again"
             )
         text = self._own(code.read_text(encoding="utf-8"))
-        if not json.loads(text).get("metadata", {}).get("kernelspec", {}).get("name"):
-            raise ValueError(
-                f"{code} has no kernelspec, and Kaggle would not run it; build it again"
-            )
-        if any(secret in text for secret in self._client.secrets):
+        if any(secret in text for secret in self.secrets):
             raise ValueError(f"{code} holds your Kaggle key; take it out before it is pushed")
         return content, text
 
     def _version(self, ref: str) -> tuple[int, list[str] | None] | None:
         """The number and the cells of a kernel's newest version; None of one that is not there."""
         try:
-            found = self._client.kernels("get_kernel", ref, f"the kernel {ref}")
+            found = self.kernels("get_kernel", ref, f"the kernel {ref}")
         except NotThere:
             return None
-        return found.metadata.current_version_number, _cells(found.blob.source)
-
-    def _wait_dataset(self, ref: str) -> None:
-        status = DatasetStatus.PENDING
-        for _ in range(180):
-            with contextlib.suppress(NotThere):  # it may take a moment to appear
-                status = self.dataset_status(ref)
-            if status is DatasetStatus.READY:
-                return
-            if status is not DatasetStatus.PENDING:
-                raise Refused(f"Kaggle could not make the data set {ref}: it is {status.value}")
-            self.pause(10.0)
-        raise ValueError(f"the data set {ref} is not ready after half an hour; push it again")
+        return found.metadata.current_version_number, kernel.cells(found.blob.source)
 
 
 def _refuse_changes(answer: Any, content: Mapping[str, Any]) -> None:
@@ -393,11 +351,3 @@ def _refuse_changes(answer: Any, content: Mapping[str, Any]) -> None:
             f"Kaggle called the kernel {got!r} and not {ref!r}: delete it there, and take a name "
             "that is free"
         )
-
-
-def _cells(text: str) -> list[str] | None:
-    """The cells of a notebook; the service may change the rest."""
-    try:
-        return ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return None

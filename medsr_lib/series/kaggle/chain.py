@@ -6,7 +6,7 @@ number, so that nothing is pushed twice and no other chain is resumed.
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,15 +19,12 @@ from medsr_lib.series.kaggle.client import NotThere
 from medsr_lib.series.kaggle.metadata import Needs
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import actions, session
-from medsr_lib.series.sessions import context as contexts
 from medsr_lib.series.sessions import plan as plans
 from medsr_lib.series.sessions import state as states
-from medsr_lib.series.sessions.actions import Finish, Known, Look, Push, Refuse, Status
-from medsr_lib.series.sessions.context import Context, Previous
-from medsr_lib.series.sessions.plan import Plan
+from medsr_lib.series.sessions.actions import Known, Push
+from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
 from medsr_lib.series.sessions.state import State
 
-SUITED = {"processes": "auto"}  # both of Kaggle's GPUs
 RESCUED = re.compile(r"\.(pt|pt\.sha256|json|csv)$")
 ALLOWANCE = 0.5  # hours that a session may last beyond its notebook's own
 PUSHED = "pushed.json"  # in the folder of a session, as soon as it is on Kaggle
@@ -40,7 +37,7 @@ class Chain:
     """A chain that is to be run: session k is the kernel `<plan.kernel>-s0k`.
 
     Attributes:
-        plan: of the chain; see `planned`.
+        plan: of the chain; its `kernel` is the `owner/slug` of the kernels without a number.
         notebook: to run.
         needs: of the notebook.
         account: whose kernels they are.
@@ -70,12 +67,6 @@ class Chain:
         return self.out / f"s{number:02d}"
 
 
-def planned(notebook: Notebook, parameters: Mapping[str, object], kernel: str) -> Plan:
-    """The plan of a new chain, `kernel` being the `owner/slug` of its kernels without a number."""
-    suited = {key: value for key, value in SUITED.items() if key in notebook.parameters}
-    return plans.new(notebook, suited | dict(parameters), kernel=kernel)
-
-
 def run(chain: Chain, *, sessions: int, from_checkpoint: str | None, take_over: bool) -> State:
     """Run a notebook on Kaggle in sessions, until it is done.
 
@@ -96,58 +87,53 @@ def run(chain: Chain, *, sessions: int, from_checkpoint: str | None, take_over: 
             session that failed, or whose output cannot be resumed; see `Account`.
         OSError: the service cannot be reached.
     """
-    if sessions < 1 or sessions > MOST:
+    if not 1 <= sessions <= MOST:
         raise ValueError(f"sessions must be 1 to {MOST}, not {sessions}")
     metadata.check_hours(chain.hours, chain.limit)
-    first = chain.ref(1)
-    metadata.check_name(first, first.rpartition("/")[2].replace("-", " "))
+    metadata.check(metadata.of_kernel(chain.ref(1), notebook="", needs=chain.needs))
     with plans.only_one(chain.out):
         chain, known = _opened(chain, take_over=take_over)
         while True:
-            action = actions.next_action(
-                chain.plan, known, at_most=sessions, hours=chain.hours, checkpoint=from_checkpoint
-            )
-            match action:
-                case Push():
-                    known.append(_push(chain, action))
-                    from_checkpoint = None
-                case Look.WAIT:
-                    known[-1] = _waited(chain, known[-1])
-                case Look.FETCH:
-                    known[-1] = replace(known[-1], state=_fetched(chain, known[-1]))
-                case Look.RESCUE:
-                    known[-1] = replace(known[-1], saved=_rescued(chain, known[-1]))
-                case Finish(state):
+            match actions.next_action(
+                known, at_most=sessions, hours=chain.hours, checkpoint=from_checkpoint
+            ):
+                case State() as state:
                     return state
-                case Refuse(why):
-                    raise ValueError(why)
+                case Push() as wanted:
+                    known.append(_push(chain, wanted))
+                    from_checkpoint = None
+                case None:
+                    known[-1] = _ended(chain, known[-1])
 
 
 def _opened(chain: Chain, *, take_over: bool) -> tuple[Chain, list[Known]]:
     """Find out where the chain stands, and refuse what is not this one."""
-    there = plans.read(chain.out)
-    if there is not None:
-        chain = replace(chain, plan=plans.kept(chain.out, chain.plan))
+    plan = plans.kept(chain.out, chain.plan)
     quota = chain.account.quota()  # asked first: a wrong key is found here
     enough = f", enough for {quota.left // chain.hours:.0f} sessions" if chain.needs.gpu else ""
     chain.log(f"Kaggle: {quota}{enough}")
     found = _pushed(chain)
-    if take_over and there is None:
+    if take_over and plan is chain.plan:
         if not found:
             raise ValueError(f"there is no {chain.ref(1)} to take over; leave --take-over out")
-        first = found[0].context
-        chain = replace(chain, plan=replace(chain.plan, chain=first.chain, wheel=first.wheel))
+        plan = found[0].context.plan
     for one in found:
-        if one.context.chain != chain.plan.chain:
+        theirs = one.context.plan
+        if other := states.differences(plan.parameters, theirs.parameters):
+            raise ValueError(
+                f"the chain {plan.kernel} on Kaggle has another configuration: {other}. Go on with "
+                "its parameters, or give another --name"
+            )
+        if theirs.chain != plan.chain:
             raise ValueError(
                 f"the kernel {one.source} belongs to another chain, started from another folder: "
                 "go on with that --out, give another --name, or --take-over if it is lost"
             )
-    if chain.plan.wheel is None:
-        folder = chain.out / "kernels" / metadata.LIBRARY
-        packed = kernel.library_folder(folder, owner=chain.account.owner)
-        chain = replace(chain, plan=replace(chain.plan, wheel=states.sha256(packed)))
-    plans.write(chain.out, chain.plan)
+    if plan.wheel is None:
+        packed = chain.out / "kernels" / metadata.LIBRARY
+        wheel = states.sha256(kernel.library_folder(packed, owner=chain.account.owner))
+        plan = replace(plan, wheel=wheel)
+    plans.write(chain.out, plan)
     for number in range(len(found) + 1, MOST + 1):
         if (chain.folder(number) / PUSHED).exists():
             raise ValueError(
@@ -158,7 +144,7 @@ def _opened(chain: Chain, *, take_over: bool) -> tuple[Chain, list[Known]]:
     kept = chain.out / "kernels" / chain.notebook.path.name  # it may be edited in the meantime
     if not kept.exists():
         report.write(kept, chain.notebook.path.read_text(encoding="utf-8"))
-    return replace(chain, notebook=notebooks.read(kept)), found
+    return replace(chain, plan=plan, notebook=notebooks.read(kept)), found
 
 
 def _pushed(chain: Chain) -> list[Known]:
@@ -174,11 +160,6 @@ def _pushed(chain: Chain) -> list[Known]:
             raise ValueError(
                 f"the kernel {ref} is there, and not made by a chain; give another --name"
             )
-        if other := states.differences(chain.plan.parameters, context.parameters):
-            raise ValueError(
-                f"the chain {chain.plan.kernel} on Kaggle has another configuration: {other}. Go "
-                "on with its parameters, or give another --name"
-            )
         found.append(_known(chain, context))
     return found
 
@@ -186,13 +167,13 @@ def _pushed(chain: Chain) -> list[Known]:
 def _known(chain: Chain, context: Context) -> Known:
     number = context.session
     folder = chain.folder(number) / chain.plan.notebook
-    return Known(context, chain.ref(number), contexts.Kind.NOTEBOOKS, folder)
+    return Known(context, chain.ref(number), Kind.NOTEBOOKS, folder)
 
 
 def _push(chain: Chain, action: Push) -> Known:
     """Build the kernel of a session and push it."""
-    number, ref, account = action.number, chain.ref(action.number), chain.account
-    previous = action.previous
+    number, previous = action.number, action.previous
+    ref, account = chain.ref(number), chain.account
     if action.checkpoints:
         previous = _published(chain, action.checkpoints, number - 1)
     quota = account.quota()
@@ -201,34 +182,26 @@ def _push(chain: Chain, action: Push) -> Known:
             f"session {number} needs {chain.hours:g} GPU hours: {quota}. Give fewer --hours, or "
             "start the same command again when there are more; nothing is lost"
         )
-    context = replace(_context(chain, number), previous=previous, docker_image=action.image)
+    context = Context(chain.plan, number, previous, chain.hours, action.image)
     built = kernel.build(
         chain.notebook,
         chain.out / "kernels",
         needs=chain.needs,
         parameters=chain.plan.parameters | {"hours": chain.hours},
-        owner=account.owner,
-        slug=ref.rpartition("/")[2],
+        ref=ref,
         context=context,
     )
     account.push(built, hours=min(chain.limit, chain.hours + ALLOWANCE), new=True)
     report.write(chain.folder(number) / PUSHED, ref + "\n")
     # It may take a moment to appear; and another chain may have pushed at the same moment.
     there = kernel.context_of(_patiently(chain, lambda: account.source(ref), NotThere))
-    if there is None or there.chain != chain.plan.chain:
+    if there is None or there.plan.chain != chain.plan.chain:
         raise ValueError(
             f"another chain pushed {ref} at the same time and has it now; give another --name"
         )
-    after = f", resumes from step {previous.step}" if previous else ""
+    after = f", resumes from step {previous.state.step}" if previous else ""
     chain.log(f"session {number} pushed as {ref}{after}")
     return _known(chain, context)
-
-
-def _context(chain: Chain, number: int) -> Context:
-    plan = chain.plan
-    return Context(
-        plan.chain, plan.notebook, plan.parameters, number, None, chain.hours, wheel=plan.wheel
-    )
 
 
 def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception]) -> Answer:
@@ -241,11 +214,12 @@ def _patiently(chain: Chain, call: Callable[[], Answer], *errors: type[Exception
     )
 
 
-def _waited(chain: Chain, one: Known) -> Known:
-    """A session that has ended."""
+def _ended(chain: Chain, one: Known) -> Known:
+    """A session when it has ended, with what it left."""
     progress = chain.account.wait(one.source, log=chain.log, poll=chain.poll)
-    complete = progress.status is KernelStatus.COMPLETE
-    return replace(one, status=Status.COMPLETE if complete else Status.FAILED, why=str(progress))
+    if progress.status is KernelStatus.COMPLETE:
+        return replace(one, state=_fetched(chain, one))
+    return replace(one, failure=str(progress), saved=_rescued(chain, one))
 
 
 def _fetched(chain: Chain, one: Known) -> State:
@@ -255,21 +229,15 @@ def _fetched(chain: Chain, one: Known) -> State:
 
     def listed() -> tuple[dict[str, str], State]:
         urls = account.outputs(one.source)
-        if inside not in urls:
-            raise FileNotFoundError(
-                f"{one.source} is COMPLETE and left no {inside}: it is not the notebook that was "
-                "pushed. Nothing was removed; look at it on Kaggle"
-            )
         account.fetch(one.source, inside, folder, urls=urls)
         return urls, states.read(one.folder)
 
     # The list may take a moment longer than the status, and the file come in part only.
     urls, state = _patiently(chain, listed, ValueError, FileNotFoundError)
-    if actions.unexpected(chain.plan, one, state):
-        return state  # refused for that, before its files are fetched
+    actions.check(one, state)
     for name, known in state.files.items():
         account.fetch(one.source, f"{notebook}/{name}", folder, urls=urls, known=known)
-    states.verify(one.folder, state)
+    states.verify(one.folder)
     chain.log(actions.outlook(state, chain.hours))
     return state
 
@@ -304,9 +272,8 @@ def _published(chain: Chain, source: Path, number: int) -> Previous:
     folder.mkdir(parents=True)
     for path in [*source.glob("*.pt"), *source.glob("*.pt.sha256")]:
         shutil.copyfile(path, folder / path.name)
-    state = session.recover(folder, _context(chain, number))
-    subtitle = "Checkpoints that a session resumes from"
-    metadata.write(folder / metadata.DATASET, metadata.of_dataset(ref, subtitle=subtitle))
+    state = session.recover(folder, Context(chain.plan, number, None, chain.hours))
+    report.save(folder / metadata.DATASET, metadata.of_dataset(ref))
     chain.log(f"the checkpoint of step {state.step} goes into the data set {ref}")
     chain.account.push_dataset(folder)
-    return Previous.of(state, ref, contexts.Kind.DATASETS)
+    return Previous(ref, Kind.DATASETS, state)

@@ -7,6 +7,7 @@ extra `kaggle`: pip install 'medsr-lib[kaggle]'.
 import contextlib
 import io
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,27 +43,18 @@ class Unreachable(KaggleError, OSError):
     """The service did not answer, several times."""
 
 
-class DamagedError(ValueError):
-    """A file that came whole, and is not what it should be: worth another try."""
-
-
 class Client:
-    """The client's API object, for the user whose credentials it finds.
+    """The official client's `api`, for the user `owner` whose credentials it finds.
 
     Args:
-        pause: how to wait for so many seconds.
-
-    Attributes:
-        api: what the official client offers.
-        owner: the user's name.
-        secrets: the credentials; nothing of theirs is shown.
+        pause: how to wait for so many seconds; `time.sleep`, unless in a test.
 
     Raises:
         ValueError: the client is not installed, or there are no credentials.
         OSError: the service cannot be reached.
     """
 
-    def __init__(self, pause: Callable[[float], None]) -> None:
+    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.pause = pause
         self.api = _authenticated()
         values = self.api.config_values
@@ -80,7 +72,7 @@ class Client:
         """
         try:
             with _quiet():
-                return again(call, on=_may_pass, pause=self.pause)
+                return again(call, on=_is_transient, pause=self.pause)
         except Exception as error:
             raise self._explained(what, error) from None
 
@@ -218,10 +210,6 @@ def _quiet() -> Iterator[None]:
     """What the client prints is not for our users: its errors reach us as such."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-def _may_pass(error: BaseException) -> bool:
-    return _is_transient(error) or isinstance(error, DamagedError)
 
 
 def _is_transient(error: BaseException) -> bool:

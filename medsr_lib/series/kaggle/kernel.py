@@ -18,8 +18,7 @@ from medsr_lib.series import outputs, report
 from medsr_lib.series.kaggle import metadata, wheel
 from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Needs
 from medsr_lib.series.notebook import Notebook
-from medsr_lib.series.sessions import context as contexts
-from medsr_lib.series.sessions.context import Context
+from medsr_lib.series.sessions.context import Context, Kind
 from medsr_lib.series.sessions.state import sha256
 
 INSTALL = """\
@@ -67,11 +66,10 @@ def build(
     *,
     needs: Needs,
     parameters: Mapping[str, object],
-    owner: str,
-    slug: str,
+    ref: str,
     context: Context | None = None,
 ) -> Path:
-    """Write a kernel folder `out/<slug>`, and the library's data set `out/medsr-lib` beside it.
+    """Write a kernel folder, named by its slug, and the library's data set beside it.
 
     Args:
         notebook: of the series.
@@ -79,8 +77,7 @@ def build(
         needs: of the notebook; `metadata.NEEDS` has those of the series.
         parameters: values for the notebook; `hours` and `processes` are set to what suits Kaggle
             where they are not given.
-        owner: of kernel and library; `metadata.OWNER` is filled in when it is pushed.
-        slug: name of the kernel.
+        ref: "owner/slug" of the kernel; the owner `metadata.OWNER` is filled in when it is pushed.
         context: of a session of a chain, whose image and library are used and whose input is
             attached; None for Kaggle's newest image, and a library that is packed now.
 
@@ -92,50 +89,56 @@ def build(
             Kaggle would not take.
     """
     given = _given(notebook, parameters)
-    datasets = [f"{owner}/{LIBRARY}"]
+    owner, _, slug = ref.partition("/")
+    library = f"{owner}/{LIBRARY}"
+    datasets = [library]
     needs = replace(needs, kernels=tuple(name.replace(OWNER, owner) for name in needs.kernels))
-    if context and (previous := context.previous):
-        if previous.kind is contexts.Kind.NOTEBOOKS:
-            needs = replace(needs, kernels=(previous.source,))
-        else:
-            datasets.append(previous.source)
+    image = wanted = None
+    if context:
+        image, wanted = context.docker_image, context.plan.wheel
+        if context.previous and context.previous.kind is Kind.NOTEBOOKS:
+            needs = replace(needs, kernels=(context.previous.source,))
+        elif context.previous:
+            datasets.append(context.previous.source)
+    name = notebook.path.name
     content = metadata.of_kernel(
-        f"{owner}/{slug}",
-        notebook=notebook.path.name,
-        needs=needs,
-        datasets=datasets,
-        docker_image=context.docker_image if context else None,
+        ref, notebook=name, needs=needs, datasets=datasets, docker_image=image
     )
     metadata.check(content)
-    library = context.wheel if context else None
-    library = library or sha256(library_folder(out / LIBRARY, owner=owner))
-    install = INSTALL.format(sha256=library, library=f"{owner}/{LIBRARY}")
+    wanted = wanted or sha256(library_folder(out / LIBRARY, owner=owner))
+    install = INSTALL.format(sha256=wanted, library=library)
     inputs = INPUTS.format(data=needs.data, marker=needs.marker, notebook=notebook.name)
     if context:
         values = json.dumps(context.values(), indent=1).replace("'", "\\u0027")
         inputs += CHAIN.format(context=values)
     folder = out / slug
-    metadata.write(folder / metadata.KERNEL, content)
-    report.write(
-        folder / notebook.path.name, outputs.text(_kernel(notebook, given, install, inputs))
-    )
+    report.save(folder / metadata.KERNEL, content)
+    report.write(folder / name, outputs.text(_kernel(notebook, given, install, inputs)))
     return folder
 
 
 def library_folder(folder: Path, *, owner: str) -> Path:
     """Write the library's data set, its wheel and its metadata, into a folder; return the wheel."""
-    metadata.write(folder / metadata.DATASET, metadata.of_library(owner))
+    report.save(folder / metadata.DATASET, metadata.of_dataset(f"{owner}/{LIBRARY}"))
     return wheel.write(folder)
 
 
 def context_of(text: str) -> Context | None:
     """Which session the source of a kernel was built for; None if it is not of a chain."""
+    pattern = re.compile(r"^chain = json\.loads\(r'''(.*)'''\)", re.M | re.S)
     try:
-        sources = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
-        found = [re.search(r"^chain = json\.loads\(r'''(.*)'''\)", s, re.M | re.S) for s in sources]
+        found = [pattern.search(source) for source in cells(text)]
         return next((Context.of(json.loads(match[1])) for match in found if match), None)
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
+
+
+def cells(text: str) -> list[str]:
+    """The sources of a notebook's cells, the service may change the rest; none of other text."""
+    try:
+        return ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _given(notebook: Notebook, parameters: Mapping[str, object]) -> dict[str, object]:
@@ -153,23 +156,19 @@ def _given(notebook: Notebook, parameters: Mapping[str, object]) -> dict[str, ob
 
 def _kernel(notebook: Notebook, given: Mapping[str, object], install: str, inputs: str) -> Any:
     """The notebook with its parameters and the added cells, without outputs."""
+    from nbformat.v4 import new_code_cell
     from papermill.translators import papermill_translators
 
     content = copy.deepcopy(notebook.content)
     (at,) = [n for n, cell in enumerate(content.cells) if "parameters" in notebooks.tags(cell)]
     translator = papermill_translators.find_translator("python3", "python")
-    injected = _cell("medsr-parameters", translator.codify(dict(given), "Parameters"))
+    values = translator.codify(dict(given), "Parameters").rstrip("\n")
+    injected = new_code_cell(values, id="medsr-parameters")
     injected.metadata.tags = [notebooks.INJECTED]  # as papermill would
-    content.cells[at + 1 : at + 1] = [injected, _cell("medsr-inputs", inputs)]
-    content.cells.insert(0, _cell("medsr-install", install))
-    content.cells.append(_cell("medsr-tidy", TIDY))
+    content.cells[at + 1 : at + 1] = [injected, new_code_cell(inputs, id="medsr-inputs")]
+    content.cells.insert(0, new_code_cell(install, id="medsr-install"))
+    content.cells.append(new_code_cell(TIDY, id="medsr-tidy"))
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return outputs.neutral(content)
-
-
-def _cell(name: str, source: str) -> Any:
-    from nbformat.v4 import new_code_cell
-
-    return new_code_cell(source.rstrip("\n"), id=name)

@@ -4,14 +4,10 @@ What each notebook of the series needs is in `NEEDS`; `medsr kaggle metadata kag
 folder `kaggle/` from it.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
-
-from medsr_lib.series import report
 
 OWNER = "<owner>"  # filled in from the credentials when it is pushed
 LIBRARY = "medsr-lib"
@@ -59,18 +55,23 @@ def needs_of(
 ) -> Needs:
     """What a notebook needs, with other choices where they are given."""
     needs = NEEDS.get(stem, Needs())
-    return Needs(
-        needs.gpu if gpu is None else gpu,
-        data or needs.data,
-        needs.marker,
-        tuple(kernels) or needs.kernels,
+    return replace(
+        needs,
+        gpu=needs.gpu if gpu is None else gpu,
+        data=data or needs.data,
+        kernels=tuple(kernels) or needs.kernels,
     )
 
 
 def of_kernel(
-    ref: str, *, notebook: str, needs: Needs, datasets: Sequence[str], docker_image: str | None
+    ref: str,
+    *,
+    notebook: str,
+    needs: Needs,
+    datasets: Sequence[str] = (),
+    docker_image: str | None = None,
 ) -> dict[str, Any]:
-    """The metadata of a kernel; all that has a default at Kaggle is stated."""
+    """The metadata of a kernel."""
     return {
         "id": ref,
         "title": ref.rpartition("/")[2].replace("-", " "),
@@ -84,15 +85,11 @@ def of_kernel(
         "machine_shape": GPU if needs.gpu else None,
         "dataset_sources": [needs.data, *datasets],
         "kernel_sources": list(needs.kernels),
-        "competition_sources": [],
-        "model_sources": [],
-        "keywords": [],
         "docker_image": docker_image,
-        "docker_image_pinning_type": None,
     }
 
 
-def of_dataset(ref: str, *, subtitle: str) -> dict[str, Any]:
+def of_dataset(ref: str) -> dict[str, Any]:
     """The metadata of a data set, checked.
 
     Raises:
@@ -106,16 +103,9 @@ def of_dataset(ref: str, *, subtitle: str) -> dict[str, Any]:
     return {
         "id": ref,
         "title": slug.replace("-", " "),
-        "subtitle": subtitle,
+        "subtitle": "Part of a notebook series on super-resolution",
         "licenses": [{"name": "other"}],  # MIT is not in Kaggle's list
     }
-
-
-def of_library(owner: str) -> dict[str, Any]:
-    """The metadata of the library's data set."""
-    return of_dataset(
-        f"{owner}/{LIBRARY}", subtitle="The library of a notebook series on super-resolution"
-    )
 
 
 def check(content: Mapping[str, Any]) -> None:
@@ -124,23 +114,7 @@ def check(content: Mapping[str, Any]) -> None:
     Raises:
         ValueError: says which rule is broken.
     """
-    check_name(str(content.get("id", "")), str(content.get("title", "")))
-    if "enable_internet" not in content or "enable_gpu" not in content:
-        raise ValueError("enable_internet and enable_gpu must be stated: Kaggle's defaults differ")
-    if content["enable_gpu"] and not content.get("machine_shape"):
-        raise ValueError(f"enable_gpu needs machine_shape beside it, for example {GPU!r}")
-    for name in ("dataset_sources", "kernel_sources"):
-        for source in content.get(name, []):
-            if not re.fullmatch(r"[^/\s]+/[^/\s]+", source):
-                raise ValueError(f"{name}: {source!r} is not owner/slug")
-
-
-def check_name(ref: str, title: str) -> None:
-    """Refuse a kernel's `owner/slug` and title that Kaggle would refuse or change.
-
-    Raises:
-        ValueError: says which rule is broken.
-    """
+    ref, title = str(content.get("id", "")), str(content.get("title", ""))
     owner, _, slug = ref.partition("/")
     if not owner or not slug:
         raise ValueError(f"id is {ref!r}; it must be owner/slug")
@@ -154,6 +128,12 @@ def check_name(ref: str, title: str) -> None:
             f"Kaggle would call a kernel titled {title!r} {slugify(title)!r} and not {slug!r}; "
             "take a name of small letters, digits and hyphens"
         )
+    if content["enable_gpu"] and not content.get("machine_shape"):
+        raise ValueError(f"enable_gpu needs machine_shape beside it, for example {GPU!r}")
+    for name in ("dataset_sources", "kernel_sources"):
+        for source in content.get(name, []):
+            if not re.fullmatch(r"[^/\s]+/[^/\s]+", source):
+                raise ValueError(f"{name}: {source!r} is not owner/slug")
 
 
 def check_hours(hours: float, limit: float) -> None:
@@ -189,18 +169,10 @@ def slugify(title: str) -> str:
 
 def templates() -> dict[str, dict[str, Any]]:
     """The metadata that are kept in the folder `kaggle/`, by path."""
-    kept = {f"{LIBRARY}/{DATASET}": of_library(OWNER)}
+    library = f"{OWNER}/{LIBRARY}"
+    kept = {f"{LIBRARY}/{DATASET}": of_dataset(library)}
     for stem, needs in NEEDS.items():
         kept[f"{stem}/{KERNEL}"] = of_kernel(
-            f"{OWNER}/{slug_of(stem)}",
-            notebook=f"{stem}.ipynb",
-            needs=needs,
-            datasets=[f"{OWNER}/{LIBRARY}"],
-            docker_image=None,
+            f"{OWNER}/{slug_of(stem)}", notebook=f"{stem}.ipynb", needs=needs, datasets=[library]
         )
     return kept
-
-
-def write(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write metadata as JSON, all or nothing."""
-    return report.write(path, json.dumps(content, indent=1) + "\n")

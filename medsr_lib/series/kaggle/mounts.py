@@ -29,7 +29,7 @@ NETWORKS = {  # the files that a notebook reads from the output of others
 
 def working() -> str:
     """The folder whose content is a kernel's output."""
-    return str(_root() / "working")
+    return str(_inputs().with_name("working"))
 
 
 def data_folder(source: str, *, marker: str) -> str:
@@ -96,12 +96,8 @@ def find(marker: str, source: str, *, kind: Kind) -> Path:
     return found[0]
 
 
-def _root() -> Path:
-    return Path(os.environ.get(ROOT, "/kaggle"))
-
-
 def _inputs() -> Path:
-    return _root() / "input"
+    return Path(os.environ.get(ROOT, "/kaggle"), "input")
 
 
 def _matches(marker: str, source: str, kind: Kind) -> list[Path]:

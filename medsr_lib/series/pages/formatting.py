@@ -1,9 +1,9 @@
 """Recorded values as people read them: numbers, estimates with their intervals, tables."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 CENTRES = ("value", "d")  # the first of these is what an interval belongs to
@@ -13,16 +13,6 @@ ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "
 THINGS = ("cases", "slices", "images")  # what is counted beside patients
 LONGEST = 24  # rows that a page shows of a table
 ITEMS = 12  # of a list that is shown
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready to be shown; `numeric` marks the columns that are aligned on the right."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    numeric: list[bool]
-    length: int  # rows of the whole, of which `rows` may be the first
 
 
 def value(found: object) -> str:
@@ -55,20 +45,14 @@ def is_estimate(found: object) -> TypeGuard[Mapping[str, Any]]:
 
 def centre(found: Mapping[str, Any]) -> str:
     """The name of the number that an interval belongs to; "" where there is no interval."""
-    if not all(end in found for end in ENDS):
-        return ""
-    return next((name for name in CENTRES if name in found), "")
+    return next((name for name in CENTRES if found.keys() >= {name, *ENDS}), "")
 
 
 def interval(found: Mapping[str, Any], *, sign: str = "") -> str:
     """A number with its interval, in the decimals that two digits of the interval's width have.
 
-    >>> interval({"value": 1.45, "low": -1.3671, "high": 1.5}, sign="+")
+    >>> interval({"value": 1.45, "low": -1.3671, "high": 1.5}, sign="+")  # a difference
     '+1.4 (−1.4 to +1.5)'
-
-    Args:
-        found: an estimate.
-        sign: "+" for a difference.
     """
     numbers = [found[name] for name in (centre(found), *ENDS)]
     try:
@@ -96,22 +80,16 @@ def count(values: Mapping[str, Any]) -> str:
     >>> count({"slices": 227, "patients": 113})
     '227 slices of 113 patients'
     """
-    for prefix in ("test_", ""):
-        for things in THINGS:
-            number = values.get(prefix + things)
-            if isinstance(number, int):
-                patients = values.get(prefix + "patients")
-                of = f" of {patients} patients" if isinstance(patients, int) else ""
-                return f"{number} {prefix.replace('_', ' ')}{things}{of}"
+    for prefix, things in itertools.product(("test_", ""), THINGS):
+        if isinstance(number := values.get(prefix + things), int):
+            patients = values.get(prefix + "patients")
+            of = f" of {patients} patients" if isinstance(patients, int) else ""
+            return f"{number} {prefix.replace('_', ' ')}{things}{of}"
     return ""
 
 
 def label(name: str) -> str:
-    """A recorded name as a heading.
-
-    >>> label("other_metrics")
-    'Other metrics'
-    """
+    """A recorded name as a heading: `spelt`, with a capital."""
     text = spelt(name)
     return text[:1].upper() + text[1:]
 
@@ -139,27 +117,14 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def moment(created: str) -> str:
-    """An ISO 8601 time to the minute.
-
-    >>> moment("2024-05-06T07:08:09+02:00")
-    '2024-05-06 07:08'
-    """
-    return created[:16].replace("T", " ")
-
-
 def entries(values: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded values by how they are shown: counts, single values, tables."""
-    counted = [name for name in ("patients", *THINGS) if isinstance(values.get(name), int)]
-    tables = {
-        name: rows
-        for name, found in values.items()
-        if name != "headlines" and (rows := as_rows(found))
-    }
-    apart = {"headlines", *counted, *tables}
+    kept = {name: found for name, found in values.items() if name != "headlines"}
+    tables = {name: rows for name, found in kept.items() if (rows := as_rows(found))}
+    counted = [n for n in kept if n in ("patients", *THINGS) and isinstance(kept[n], int)]
     return {
-        "counts": [f"{values[name]} {name}" for name in values if name in counted],
-        "single": {name: found for name, found in values.items() if name not in apart},
+        "counts": [f"{kept[name]} {name}" for name in counted],
+        "single": {n: kept[n] for n in kept if n not in counted and n not in tables},
         "tables": tables,
     }
 
@@ -176,15 +141,12 @@ def as_rows(found: object) -> list[dict[str, Any]]:
 
 def table(
     rows: Sequence[Mapping[str, Any]], *, longest: int = LONGEST, estimate: str = ""
-) -> Table:
-    """A table as text: estimates with their intervals in one column, as are means with their SD.
+) -> dict[str, list[Any]]:
+    """The first `longest` rows as text, the heads of the columns, and which to align on the right.
 
-    The numbers of a column have the same number of decimals. What is empty is left out.
-
-    Args:
-        rows: the same names in each.
-        longest: rows to show.
-        estimate: what to call the column of estimates; by default as it is called in the rows.
+    Estimates are in one column with their intervals, headed `estimate` or as in the rows; so are
+    means with their SD. The numbers of a column have the same number of decimals. What is empty is
+    left out.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     found = centre(rows[0])
@@ -197,7 +159,7 @@ def table(
     numeric = [
         all(isinstance(row.get(n), int | float | None) for row in first) and n != "" for n in shown
     ]
-    return Table(heads, [list(row) for row in zip(*columns)], numeric, len(rows))
+    return {"columns": heads, "rows": list(zip(*columns)), "numeric": numeric}
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str) -> list[str]:

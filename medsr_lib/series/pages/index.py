@@ -1,6 +1,5 @@
 """The page that a run ends with: question, answer, data, methods, figures, how it was made."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,29 +78,22 @@ def _last_method(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(result: Result) -> dict[str, Any] | None:
-    """What a notebook looked at, and how much of it."""
+    """What a notebook looked at, and how much of it; the embedded phantoms are called synthetic."""
     count = formatting.count(result.values)
     if not count and result.status not in (Status.DONE, Status.EARLIER):
         return None
-    name = _data_name(result.parameters.get("data_dir"))
-    return {"result": result, "count": count or "–", "name": name}
-
-
-def _data_name(folder: object) -> str:
-    """What to call a folder of data; the embedded phantoms are called synthetic."""
-    if not folder:
-        return "–"
-    path = Path(str(folder))
-    if (path / "phantom.json").is_file():
-        return f"{path.name} (synthetic: no number says anything about patients)"
-    return path.name
+    folder = Path(str(result.parameters.get("data_dir", "")))
+    synthetic = (folder / "phantom.json").is_file()
+    note = " (synthetic: no number says anything about patients)" if synthetic else ""
+    return {"result": result, "count": count or "–", "name": f"{folder.name or '–'}{note}"}
 
 
 def _methods(folder: Path, results: Sequence[Result]) -> list[dict[str, str]]:
     """What was compared: its name, what it is, and what its network was trained with."""
     names: dict[str, dict[str, Any]] = {}
     for result in results:
-        about = _about(folder / result.notebook)
+        saved = report.load_record(folder / result.notebook, "report.json") or {}
+        about = saved.get("methods", {})
         for key, found in result.values.items():
             for row in formatting.as_rows(found):
                 name = str(row.get("method", ""))
@@ -115,12 +107,3 @@ def _methods(folder: Path, results: Sequence[Result]) -> list[dict[str, str]]:
         }
         for name, a in names.items()
     ]
-
-
-def _about(folder: Path) -> dict[str, dict[str, Any]]:
-    """What `report.json` says about each method."""
-    try:
-        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))["methods"]
-        return {name: about for name, about in found.items() if isinstance(about, dict)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

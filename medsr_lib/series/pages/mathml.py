@@ -21,6 +21,7 @@ FUNCTIONS = re.compile(r"\\(arg|mse|var)(?![A-Za-z])")
 
 def mathml(latex: str, *, display: bool) -> str:
     """An equation as a MathML element; as code where it cannot be read."""
+    as_code = f'<code class="latex">{html.escape(latex.strip())}</code>'
     source = WRAPPER.sub("", latex)
     source = ALIGNED.sub(
         lambda m: r"\begin{array}{rl}" if m[1] == "begin" else r"\end{array}", source
@@ -29,7 +30,7 @@ def mathml(latex: str, *, display: bool) -> str:
     try:
         element = Converter(display="block" if display else "inline").convert_to_element(source)
     except UNREADABLE:
-        return _as_code(latex)
+        return as_code
     if ALIGNED.search(latex):  # aligned equations are as large as others
         for table in element.iter("mtable"):
             table.attrib.update({"displaystyle": "true", "class": "aligned"})
@@ -37,17 +38,13 @@ def mathml(latex: str, *, display: bool) -> str:
     for node in element.iter():  # the converter writes characters as entities
         node.text = html.unescape(node.text or "") or None
         if (node.text or "").startswith("\\"):
-            return _as_code(latex)
+            return as_code
     return tostring(element, encoding="unicode")
 
 
 def to_html(source: str, attachments: dict[str, dict[str, str]] | None = None) -> str:
     """Markdown with $equations$ as HTML; links to notebooks lead to their pages."""
     return str(MarkdownWithMath(_Renderer(escape=False, attachments=attachments)).render(source))
-
-
-def _as_code(latex: str) -> str:
-    return f'<code class="latex">{html.escape(latex.strip())}</code>'
 
 
 class _Renderer(IPythonRenderer):

@@ -12,7 +12,7 @@ from medsr_lib.series.pages import formatting
 TEMPLATES = Path(__file__).parent / "templates"
 SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)(?:<a class="anchor-link".*?)?</h\1>', re.DOTALL)
-FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration", "moment")
+FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
 
 
 def render(template: str, **content: Any) -> str:
@@ -75,12 +75,10 @@ def write(
 
 def accessible(html: str) -> str:
     """A table of pandas with the scope of its headings, in a frame that the keyboard can scroll."""
-
-    def headed(part: str, scope: str) -> str:
-        return re.sub(r"<th(?![a-z])(?![^>]*\bscope=)", f'<th scope="{scope}"', part)
-
     pieces = re.split(r"(<tbody.*?</tbody>)", html, flags=re.DOTALL)
-    pieces = [headed(p, "row" if p.startswith("<tbody") else "col") for p in pieces]
+    for n, piece in enumerate(pieces):
+        headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
+        pieces[n] = re.sub(r"<th(?![a-z])(?![^>]*\bscope=)", headed, piece)
     html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
     return re.sub(r'<td scope="(?:col|row)"', "<td", html)
 

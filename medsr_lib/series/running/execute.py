@@ -1,16 +1,18 @@
-"""One notebook run by papermill in this interpreter, with a progress line for every cell."""
+"""One notebook run by papermill in this interpreter, and what a terminal shows meanwhile."""
 
 import asyncio
 import logging
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from tqdm import tqdm
+
 from medsr_lib.series.notebook import INJECTED, Notebook, tags
-from medsr_lib.series.running.progress import Log
+from medsr_lib.series.outputs import ESCAPES
 
 STOPPED = "KeyboardInterrupt: stopped by the user"
 
@@ -44,81 +46,86 @@ class Stop:
             threading.Thread(target=asyncio.run, args=(self._forward(),), daemon=True).start()
 
     async def _forward(self) -> None:
-        if not self.manager.has_kernel:
-            return
-        if self.presses == 1:
+        if self.manager.has_kernel and self.presses == 1:
             await self.manager.interrupt_kernel()
-        else:
+        elif self.manager.has_kernel:
             await self.manager.provisioner.kill()
 
 
 class Position:
-    """Which code cell of a notebook is running; it is nbclient's hook `on_cell_start`."""
+    """Which code cell of a notebook is running: nbclient's hook `on_cell_start`.
 
-    def __init__(self, progress: Log, stop: Stop):
-        self.progress = progress
+    It is also the file of a notebook's stderr, whose newest line stands beside the bar. A log has
+    a line for the notebook's start instead.
+    """
+
+    def __init__(self, notebook: Notebook, bar: "tqdm[Any]", stop: Stop):
+        self.notebook = notebook
+        self.bar = bar
         self.stop = stop
         self.number = 0
         self.source = ""
+        bar.set_postfix_str("", refresh=False)
+        bar.set_description_str(f"{notebook.name}  starting")
+        if bar.disable:
+            bar.write(f"{notebook.name}  started, {len(notebook.code)} cells", file=sys.stderr)
 
     def __call__(self, cell: Any, cell_index: int) -> None:
         """Count the code cells of the author, note the first line of each."""
         if self.stop.presses:
             raise RuntimeError(STOPPED)
-        if cell.cell_type == "code" and INJECTED not in tags(cell):
-            self.number += 1
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            self.source = next(
-                (line for line in lines if line[0] != "#"), lines[0] if lines else ""
-            )
-            self.progress.cell(self.number, self.source)
+        if cell.cell_type != "code" or INJECTED in tags(cell):
+            return
+        self.bar.update(self.number > 0)
+        self.number += 1
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        self.source = next((line for line in lines if line[0] != "#"), lines[0] if lines else "")
+        place = f"{self.notebook.name}  cell {self.number}/{len(self.notebook.code)}"
+        self.bar.set_description_str(place, refresh=False)
+        self.bar.set_postfix_str(self.source)
+
+    def write(self, text: str) -> None:
+        """A running cell wrote to stderr: a progress bar or a warning."""
+        lines = [line.strip() for line in ESCAPES.sub("", text).splitlines()]
+        if shown := [line for line in lines if line]:
+            self.bar.set_postfix_str(shown[-1])
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
-def execute(
-    notebook: Notebook, copy: Path, parameters: Mapping[str, object], position: Position
-) -> str | None:
-    """Run a notebook into `copy`, with its outputs; the error that stopped it, None for none."""
+def execute(copy: Path, parameters: Mapping[str, object], position: Position) -> str | None:
+    """Run the notebook at `position` into `copy`; the error that stopped it, None for none."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    # It warns of annotations such as `int | None`, which it cannot read and sets all the same.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     try:
-        with _papermill_is_quiet():
-            papermill.execute_notebook(
-                notebook.content,
-                str(copy).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
-                parameters=dict(parameters),
-                language="python",
-                kernel_name="python3",
-                kernel_manager_class=_this_python(position.stop),
-                cwd=notebook.path.parent,
-                progress_bar=False,
-                start_timeout=120,
-                iopub_timeout=60,
-                extra_arguments=["--log-level=ERROR"],  # of the kernel itself, not of the notebook
-                record_timing=False,
-                on_cell_start=position,
-                stderr_file=position.progress,
-            )
+        papermill.execute_notebook(
+            position.notebook.content,
+            str(copy).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+            parameters=dict(parameters),
+            language="python",
+            kernel_name="python3",
+            kernel_manager_class=_this_python(position.stop),
+            cwd=position.notebook.path.parent,
+            progress_bar=False,
+            start_timeout=120,
+            iopub_timeout=60,
+            extra_arguments=["--log-level=ERROR"],  # of the kernel itself, not of the notebook
+            record_timing=False,
+            on_cell_start=position,
+            stderr_file=position,
+        )
     except PapermillExecutionError as error:
-        return STOPPED if position.stop.presses else f"{error.ename}: {error.evalue}"
+        failed = f"{error.ename}: {error.evalue}"
     except RuntimeError as error:  # the kernel died
-        return STOPPED if position.stop.presses else f"{type(error).__name__}: {error}"
-    return None
-
-
-@contextmanager
-def _papermill_is_quiet() -> Iterator[None]:
-    """No log lines between the bars; papermill's errors reach us as exceptions.
-
-    It warns of annotations such as `int | None`, which it cannot read and sets all the same.
-    """
-    logger = logging.getLogger("papermill")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+        failed = f"{type(error).__name__}: {error}"
+    else:
+        position.bar.update()
+        return None
+    return STOPPED if position.stop.presses else failed
 
 
 def _this_python(stop: Stop) -> type:

@@ -1,6 +1,6 @@
 """Which folder of data each notebook reads, and the embedded data, which anyone can make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from medsr_lib.data import phantom, source
@@ -54,8 +54,11 @@ def assign(
         if fit or kind is None:
             given[notebook.name] = (fit or folders)[0]
         else:
-            needed = f"{notebook.name} needs {kind.name} ({kind.layout})"
-            without.append(f"{needed}, but {_found(there)}")
+            held = ", ".join(
+                f"{folder} holds {' and '.join(s.name for s in found) or 'no data of a known kind'}"
+                for folder, found in there.items()
+            )
+            without.append(f"{notebook.name} needs {kind.name} ({kind.layout}), but {held}")
     if without and (named or not given):
         raise ValueError("\n".join(without))
     return given, without
@@ -65,10 +68,3 @@ def _reads(notebook: Notebook) -> Source | None:
     """The source of the embedded data that a notebook's own `data_dir` names; None if unknown."""
     name = Path(str(notebook.defaults.get("data_dir", ""))).name
     return next((kind for folder, kind in EMBEDDED.items() if folder.name == name), None)
-
-
-def _found(there: Mapping[Path, Sequence[Source]]) -> str:
-    return ", ".join(
-        f"{folder} holds {' and '.join(s.name for s in found) or 'no data of a known kind'}"
-        for folder, found in there.items()
-    )

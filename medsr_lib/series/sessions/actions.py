@@ -2,48 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 
 from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context, Kind, Previous
-from medsr_lib.series.sessions.plan import Plan
 from medsr_lib.series.sessions.state import State
 
 FURTHEST = "furthest"  # go on from the furthest state that is known
 
 
-class Status(Enum):
-    """Of a session, as far as it is known."""
-
-    STARTED = auto()  # whether it has ended has to be found out
-    COMPLETE = auto()
-    FAILED = auto()
-
-
 @dataclass(frozen=True)
 class Known:
-    """What is known of one session of a chain.
+    """What is known of one session of a chain; whether it has ended, if it has a state or failed.
 
     Attributes:
         context: what it was started with.
         source, kind: where its output is found by the next session.
         folder: where its output is, or is fetched to.
-        status: whether it has ended.
-        why: the service's words about a failure.
-        state: what it left, verified; None where that has to be fetched.
-        saved: the step of the checkpoints that a failed one left, 0 for none; None where it has to
-            be looked at.
+        state: what it left, verified.
+        failure: the service's words about one.
+        saved: the step of the checkpoints that a failed one left, 0 for none.
     """
 
     context: Context
     source: str
     kind: Kind
     folder: Path
-    status: Status = Status.STARTED
-    why: str = ""
     state: State | None = None
-    saved: int | None = None
+    failure: str = ""
+    saved: int = 0
 
     @property
     def number(self) -> int:
@@ -59,7 +46,7 @@ class Known:
     @property
     def left(self) -> Previous | None:
         """Its output, for the next session; None of one without a state."""
-        return Previous.of(self.state, self.source, self.kind) if self.state else None
+        return Previous(self.source, self.kind, self.state) if self.state else None
 
 
 @dataclass(frozen=True)
@@ -72,98 +59,77 @@ class Push:
     image: str | None = None
 
 
-class Look(Enum):
-    """Find out more about the last session."""
-
-    WAIT = auto()  # until it has ended
-    FETCH = auto()  # what it left, which has ended well, and verify it
-    RESCUE = auto()  # what it left, which has failed
-
-
-@dataclass(frozen=True)
-class Finish:
-    """All steps are taken, or no further session is wanted."""
-
-    state: State
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """The chain cannot go on; `why` says what to do."""
-
-    why: str
-
-
-Action = Push | Look | Finish | Refuse
-
-
 def next_action(
-    plan: Plan,
-    sessions: Sequence[Known],
-    *,
-    at_most: int,
-    hours: float,
-    checkpoint: str | None = None,
-) -> Action:
+    sessions: Sequence[Known], *, at_most: int, hours: float, checkpoint: str | None = None
+) -> Push | State | None:
     """Decide what a chain does next.
 
     Args:
-        plan: of the chain.
         sessions: all that were started, in their order.
         at_most: so many sessions, over all calls.
         hours: of the next session.
         checkpoint: after a session that failed, or to begin with: a folder with checkpoints to go
             on from, or `FURTHEST` for what the failed one left.
+
+    Returns:
+        The session to start; or the last state, if it is done or no further session is wanted;
+        or None: find out first how the last session ended.
+
+    Raises:
+        ValueError: the chain cannot go on; the message says what to do.
     """
-    if not sessions and checkpoint == FURTHEST:
-        return Refuse("there is no session yet: give --from-checkpoint a folder, or leave it out")
     if not sessions:
+        if checkpoint == FURTHEST:
+            raise ValueError(
+                "there is no session yet: give --from-checkpoint a folder, or leave it out"
+            )
         return Push(1, checkpoints=Path(checkpoint) if checkpoint else None)
     last = sessions[-1]
-    if last.status is Status.STARTED:
-        return Look.WAIT
-    if last.status is Status.FAILED:
+    if last.failure:
         return _after_failure(last, at_most, checkpoint)
     state = last.state
     if state is None:
-        return Look.FETCH
-    for one in sessions:
-        if one.state and (problem := unexpected(plan, one, one.state)):
-            return Refuse(problem)
+        return None
     if last.stalled and hours <= last.context.hours:
-        return Refuse(
+        raise ValueError(
             f"session {last.number} took no step (it is at step {state.step} of {state.steps}): "
             "its hours were used up before the training began; start again with more --hours"
         )
     if state.done or last.number >= at_most:
-        return Finish(state)
+        return state
     image = last.context.docker_image or state.docker_image
     return Push(last.number + 1, previous=last.left, image=image)
 
 
-def unexpected(plan: Plan, session: Known, state: State) -> str:
-    """Why a state is not what this session of this chain should have left; "" if it is."""
+def check(session: Known, state: State) -> None:
+    """Refuse a state that this session should not have left.
+
+    Raises:
+        ValueError: it is of another chain, session or configuration, or did not go on from the
+            session before.
+    """
+    context, plan = session.context, session.context.plan
     ours = (plan.notebook, plan.chain, session.number)
     theirs = (state.notebook, state.chain, state.session)
     if ours != theirs:
-        return f"{session.source} left the state of {theirs}, not of {ours}: it was replaced"
-    what = f"what {session.source} left"
+        raise ValueError(
+            f"{session.source} left the state of {theirs}, not of {ours}: it was replaced"
+        )
     if other := states.differences(plan.parameters, state.parameters):
-        return f"{what} has another configuration: {other}"
-    before = session.context.previous
+        raise ValueError(f"what {session.source} left has another configuration: {other}")
+    before = context.previous.state.checkpoints if context.previous else {}
     changed = [
         name
-        for name, configuration in (before.configurations if before else {}).items()
-        if state.checkpoints.get(name, {}).get("configuration") != configuration
+        for name, known in before.items()
+        if state.checkpoints.get(name, {}).get("configuration") != known["configuration"]
     ]
-    if state.step < session.context.step_before or changed:
-        return (
+    if state.step < context.step_before or changed:
+        raise ValueError(
             f"session {session.number} did not go on from the one before: it ended with step "
-            f"{state.step} after step {session.context.step_before}"
+            f"{state.step} after step {context.step_before}"
             + (f", and {', '.join(changed)} is of another configuration" if changed else "")
             + ". Nothing was removed; look at its notebook"
         )
-    return ""
 
 
 def outlook(state: State, hours: float) -> str:
@@ -176,21 +142,19 @@ def outlook(state: State, hours: float) -> str:
     return f"{state}; at this speed about {sessions:.0f} more of {hours:g} h, {left:.1f} h in all"
 
 
-def _after_failure(last: Known, at_most: int, checkpoint: str | None) -> Action:
-    if last.saved is None:
-        return Look.RESCUE
+def _after_failure(last: Known, at_most: int, checkpoint: str | None) -> Push:
     number, before = last.number, last.context.step_before
     if checkpoint is None:
         left = (
             f"its checkpoint of step {last.saved} was fetched" if last.saved else "it left nothing"
         )
-        return Refuse(
-            f"session {number} ({last.source}) ended with {last.why}; {left}, and it had begun at "
-            f"step {before}. See why at kaggle.com/code/{last.source}, and go on with "
+        raise ValueError(
+            f"session {number} ({last.source}) ended with {last.failure}; {left}, and it had begun "
+            f"at step {before}. See why at kaggle.com/code/{last.source}, and go on with "
             "--from-checkpoint"
         )
     if number >= at_most:
-        return Refuse(f"session {number} was the last of {at_most}; give more --sessions")
+        raise ValueError(f"session {number} was the last of {at_most}; give more --sessions")
     image = last.context.docker_image
     if checkpoint != FURTHEST:
         return Push(number + 1, checkpoints=Path(checkpoint), image=image)

@@ -16,17 +16,8 @@ from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import plan as plans
 from medsr_lib.series.sessions import session
 from medsr_lib.series.sessions import state as states
-from medsr_lib.series.sessions.actions import (
-    Finish,
-    Known,
-    Push,
-    Refuse,
-    Status,
-    next_action,
-    outlook,
-)
-from medsr_lib.series.sessions.context import Context, Kind, Previous
-from medsr_lib.series.sessions.plan import Plan
+from medsr_lib.series.sessions.actions import Known, Push, check, next_action, outlook
+from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
 from medsr_lib.series.sessions.state import State
 
 
@@ -58,36 +49,31 @@ def run_chain(
         The state after the last session; `done` is True if all steps were taken.
 
     Raises:
-        FileNotFoundError: no such data.
         ValueError: an unknown parameter, another chain in `out`, or one that is running; a session
             that failed, took no step, or left what cannot be resumed.
     """
     if sessions < 1 or not hours > 0:
         raise ValueError(f"give at least one session and hours above 0, not {sessions} and {hours}")
-    if not data.is_dir():
-        raise FileNotFoundError(f"there is no folder {data}; give the folder of the data")
     wanted = plans.new(notebook, parameters)
     with plans.only_one(out):
         plan = plans.kept(out, wanted)
+        plans.write(out, plan)
         known = _ended(out, plan, sessions)
         while True:
-            action = next_action(plan, known, at_most=sessions, hours=hours)
-            match action:
+            match next_action(known, at_most=sessions, hours=hours):
                 case Push(number, previous):
                     log(f"session {number} of at most {sessions} starts")
                     one = _session(out, plan, number, previous, hours)
                     _run(one, data=data, notebooks=notebook.path.parent)
                     session.tidy(one.folder.parent)
                     known.append(_complete(one))
-                case Finish(state):
+                case State() as state:
                     log(outlook(state, hours))
                     return state
-                case Refuse(why):
-                    raise ValueError(why)
 
 
 def _session(out: Path, plan: Plan, number: int, previous: Previous | None, hours: float) -> Known:
-    context = Context(plan.chain, plan.notebook, plan.parameters, number, previous, hours)
+    context = Context(plan, number, previous, hours)
     folder = (out / f"s{number:02d}" / plan.notebook).resolve()
     return Known(context, str(folder), Kind.FOLDER, folder)
 
@@ -111,22 +97,24 @@ def _ended(out: Path, plan: Plan, at_most: int) -> list[Known]:
 def _complete(one: Known) -> Known:
     """A session that has ended, with its state, verified."""
     try:
-        return replace(one, status=Status.COMPLETE, state=states.verify(one.folder))
+        state = states.verify(one.folder)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
             f"{error}\nSession {one.number} cannot be resumed. Restore {one.folder.parent}, or "
             "remove it to run this session again from the one before"
         ) from None
+    check(one, state)
+    return replace(one, state=state)
 
 
 def _run(one: Known, *, data: Path, notebooks: Path) -> None:
     """Run one session in a process of its own."""
     context, out, before = one.context, one.folder.parent, one.context.previous
-    given = context.parameters | {"hours": context.hours, "chain": context.values()}
+    given = context.plan.parameters | {"hours": context.hours, "chain": context.values()}
     if before is not None:
         given["resume_from"] = before.source
     values = [word for n, v in given.items() for word in ("-p", f"{n}={json.dumps(v)}")]
-    command = [sys.executable, "-m", "medsr_lib", "run", context.notebook, "--data", str(data)]
+    command = [sys.executable, "-m", "medsr_lib", "run", context.plan.notebook, "--data", str(data)]
     command += ["--out", str(out), "--notebooks", str(notebooks), *values]
     with _read_only(None if before is None else Path(before.source).parent):
         code = _wait(command)

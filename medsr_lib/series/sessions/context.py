@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -21,37 +21,31 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Previous:
-    """What a session resumes from.
+class Plan:
+    """What a chain was started with.
 
     Attributes:
-        source: "owner/slug" on Kaggle, or a folder.
-        kind: of that source.
-        session, step, fingerprint: as of `State`.
-        checkpoints: the sha256 of each.
-        configurations: the fingerprint of each training's configuration.
+        chain: 12 hexadecimal digits of its own.
+        notebook: its name, `03_srgan`.
+        parameters: all that were given, without those that a session sets itself.
+        kernel: on Kaggle, `owner/slug` without the session's number; None on one's own machine.
+        wheel: on Kaggle, the sha256 of the library that all of its sessions run.
     """
+
+    chain: str
+    notebook: str
+    parameters: dict[str, Any]
+    kernel: str | None = None
+    wheel: str | None = None
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What a session resumes from: a state, in a `source` ("owner/slug" on Kaggle, or a folder)."""
 
     source: str
     kind: Kind
-    session: int
-    step: int
-    fingerprint: str
-    checkpoints: dict[str, str]
-    configurations: dict[str, str]
-
-    @classmethod
-    def of(cls, state: State, source: str, kind: Kind) -> Self:
-        """A session's output, at a place."""
-        return cls(
-            source,
-            kind,
-            state.session,
-            state.step,
-            state.fingerprint,
-            {name: state.files[name]["sha256"] for name in state.checkpoints},
-            {name: known["configuration"] for name, known in state.checkpoints.items()},
-        )
+    state: State
 
 
 @dataclass(frozen=True)
@@ -59,27 +53,23 @@ class Context:
     """One session of a chain, before it runs.
 
     Attributes:
-        chain, notebook, parameters: as of `Plan`.
+        plan: of the chain.
         session: its number, from 1.
         previous: what it resumes from; None starts from zero.
         hours: it may take.
         docker_image: to run in, on Kaggle; None for the newest.
-        wheel: on Kaggle, the sha256 of the library.
     """
 
-    chain: str
-    notebook: str
-    parameters: dict[str, Any]
+    plan: Plan
     session: int
     previous: Previous | None
     hours: float
     docker_image: str | None = None
-    wheel: str | None = None
 
     @property
     def step_before(self) -> int:
         """Steps that were taken before this session."""
-        return self.previous.step if self.previous else 0
+        return self.previous.state.step if self.previous else 0
 
     def values(self) -> dict[str, Any]:
         """As plain values, for the notebook's parameter `chain`."""
@@ -94,15 +84,27 @@ class Context:
             ValueError: these are not the values of a session.
         """
         try:
-            previous = values["previous"]
-            if previous is not None:
-                previous = Previous(**previous | {"kind": Kind(previous["kind"])})
-            return cls(**{**values, "previous": previous})
+            given = {**values, "plan": Plan(**values["plan"])}
+            if before := given["previous"]:
+                state = State(**before["state"])
+                given["previous"] = Previous(before["source"], Kind(before["kind"]), state)
+            return cls(**given)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"the parameter chain is set by medsr chain and medsr kaggle chain, and by nobody "
                 f"else; got {values!r} ({error})"
             ) from None
+
+    def marked(self, state: State) -> State:
+        """The state of a folder, as what this session left."""
+        plan = self.plan
+        return replace(
+            state,
+            notebook=plan.notebook,
+            chain=plan.chain,
+            session=self.session,
+            parameters=plan.parameters,
+        )
 
     def check(self, state: State, folder: Path) -> None:
         """Refuse a state that this session was not to go on from.
@@ -110,21 +112,17 @@ class Context:
         Raises:
             ValueError: it is of another chain, step or configuration, or of other weights.
         """
-        if other := states.differences(self.parameters, state.parameters):
-            raise ValueError(
-                f"{folder} has another configuration: {other}. A chain goes on with the parameters "
-                "it was started with"
-            )
-        wanted: dict[str, Any] = {"notebook": self.notebook, "chain": self.chain}
-        found: dict[str, Any] = {"notebook": state.notebook, "chain": state.chain}
-        if before := self.previous:
-            wanted |= vars(before)
-            found |= vars(Previous.of(state, before.source, before.kind))
+        plan, wanted = self.plan, vars(self.previous.state if self.previous else state)
+        wanted = wanted | {"notebook": plan.notebook, "chain": plan.chain}
         wrong = [
-            f"{name} {found[name]!r}, not {wanted[name]!r}"
-            for name in wanted
-            if found[name] != wanted[name]
+            f"other {name}"
+            if isinstance(found, dict)
+            else f"{name} {found!r}, not {wanted[name]!r}"
+            for name, found in vars(state).items()
+            if found != wanted[name] and name != "parameters"
         ]
+        if other := states.differences(plan.parameters, state.parameters):
+            wrong.append(f"another configuration: {other}")
         if wrong:
             raise ValueError(
                 f"{folder} is not what session {self.session} resumes from: it has "

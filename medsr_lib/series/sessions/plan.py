@@ -1,13 +1,10 @@
 """What a chain of sessions was started with, kept in its folder so that it can go on."""
 
-import dataclasses
 import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -15,28 +12,10 @@ from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions import state as states
+from medsr_lib.series.sessions.context import Plan
 
 NAME = "chain.json"
 CHAINED = ("hours", "resume_from", "chain")  # what a notebook must have to be run in sessions
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A chain.
-
-    Attributes:
-        chain: 12 hexadecimal digits of its own.
-        notebook: its name, `03_srgan`.
-        parameters: all that were given, without those that a session sets itself.
-        kernel: on Kaggle, `owner/slug` without the session's number; None on one's own machine.
-        wheel: on Kaggle, the sha256 of the library that all of its sessions run.
-    """
-
-    chain: str
-    notebook: str
-    parameters: dict[str, Any]
-    kernel: str | None = None
-    wheel: str | None = None
 
 
 def one(name: str, folder: Path | None) -> Notebook:
@@ -75,12 +54,17 @@ def kept(folder: Path, plan: Plan) -> Plan:
     """The plan of the chain in `folder`, which must be the same; `plan` if it is a new one.
 
     Raises:
-        ValueError: a chain of another notebook, configuration or name is there.
+        ValueError: a chain of another notebook, configuration or name is there, or a damaged plan.
     """
-    there = read(folder)
-    if there is None:
-        write(folder, plan)
+    path = folder / NAME
+    if not path.is_file():
         return plan
+    try:
+        there = Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not the plan of a chain ({error}); restore it, or give another --out"
+        ) from None
     for what in ("notebook", "kernel"):
         ours, theirs = getattr(plan, what), getattr(there, what)
         if ours != theirs:
@@ -95,26 +79,9 @@ def kept(folder: Path, plan: Plan) -> Plan:
     return there
 
 
-def read(folder: Path) -> Plan | None:
-    """The plan in a folder, None where there is none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    try:
-        return Plan(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not the plan of a chain ({error}); restore it, or give another --out"
-        ) from None
-
-
 def write(folder: Path, plan: Plan) -> None:
     """Keep the plan in a folder, all or nothing."""
-    report.write(folder / NAME, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    report.save(folder / NAME, vars(plan))
 
 
 @contextmanager

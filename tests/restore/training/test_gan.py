@@ -447,7 +447,7 @@ def test_trains_with_the_features_of_a_classifier(train, random_images, content)
 
 
 TORTURED = """
-import threading, torch
+import pathlib, threading, time, torch
 from medsr_lib.restore import degrade, networks
 from medsr_lib.restore.training import fit, gan, loop
 from tqdm import tqdm
@@ -455,6 +455,17 @@ from tqdm import tqdm
 tqdm.set_lock(threading.RLock())  # its own one, between processes, would outlive a killed process
 torch.set_num_threads(1)
 loop.SAVE_EVERY, loop.MAX_ROWS = save_every, 20
+
+
+def slowly(file, content):  # a disk that is slow, so that some kills fall into a write
+    with file.open("wb") as half:
+        half.write(content[: len(content) // 2])
+        half.flush()
+        time.sleep(0.01 if save_every == 0 else 0)
+        half.write(content[len(content) // 2 :])
+
+
+pathlib.Path.write_bytes = slowly
 torch.manual_seed(7)
 arguments = {
     "degrade": degrade.by_name("blur", scale=2), "steps": 120, "seed": 1, "crop": 16,

@@ -111,7 +111,7 @@ PASSING = {
     "lost after a push": [faults.disconnected(call="SaveKernel", accepted=True, at=2)],
     "lost status": [faults.disconnected(call="GetKernelSessionStatus", accepted=False, at=[1, 2])],
     "long queue": [faults.queued(30)],
-    "truncated checkpoint": [faults.truncated(at=None, file="never"), faults.truncated(at=[3, 4])],
+    "truncated checkpoint": [faults.truncated(at=[3, 4])],
     "silently truncated": [faults.truncated(silent=True, at=[1, 2, 4, 6])],
     "500 at a download": [faults.http(500, call="download", at=[1, 2, 5])],
     "slow download": [faults.slow(0.3, call="download", at=2)],

@@ -16,8 +16,8 @@ from medsr_lib.series import cli
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series.kaggle import kernel, metadata, wheel
 from medsr_lib.series.sessions import plan
-from medsr_lib.series.sessions.context import Context, Kind, Previous
-from medsr_lib.series.sessions.state import sha256
+from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
+from medsr_lib.series.sessions.state import State, sha256
 
 ROOT = Path(medsr_lib.__file__).parents[1]
 NOTEBOOKS = [one for one in notebooks.find([]) if one.name in metadata.NEEDS]
@@ -30,8 +30,7 @@ def built(tmp_path, name="03", **options):
     settings = {
         "needs": metadata.needs_of(notebook.name, **chosen),
         "parameters": {},
-        "owner": "me",
-        "slug": metadata.slug_of(notebook.name),
+        "ref": f"me/{metadata.slug_of(notebook.name)}",
     }
     folder = kernel.build(notebook, tmp_path, **settings | options)
     content = json.loads((folder / metadata.KERNEL).read_text())
@@ -86,8 +85,9 @@ def test_parameters_are_behind_the_defaults_and_before_the_inputs(tmp_path):
 
 @pytest.mark.parametrize("kind", [Kind.NOTEBOOKS, Kind.DATASETS])
 def test_a_session_of_a_chain_knows_its_place(tmp_path, kind):
-    previous = Previous("me/gan-s01", kind, 1, 40, "f", {"x.pt": "1"}, {"x.pt": "2"})
-    context = Context("a'\"b", "03_srgan", {"norm": None}, 2, previous, 1.0, "image", "digest")
+    previous = Previous("me/gan-s01", kind, State("03_srgan", 40, 100, "f", {}, {}))
+    plan = Plan("a'\"b", "03_srgan", {"norm": None}, wheel="digest")
+    context = Context(plan, 2, previous, 1.0, "image")
     content, found = built(tmp_path, context=context)
     assert kernel.context_of(nbformat.writes(found)) == context
     assert content["docker_image"] == "image"
@@ -112,9 +112,9 @@ def test_what_is_not_of_a_chain_has_no_context(tmp_path):
         ({"parameters": {"hours": -1.0}}, "more than 0"),
         ({"parameters": {"data_dir": "x"}}, "use --data"),
         ({"parameters": {"resume_from": "x"}}, "set where the kernel runs"),
-        ({"slug": "abc"}, "the title 'abc' has 3 characters"),
-        ({"slug": "a" * 51}, "has 51 characters"),
-        ({"slug": "a--b-c"}, "Kaggle would call"),
+        ({"ref": "me/abc"}, "the title 'abc' has 3 characters"),
+        ({"ref": "me/" + "a" * 51}, "has 51 characters"),
+        ({"ref": "me/a--b-c"}, "Kaggle would call"),
         ({"data": "brain"}, "'brain' is not owner/slug"),
     ],
 )

@@ -3,7 +3,8 @@
 import pytest
 
 from medsr_lib.series.kaggle import mounts
-from medsr_lib.series.sessions.context import Context, Kind, Previous
+from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
+from medsr_lib.series.sessions.state import State
 
 LAYOUTS = {"datasets": "datasets/them/brain", "flat": "brain"}
 
@@ -73,10 +74,11 @@ def test_networks_of_other_notebooks_are_brought(root, tmp_path):
 
 
 def test_the_earlier_session_is_found(root):
-    first = Context("abc", "03_srgan", {}, 1, None, hours=1.0)
-    assert mounts.earlier_session(first.values()) is None
-    previous = Previous("me/gan-s01", Kind.NOTEBOOKS, 1, 40, "f", {}, {})
-    second = Context("abc", "03_srgan", {}, 2, previous, hours=1.0).values()
+    plan = Plan("abc", "03_srgan", {})
+    assert mounts.earlier_session(Context(plan, 1, None, hours=1.0).values()) is None
+    state = State("03_srgan", 40, 100, "f", {}, {})
+    previous = Previous("me/gan-s01", Kind.NOTEBOOKS, state)
+    second = Context(plan, 2, previous, hours=1.0).values()
     with pytest.raises(FileNotFoundError, match=r"me/gan-s01: no chain_state\.json"):
         mounts.earlier_session(second)
     put(root, "notebooks/me/gan-s01/03_srgan/chain_state.json")

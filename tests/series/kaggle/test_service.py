@@ -308,9 +308,7 @@ def test_pull_tells_the_image_and_a_pinned_one_is_kept(start, tmp_path):
 def test_a_data_set_is_uploaded_and_becomes_ready(start, tmp_path):
     service, api = start(dataset_pending=2)
     folder = dataset(tmp_path, wheel="w" * 100_000)
-    (folder / "ckpt").mkdir()
-    (folder / "ckpt" / "last.pt").write_bytes(b"1")
-    answer = api.dataset_create_new(str(folder), quiet=True, dir_mode="zip")
+    answer = api.dataset_create_new(str(folder), quiet=True)
     assert answer.status == "ok", answer.error
     assert [api.dataset_status("tester/some-files") for _ in range(3)] == [
         "blobs_received",
@@ -319,7 +317,6 @@ def test_a_data_set_is_uploaded_and_becomes_ready(start, tmp_path):
     ]
     ready = service.datasets["tester/some-files"].ready()
     assert (ready / "wheel.txt").read_text() == "w" * 100_000
-    assert (ready / "ckpt" / "last.pt").read_bytes() == b"1"
 
 
 def test_until_a_new_version_is_ready_the_old_one_is_attached(start, tmp_path):
@@ -439,7 +436,7 @@ def test_truncated_downloads(start):
 
 
 def test_slow_downloads_and_calls(start):
-    slow = [faults.slow(0.2, call="download", file="last"), faults.slow(0.1, call="GetKernel*")]
+    slow = [faults.slow(0.2, call="download"), faults.slow(0.1, call="GetKernel*")]
     service, api = start(faults=slow)
     began = time.monotonic()
     assert requests.get(files(service, last=b"0123456789")).content == b"0123456789"

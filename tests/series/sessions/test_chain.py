@@ -149,7 +149,6 @@ def test_a_second_chain_in_the_folder_is_refused(quick, out):
         ({"parameters": {"hours": 2}}, "hours is set for each session"),
         ({"parameters": {"chain": {}}}, "chain is set for each session"),
         ({"parameters": {"tota": 2}}, "did you mean total"),
-        ({"data": Path("missing")}, "there is no folder missing"),
     ],
 )
 def test_bad_input_starts_nothing(quick, out, options, message):

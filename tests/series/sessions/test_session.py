@@ -8,16 +8,16 @@ import pytest
 
 from medsr_lib.series.sessions import session
 from medsr_lib.series.sessions import state as states
-from medsr_lib.series.sessions.context import Context, Kind, Previous
+from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
 
 
 @pytest.fixture
 def former(tmp_path):
     """The output of a session of 40 steps, and the context of the next one."""
-    context = Context("abc", chains.NOTEBOOK, {"scale": 2}, 1, None, hours=1.0)
+    context = Context(Plan("abc", chains.NOTEBOOK, {"scale": 2}), 1, None, hours=1.0)
     first = chains.begin(tmp_path / "first", chain=context.values())
     state = states.read(first.record(chains.train(first.folder)).parent)
-    previous = Previous.of(state, str(first.folder), Kind.FOLDER)
+    previous = Previous(str(first.folder), Kind.FOLDER, state)
     return first.folder, replace(context, session=2, previous=previous)
 
 
@@ -46,15 +46,18 @@ def test_a_later_session_does_not_start_from_zero(former, tmp_path):
         ({"notebook": "02_espcn"}, "notebook '03_srgan', not '02_espcn'"),
         ({"step": 41}, "is not what session 2 resumes from: it has step"),
         ({"fingerprint": "0"}, "it has fingerprint"),
-        ({"checkpoints": {}}, "it has checkpoints"),
+        ({"checkpoints": {}}, "it has other checkpoints"),
     ],
 )
 def test_the_output_of_another_chain_or_step_is_refused(former, tmp_path, changed, message):
     folder, context = former
-    if changed.keys() & {"step", "fingerprint", "checkpoints"}:
-        changed = {"previous": replace(context.previous, **changed)}
+    if changed.keys() & vars(context.plan).keys():
+        other = replace(context, plan=replace(context.plan, **changed))
+    else:
+        state = replace(context.previous.state, **changed)
+        other = replace(context, previous=replace(context.previous, state=state))
     with pytest.raises(ValueError, match=message):
-        chains.begin(tmp_path / "second", folder, replace(context, **changed).values())
+        chains.begin(tmp_path / "second", folder, other.values())
 
 
 def test_what_is_no_context_is_refused(tmp_path):

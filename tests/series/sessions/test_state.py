@@ -12,7 +12,7 @@ from medsr_lib.series.sessions import state as states
         ("", "not the state of a chain"),
         ("[]", "not the state of a chain"),
         ('{"format": "medsr chain 0"}', "expected the format 'medsr chain 1'"),
-        ('{"format": "medsr chain 1", "step": 3}', "missing 9 required"),
+        ('{"format": "medsr chain 1", "step": 3}', "missing 5 required"),
     ],
 )
 def test_a_damaged_state_is_refused(tmp_path, text, message):

@@ -36,7 +36,8 @@ def draw_cerebrum(s: View) -> None:
 def _sulci(s: View) -> tuple[Array, Array]:
     """Depth below the brain's surface, and distance to the fluid in its folds."""
     at = s.at
-    fissure = _interhemispheric(s)
+    # The cleft between the hemispheres ends at the corpus callosum.
+    fissure = np.abs(s.p[0] + 0.5 * at["mid"]) + np.maximum(0, -at["arch"])
     depth = np.minimum(-at["cerebrum"], fissure + 1)
     reach = 15 + 6 * at["reach"]
     open_ = s.head.atrophy * (1 + 0.35 * np.tanh(at["mid"]))
@@ -48,12 +49,6 @@ def _sulci(s: View) -> tuple[Array, Array]:
     side = side - open_ * (0.08 + 0.9 * mouth)
     csf = np.minimum(np.minimum(deep, side), fissure - 0.5 - 0.2 * at["small"])
     return depth, np.minimum(csf, _sylvian(s))
-
-
-def _interhemispheric(s: View) -> Array:
-    """Distance to the cleft between the hemispheres, which ends at the corpus callosum."""
-    beside = np.abs(s.p[0] + 0.5 * s.at["mid"])
-    return beside + np.maximum(0, -s.at["arch"])
 
 
 def _sylvian(s: View) -> Array:
@@ -116,7 +111,7 @@ def draw_vessels(s: View) -> None:
     paint(s.canvas, twig, bright, s.mm)
 
 
-_VESSELS = (
+_VESSELS = (  # start, end and the radii at both; one on either side
     ((12, 8, -46), (12, 15, -36), 2.0, 2.0),  # internal carotid
     ((12, 15, -36), (11, 10, -24), 2.0, 1.8),
     ((10, 11, -22), (24, 13, -20), 1.3, 1.2),  # middle cerebral
@@ -131,4 +126,3 @@ _VESSELS = (
     ((1.5, -20, 10), (0, -40, 5), 1.0, 1.6),
     ((0, -40, 5), (0, -84, -13), 1.3, 1.6),  # straight sinus
 )
-"""Start, end and the radii at both; one on either side."""

@@ -23,25 +23,18 @@ from skimage.draw import polygon2mask
 from medsr_lib import checks
 from medsr_lib.data.figshare import TUMOURS
 from medsr_lib.data.phantom import files
-from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, level_of, make_head
+from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, make_head
 from medsr_lib.data.phantom.brain.picture import draw
 from medsr_lib.data.phantom.brain.tumour import make_tumour
 from medsr_lib.files import atomic
 
-VERSION = 1
-"""Of the drawing: a folder drawn by another version is not taken for the same phantom."""
-
-SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}
-"""Of the 3064 original slices: 708, 1426 and 930."""
-
+VERSION = 1  # of the drawing: a folder drawn by another one is not taken for the same phantom
+SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}  # original: 708, 1426, 930 slices
 FOLDS = 5
-RAW_MAX = (300.0, 12_000.0)
-"""The range of an examination's brightest raw value; the original's are 238 to 12 740."""
-
+RAW_MAX = (300.0, 12_000.0)  # of an examination's brightest raw value; the original: 238 to 12 740
+# mm from slice to slice, less where the tumour is small. The original's slices are 6 mm thick and
+# 1 mm apart (Cheng et al. 2015, PLoS ONE 10(10):e0140381).
 SLICE_STEP = 7.0
-"""mm from slice to slice, less where the tumour is small. The original's slices are 6 mm thick and
-1 mm apart (Cheng et al. 2015, PLoS ONE 10(10):e0140381)."""
-
 _TWICE = 8  # one patient in so many is examined twice
 _EVEN = 15  # patients drawn evenly over tumours and folds, before SHARES decides
 _USERBLOCK = 512  # bytes before the HDF5 signature in a MATLAB v7.3 file
@@ -185,7 +178,7 @@ def _draw_slice(
         tumour = replace(tumour, radii=float(shared.uniform(0.8, 1.15)) * tumour.radii)
     reach = float(tumour.radii[NORMAL[visit.plane]])
     spacing = min(SLICE_STEP, reach / place[1])
-    level = level_of(head, visit.plane, tumour.centre)
+    level = float((head.turn @ (head.scale * tumour.centre))[NORMAL[visit.plane]])
     level += spacing * (place[0] - (place[1] - 1) / 2)
     own = np.random.default_rng([seed, visit.person, 2 + visit.repeat, place[0]])
     picture, outline = draw(head, tumour, plane=visit.plane, level=level, size=size, rng=own)

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 
 from medsr_lib.data.phantom.brain.solids import Array, cut, ellipsoid, field, join, ramp, rod
 
-PLANES = ("axial", "coronal", "sagittal")
-
-NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}
-"""The coordinate along each plane's normal."""
-
+NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}  # the coordinate along each plane's normal
+PLANES = tuple(NORMAL)
 _LATTICE = 40  # control points a side of a random field
-
 _FIELDS = 12
 
 
@@ -76,21 +72,13 @@ def _turn(normal: int, angles: NDArray[np.float64]) -> Array:
     return turn.astype(np.float32)
 
 
-def level_of(head: Head, plane: str, point: Array) -> float:
-    """The level of the slice that holds `point` (3,), given in head coordinates."""
-    return float((head.turn @ (head.scale * point))[NORMAL[plane]])
-
-
 # --- surfaces -----------------------------------------------------------------------------------
 
 CEREBRUM_CENTRE = np.array((0.0, -2.0, 8.0))
-
 CEREBRUM_RADII = np.array((67.0, 86.0, 65.0))
-
-_PROFILE_Z = (-125, -116, -106, -98, -92, -86, -80, -74, -66, -30, -20, 0, 20)
-
-_PROFILE_Y = (70, 92, 98, 93, 99, 96, 101, 96, 95, 94, 98, 99, 97)
 # The midline of a face without its nose: chin, lips, forehead.
+_PROFILE_Z = (-125, -116, -106, -98, -92, -86, -80, -74, -66, -30, -20, 0, 20)
+_PROFILE_Y = (70, 92, 98, 93, 99, 96, 101, 96, 95, 94, 98, 99, 97)
 
 
 def mirrored(p: Array) -> Array:

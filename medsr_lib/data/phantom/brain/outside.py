@@ -34,7 +34,7 @@ def draw_muscles(s: View) -> None:
         paint(s.canvas, body, grey["muscle"] * (1 + fibres), 2 * s.mm)
 
 
-_MUSCLES = (
+_MUSCLES = (  # start, end and the radii at both; one on either side
     ((60, 18, -10), (54, 22, -52), 6, 8),  # temporalis
     ((58, 16, -54), (50, 22, -98), 7, 8),  # masseter
     ((22, 18, -54), (46, 8, -58), 7, 7),  # lateral pterygoid
@@ -46,7 +46,6 @@ _MUSCLES = (
     ((16, -84, -72), (24, -86, -200), 5, 6),  # trapezius
     ((14, 40, -112), (16, 20, -130), 6, 6),  # floor of the mouth
 )
-"""Start, end and the radii at both; one on either side."""
 
 
 def draw_bones(s: View) -> None:

@@ -17,7 +17,7 @@ from medsr_lib.data.phantom.brain.solids import (
     ramp,
     sheet,
 )
-from medsr_lib.data.phantom.brain.view import View, enlarged
+from medsr_lib.data.phantom.brain.view import View
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,12 @@ def draw_tumour(s: View, tumour: Tumour) -> NDArray[np.float64]:
     """Paint the tumour and return its outline (n, 2)."""
     mean = float(tumour.radii.mean())
     rough = {"meningioma": 0.06, "glioma": 0.13, "pituitary": 0.05}[tumour.kind] * mean
+    down, across = s.weights
     lumps, fine = (
-        enlarged(s, field(s.head.lattices[k], s.coarse_raw + tumour.phase, spacing))
+        down @ field(s.head.lattices[k], s.coarse_raw + tumour.phase, spacing) @ across.T
         for k, spacing in ((6, 0.42 * mean), (7, 5))
     )
-    body = ellipsoid(s.raw, tumour.centre, tumour.radii) + rough * lumps
+    body: Array = ellipsoid(s.raw, tumour.centre, tumour.radii) + rough * lumps
     clumps = 0.05 * fine + 0.05 * lumps + 0.05 * s.grain + 0.04 * s.at["small"]
     signal = tumour.signal * (1 + clumps)
     body = {"meningioma": _meningioma, "glioma": _glioma, "pituitary": _pituitary}[tumour.kind](

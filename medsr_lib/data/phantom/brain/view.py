@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from medsr_lib.data.phantom.brain.head import Head, folds, mirrored, surfaces
-from medsr_lib.data.phantom.brain.solids import Array, enlarge_weights, field, sheet
+from medsr_lib.data.phantom.brain.solids import Array, column, enlarge_weights, field, sheet
 
 _COARSE = 2.5  # mm: smooth fields are evaluated on this grid, then enlarged
 _BEND = 1.8  # mm, standard deviation: how far people differ from the mean anatomy
@@ -96,7 +96,7 @@ def _head_coordinates(head: Head, plane: str, level: float, rows: Array, columns
 
 
 def _textures(head: Head, p: Array) -> dict[str, Array]:
-    long = p * np.array((1, 0.8, 0.4), np.float32).reshape(3, 1, 1)  # muscles run down the neck
+    long = p * column((1, 0.8, 0.4))  # muscles run down the neck
     return {
         "small": field(head.lattices[7], p, 6),
         "mid": field(head.lattices[8], p, 11),
@@ -105,12 +105,6 @@ def _textures(head: Head, p: Array) -> dict[str, Array]:
         "muscle": field(head.lattices[10], long, 4.5),
         "fascia": field(head.lattices[11], long, 5),
     }
-
-
-def enlarged(s: View, coarse: Array) -> Array:
-    """A field on the coarse grid (h, w), at the pixels (H, W)."""
-    down, across = s.weights
-    return down @ coarse @ across.T
 
 
 def solid(s: View, measure: Callable[..., Array], *args: object, pair: bool = False) -> Array:

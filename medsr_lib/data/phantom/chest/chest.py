@@ -114,15 +114,11 @@ def arm_bones(x: Plane, y: Plane, chest: Chest) -> Plane:
     for sign, angle in zip((-1, 1), chest.arms):
         along, off = _arm_axes(x, y, sign, angle)
         radius = 0.055 + 0.045 * np.exp(-(((along - 0.1) / 0.09) ** 2))
-        total += _tube(off / radius) * rise(along - 0.03, 0.06)
+        r = off / radius  # hollow: from the side, the wall is thickest at its edges
+        outer = np.sqrt(np.clip(1 - r**2, 0, 1))
+        inner = np.sqrt(np.clip(1 - (r / 0.72) ** 2, 0, 1))
+        total += (outer - 0.5 * 0.72 * inner) * rise(along - 0.03, 0.06)
     return total
-
-
-def _tube(r: Plane) -> Plane:
-    """A hollow bone from the side: its wall is thickest at its edges. r is 1 on the outside."""
-    outer = np.sqrt(np.clip(1 - r**2, 0, 1))
-    inner = np.sqrt(np.clip(1 - (r / 0.72) ** 2, 0, 1))
-    return outer - 0.5 * 0.72 * inner
 
 
 def diaphragm(x: Plane, chest: Chest) -> Plane:
@@ -154,19 +150,14 @@ def middle(x: Plane, y: Plane, chest: Chest) -> Plane:
         blob(x, y, (0.12, base - 0.62), (0.2, 0.46), -0.3),  # pulmonary trunk
         blob(x, y, (0.1, 0.32 + 0.04 * chest.age), (0.135, 0.16)),  # arch of the aorta
     )
-    heart = _united(parts)
+    sharp = 9.0  # the highest of the parts, with the notches between them filled
+    heart = np.log(sum(np.exp(sharp * np.clip(part, -2, 1)) for part in parts)) / sharp
     shadow = rise(heart, 0.12) * (0.70 + 0.17 * np.clip(heart, 0, 1))
     thymus = 0.09 * (1 - chest.age)
     side = 0.15 + thymus + 0.04 * np.exp(-(((y - 0.75) / 0.3) ** 2))
     vessels = 0.78 * rise(side - np.abs(x + 0.015), 0.06)
     spine = rise(0.13 - np.abs(x), 0.03)
     return np.maximum(np.maximum(shadow, vessels), spine)
-
-
-def _united(parts: tuple[Plane, ...]) -> Plane:
-    """The highest of several heights, with the notches between them filled."""
-    sharp = 9.0
-    return np.log(sum(np.exp(sharp * np.clip(part, -2, 1)) for part in parts)) / sharp
 
 
 def windpipe(x: Plane, y: Plane, chest: Chest) -> Plane:

@@ -23,15 +23,11 @@ from medsr_lib.data.phantom.chest.opacity import make_opacity
 from medsr_lib.data.phantom.chest.picture import draw
 from medsr_lib.files import atomic
 
-VERSION = 1
-"""Of the drawing: a folder drawn by another version is not taken for the same phantom."""
-
+VERSION = 1  # of the drawing: a folder drawn by another one is not taken for the same phantom
+# Of one patient after the other. The original's images: 27 %, 47 % and 26 %.
 KINDS = ("normal", "bacteria", "virus", "normal", "bacteria")
-"""Of one patient after the other. The original's images: 27 %, 47 % and 26 %."""
-
+# Of the JPEG files; estimated of nearly all files of the original (`jpeg.quality_of`).
 QUALITY = {"NORMAL": 96, "PNEUMONIA": 75}
-"""Of the JPEG files; estimated of nearly all files of the original (`jpeg.quality_of`)."""
-
 # Height as a share of `size`, and width over height, from and to. In the development sample the
 # medians are 1300 and 751 pixels, 1.21 and 1.47.
 _HEIGHT = {"NORMAL": (0.78, 1.0), "PNEUMONIA": (0.54, 0.74)}
@@ -104,9 +100,8 @@ def exposures(patients: int) -> list[Exposure]:
             # As in the original, some have had both kinds.
             other = "virus" if kind == "bacteria" else "bacteria"
             shown = other if ill and turn % 4 == 2 and number else kind
-            label = LABELS[ill]
             name = _name(person, number, shown)
-            shots.append(Exposure(person, number, shown, split, label, name))
+            shots.append(Exposure(person, number, shown, split, LABELS[ill], name))
     return shots
 
 

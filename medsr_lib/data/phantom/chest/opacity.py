@@ -9,8 +9,6 @@ from scipy.ndimage import gaussian_filter
 
 from medsr_lib.data.phantom.chest.chest import Chest, Plane, blob, rise
 
-Mask = NDArray[np.bool_]
-
 SHOWN = 0.35  # share of the air replaced from which on a place counts as opaque
 
 
@@ -83,7 +81,7 @@ def _interstitial(x: Plane, y: Plane, chest: Chest, opacity: Opacity) -> Plane:
     return np.clip(opacity.density * np.clip(1.25 * around * uneven, 0, 1) * texture, 0, 0.9)
 
 
-def opaque(y: Plane, opacity: Opacity, gone: Plane) -> Mask:
+def opaque(y: Plane, opacity: Opacity, gone: Plane) -> NDArray[np.bool_]:
     """Where `gone`, without its fine texture, is at least `SHOWN` of the density; (H, W) bool."""
     pixel = float(abs(y[1, 0] - y[0, 0]))
     return gaussian_filter(gone, 0.03 / pixel) > SHOWN * opacity.density
@@ -92,8 +90,7 @@ def opaque(y: Plane, opacity: Opacity, gone: Plane) -> Mask:
 def smooth_noise(x: Plane, y: Plane, length: float, seed: int) -> Plane:
     """Random values of about -2 to 2 that change over `length`; the same at the same place."""
     rng = np.random.default_rng(seed)
-    total = np.zeros_like(x)
-    n = 16  # waves of random directions add up to what looks random
+    total, n = np.zeros_like(x), 16  # waves of random directions add up to what looks random
     waves = rng.uniform((0, 0, 0.6), (np.pi, 2 * np.pi, 1.3), (n, 3)).tolist()
     for angle, phase, k in waves:
         total += np.cos(

@@ -67,7 +67,6 @@ def _belly(x: Plane, y: Plane, chest: Chest) -> Plane:
     below = y - shapes.diaphragm(x, chest)
     total = 0.1 * rise(below, 0.05) * rise(0.35 - x, 0.5)
     rng = np.random.default_rng(chest.seed)
-    gas = np.zeros_like(x)
     base = chest.domes[1]
     bubble = blob(x, y, (0.42, base + 0.17), tuple(rng.uniform((0.15, 0.07), (0.28, 0.14))), 0.15)
     gas = 0.32 * rise(bubble, 0.35) * float(rng.uniform(0.3, 1))
@@ -126,12 +125,7 @@ def _film(
     t = np.clip((total - low) / (high - low), 0, None)
     shown = t / (1 + t**5) ** 0.2  # the shoulder of the curve
     picture = np.clip(255 * shown ** rng.uniform(0.8, 1.15), 0, 255)
-    return _marked(np.rint(picture).astype(np.uint8), rng)
-
-
-def _marked(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    h, w = picture.shape
-    canvas = Image.fromarray(picture)
+    canvas, (h, w) = Image.fromarray(np.rint(picture).astype(np.uint8)), shape
     pen = ImageDraw.Draw(canvas)
     tall = h * float(rng.uniform(0.035, 0.06))
     left, top = w * float(rng.uniform(0.03, 0.09)), h * float(rng.uniform(0.08, 0.3))
