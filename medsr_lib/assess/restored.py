@@ -54,7 +54,9 @@ def restored(
     however it ends, they go back to where they were.
 
     Args:
-        methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1].
+        methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1]. One
+            with a method `of` is asked for the SR of each case in place of that: images that
+            another program has restored.
         cases: cropped around their centre, masks alike, to what the scale divides.
         degrade: HR (B, 1, H, W) -> LR (B, 1, H / scale, W / scale).
         scale: of the degradation; 1 for noise.
@@ -131,7 +133,7 @@ def _restore(
     sr = {}
     for name, method in methods.items():
         with _named(f"method {name!r}, {names}"):
-            sr[name] = found = method(lr)
+            sr[name] = found = _called(method, lr, cases)
             if not isinstance(found, Tensor):
                 raise TypeError(f"SR is {type(found).__name__}; it must be a tensor (B, 1, H, W)")
             if found.shape != hr.shape:
@@ -142,6 +144,12 @@ def _restore(
         for one, case in zip(sr[name], cases):
             images.check(one[None], f"method {name!r}, case {case.id}")
     return Restored(cases, hr, lr, sr)
+
+
+def _called(method: Method, lr: Tensor, cases: list[Case]) -> Tensor:
+    """SR of a batch, by the function or by what it holds of each case."""
+    of = getattr(method, "of", None)
+    return method(lr) if of is None else torch.cat([of(case) for case in cases]).to(lr.device)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Any method by one name: interpolation, or a network that was saved.
+"""Any method by one name: interpolation, a saved network, a network or program of other people.
 
 A method is a function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1]. Another way to
-come by one is one file with a `Loader`, and one line in `LOADERS`.
+come by one is one file with a `Loader`, and one line in `LOADERS`. What other people made goes
+through `handshake.adapt` first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from medsr_lib.restore import networks, resample
+from medsr_lib.restore import handshake, networks, resample
+from medsr_lib.restore.foreign import files, programs, shipped
 
 Method = Callable[[Tensor], Tensor]
 
@@ -32,11 +34,13 @@ class Loader:
         example: how it is written, for messages: "NAME=net.pt".
         accepts: whether WHAT of "NAME=WHAT" (or a bare WHAT) is for this loader.
         load: WHAT, scale= and what a network must be about -> the method.
+        foreign: whether `handshake.adapt` has to find out how it is called.
     """
 
     example: str
     accepts: Callable[[str], bool]
-    load: Callable[..., Method]
+    load: Callable[..., Callable[..., Any]]
+    foreign: bool = False
 
 
 def _interpolation(what: str, *, scale: int, **expected: Any) -> Method:
@@ -47,10 +51,28 @@ def _saved_network(what: str, *, scale: int, **expected: Any) -> Method:
     return networks.load(what, scale=scale, **expected)
 
 
+def _ends(*endings: str) -> Callable[[str], bool]:
+    return lambda what: what.lower().endswith(endings)
+
+
+def _begins(beginning: str) -> Callable[[str], bool]:
+    return lambda what: what.startswith(beginning)
+
+
 LOADERS: tuple[Loader, ...] = (
     Loader(", ".join(INTERPOLATIONS), INTERPOLATIONS.__contains__, _interpolation),
-    Loader("NAME=net.pt (saved by networks.save)", lambda w: w.endswith(".pt"), _saved_network),
-)
+    Loader("NAME=cmd:program {input} {output}", _begins("cmd:"), programs.command, foreign=True),
+    Loader("NAME=dir:folder/{id}.png", _begins("dir:"), programs.images),
+    Loader(", ".join(shipped.KNOWN), shipped.KNOWN.__contains__, shipped.load, foreign=True),
+    Loader("NAME=file.py:function, NAME=package.module:function", programs.is_python,
+           programs.python, foreign=True),
+    Loader("NAME=net.pt (saved by networks.save)", _ends(".pt"), _saved_network),
+    Loader("NAME=net.pth (.safetensors, .ckpt)", _ends(".pth", ".safetensors", ".ckpt"),
+           files.weights, foreign=True),
+    Loader("NAME=net.onnx", _ends(".onnx"), files.onnx, foreign=True),
+    Loader("NAME=net.pt2", _ends(".pt2"), files.exported, foreign=True),
+    Loader("NAME=net.ts (TorchScript: runs its code)", _ends(".ts"), files.script, foreign=True),
+)  # fmt: skip
 
 
 def find(
@@ -64,20 +86,23 @@ def find(
 
     Args:
         names: each a name in `saved`, or WHAT or "NAME=WHAT" as `LOADERS` read it: an interpolation
-            ("nearest", "bicubic", "lanczos", "zero_fill"), or the path of a file of
-            `networks.save`, which is called as the file is (without .pt) where it has no NAME. What
-            was found before counts once.
+            ("nearest", "bicubic", "lanczos", "zero_fill"), a network that a package ships ("srmd"),
+            a file of a network, or somebody's code, program or images. A file without NAME is
+            called as it is, without its ending. What was found before counts once.
         scale: of all of them.
         saved: name -> file of a network.
         expected: what a network must be about, as for `networks.load`; for example `fold`.
 
     Returns:
         Name -> method, in the order asked for; networks as modules in evaluation mode, on the CPU.
+        Those of other people print what is done for them (`foreign.adapted.Findings`). Images
+        restored already have `.of(case)`, and cannot be called.
 
     Raises:
-        ValueError: a name that is none of these, two methods of one name, or a network for another
-            scale or about something else.
+        ValueError: a name that is none of these, two methods of one name, a network for another
+            scale or about something else, or one that the handshake refuses.
         FileNotFoundError: no such file.
+        ImportError: a package of the extra `methods` is not installed.
     """
     known = {name: str(path) for name, path in (saved or {}).items()}
     found: dict[str, Method] = {}
@@ -93,10 +118,20 @@ def find(
             raise ValueError(f"no method {asked!r}; there are {there}")
         if not separator and asked not in known:
             name = Path(what).stem
+            if ":" in Path(what).name:
+                raise ValueError(f"give {what} a name of your own: NAME={what}")
         if sources.get(name, what) != what or (name in INTERPOLATIONS and what != name):
             raise ValueError(
                 f"two methods would be called {name!r}; give one of them as ANOTHER_NAME={what}"
             )
         sources[name] = what
-        found[name] = loader.load(what, scale=scale, **expected)
+        method = loader.load(what, scale=scale, **expected)
+        found[name] = _adapted(name, method, scale) if loader.foreign else method
     return found
+
+
+def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:
+    try:
+        return handshake.adapt(network, scale=scale)
+    except ValueError as error:
+        raise ValueError(f"method {name!r}: {error}") from error

