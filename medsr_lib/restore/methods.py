@@ -13,10 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from medsr_lib.restore import handshake, networks, resample
+from medsr_lib.restore import consistency, handshake, networks, resample
+from medsr_lib.restore.degrade import Degradation
 from medsr_lib.restore.foreign import files, programs, shipped
 
 Method = Callable[[Tensor], Tensor]
+CONSISTENT = "+consistent"  # after a name: the method made to agree with LR (`consistency`)
 
 INTERPOLATIONS: dict[str, Callable[..., Tensor]] = {
     "nearest": resample.nearest,
@@ -80,6 +82,7 @@ def find(
     *,
     scale: int,
     saved: Mapping[str, str | Path] | None = None,
+    degrade: Degradation | None = None,
     **expected: str | int | float | None,
 ) -> dict[str, Method]:
     """Find methods by what people call them.
@@ -88,9 +91,11 @@ def find(
         names: each a name in `saved`, or WHAT or "NAME=WHAT" as `LOADERS` read it: an interpolation
             ("nearest", "bicubic", "lanczos", "zero_fill"), a network that a package ships ("srmd"),
             a file of a network, or somebody's code, program or images. A file without NAME is
-            called as it is, without its ending. What was found before counts once.
+            called as it is, without its ending. Each may end in "+consistent", which makes the
+            method agree with its LR image. What was found before counts once.
         scale: of all of them.
         saved: name -> file of a network.
+        degrade: what LR is made by, for "+consistent".
         expected: what a network must be about, as for `networks.load`; for example `fold`.
 
     Returns:
@@ -100,7 +105,8 @@ def find(
 
     Raises:
         ValueError: a name that is none of these, two methods of one name, a network for another
-            scale or about something else, or one that the handshake refuses.
+            scale or about something else, one that the handshake refuses, or "+consistent" without
+            a degradation or after images that are restored already.
         FileNotFoundError: no such file.
         ImportError: a package of the extra `methods` is not installed.
     """
@@ -110,13 +116,14 @@ def find(
     for asked in names:
         if asked in found:
             continue
-        name, separator, what = asked.partition("=")
-        what = what if separator else known.get(asked, asked)
+        plain = asked.removesuffix(CONSISTENT)
+        name, separator, what = plain.partition("=")
+        what = what if separator else known.get(plain, plain)
         loader = next((one for one in LOADERS if one.accepts(what)), None)
         if loader is None:
             there = "; ".join([*known, *(one.example for one in LOADERS)])
             raise ValueError(f"no method {asked!r}; there are {there}")
-        if not separator and asked not in known:
+        if not separator and plain not in known:
             name = Path(what).stem
             if ":" in Path(what).name:
                 raise ValueError(f"give {what} a name of your own: NAME={what}")
@@ -126,8 +133,21 @@ def find(
             )
         sources[name] = what
         method = loader.load(what, scale=scale, **expected)
-        found[name] = _adapted(name, method, scale) if loader.foreign else method
+        if loader.foreign:
+            method = _adapted(name, method, scale)
+        if plain == asked:
+            found[name] = method
+        else:
+            found[name + CONSISTENT] = _consistent(name, method, degrade)
     return found
+
+
+def _consistent(name: str, method: Method, degrade: Degradation | None) -> Method:
+    if degrade is None:
+        raise ValueError(f"{name}{CONSISTENT}: give the degradation that LR is made by, degrade=")
+    if hasattr(method, "of"):
+        raise ValueError(f"{name}{CONSISTENT}: these images are restored already; give a function")
+    return consistency.project(method, degrade=degrade)
 
 
 def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:

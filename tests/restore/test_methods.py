@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medsr_lib.restore import methods, networks, resample
+from medsr_lib.restore import degrade, methods, networks, resample
 
 
 @pytest.fixture
@@ -58,3 +58,17 @@ def test_two_files_of_one_name_are_refused(espcn, tmp_path, name):
     networks.save(networks.ESPCN(scale=2), espcn, scale=2)
     with pytest.raises(ValueError, match=f"two methods would be called '{name}'"):
         methods.find([str(espcn), f"{name}={other}"], scale=2)
+
+
+def test_any_method_can_be_made_to_agree_with_lr(espcn, tmp_path):
+    to_lr = degrade.by_name("kspace", scale=2)
+    asked = ["bicubic", "bicubic+consistent", f"mine={espcn}+consistent"]
+    found = methods.find(asked, scale=2, degrade=to_lr)
+    assert list(found) == ["bicubic", "bicubic+consistent", "mine+consistent"]
+    lr = to_lr(torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0)))
+    before, after = ((to_lr(found[k](lr)) - lr).abs().mean() for k in list(found)[:2])
+    assert after < 0.3 * before
+    with pytest.raises(ValueError, match=r"bicubic\+consistent: give the degradation"):
+        methods.find(["bicubic+consistent"], scale=2)
+    with pytest.raises(ValueError, match=r"theirs\+consistent: these images are restored already"):
+        methods.find([f"theirs=dir:{tmp_path}/{{id}}.png+consistent"], scale=2, degrade=to_lr)

@@ -86,7 +86,9 @@ def regions(
 
 
 def of_case(case: Case, names: Sequence[str]) -> dict[str, Tensor]:
-    """`regions` of a case, (H, W) bool by name. `whole` needs no mask.
+    """`regions` of a case, (H, W) bool by name, in mm where its spacing is known.
+
+    `whole` needs no mask.
 
     Raises:
         ValueError: a case without a mask, or with an empty one; no such region. Names the case.
@@ -99,7 +101,7 @@ def of_case(case: Case, names: Sequence[str]) -> dict[str, Tensor]:
             f"not {', '.join(names)}"
         )
     try:
-        return regions(case.image, case.mask, names=names)
+        return regions(case.image, case.mask, names=names, spacing=case.spacing)
     except ValueError as error:
         raise ValueError(f"case {case.id}: {error}") from None
 

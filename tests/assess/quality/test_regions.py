@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.quality.regions import NAMES, match, regions
+from medsr_lib.assess.quality.regions import NAMES, match, of_case, regions
+from medsr_lib.case import Case
 
 SIZE = 160
 rows, columns = np.mgrid[:SIZE, :SIZE]
@@ -179,6 +180,13 @@ def test_radii_in_millimetres_where_the_spacing_is_known(image):
     np.testing.assert_array_equal(fine["core"], ~within(~tumour, 10))
     around = within(tumour, 30) & ~within(tumour, 10)
     np.testing.assert_array_equal(fine["peritumoural"], around)
+
+
+def test_a_case_that_knows_its_spacing_gets_regions_in_millimetres(image):
+    tumour = torch.from_numpy(disk(70, 50, 12))
+    case = Case("1", "P1", "", torch.from_numpy(image), tumour, spacing=0.25)
+    found = of_case(case, ["rim"])["rim"]
+    assert torch.equal(found, regions(image, tumour, names=("rim",), spacing=0.25)["rim"])
 
 
 BAD = {
