@@ -1,6 +1,7 @@
-"""Files that are whole or not there."""
+"""Atomic file writes, and the checksum of a file."""
 
 import glob
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic, sha256
 
 
 @pytest.fixture
@@ -94,3 +94,8 @@ def test_removes_what_a_killed_process_left_an_hour_ago(tmp_path):
     with atomic(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert {p.name for p in tmp_path.iterdir()} == {"a.txt", ".a.txt.2.tmp"}
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")

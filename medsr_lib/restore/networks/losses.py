@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from medsr_lib import checks
 from medsr_lib import images as image_rules
+from medsr_lib.files import sha256
 from medsr_lib.restore.networks.saved import fingerprint
-from medsr_lib.restore.training.checkpoint import sha256
 
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 # Torchvision writes the first 8 hex digits of a file's SHA-256 into its name.

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic, sha256
 
 FORMAT = "medsr checkpoint 2"
 
@@ -108,12 +108,6 @@ def carry(source: str | Path, target: str | Path) -> list[Path]:
     for path in wanted:
         _replace(ours[path], partial(shutil.copyfile, path), sha256(path))
     return list(ours.values())
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _replace(path: Path, write: Callable[[Path], object], new: str) -> None:

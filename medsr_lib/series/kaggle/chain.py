@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from medsr_lib.files import sha256
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.kaggle import client, kernel, metadata
@@ -131,7 +132,7 @@ def _opened(chain: Chain, *, take_over: bool) -> tuple[Chain, list[Known]]:
             )
     if plan.wheel is None:
         packed = chain.out / "kernels" / metadata.LIBRARY
-        wheel = states.sha256(kernel.library_folder(packed, owner=chain.account.owner))
+        wheel = sha256(kernel.library_folder(packed, owner=chain.account.owner))
         plan = replace(plan, wheel=wheel)
     plans.write(chain.out, plan)
     for number in range(len(found) + 1, MOST + 1):

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medsr_lib.files import sha256
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.kaggle import metadata, wheel
 from medsr_lib.series.kaggle.metadata import LIBRARY, OWNER, Needs
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.sessions.context import Context, Kind
-from medsr_lib.series.sessions.state import sha256
 
 INSTALL = """\
 # The library, from the attached data set: no network, and torch stays as it is.

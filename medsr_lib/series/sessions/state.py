@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medsr_lib.files import sha256
 from medsr_lib.series import report
 
 FORMAT = "medsr chain 1"
@@ -160,12 +161,6 @@ def describe(folder: Path, names: Iterable[str] | None = None) -> State:
 def sums(path: Path) -> dict[str, Any]:
     """What is known of a file, for `agrees`."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medsr_lib.files import sha256
 from medsr_lib.restore.training import checkpoint
 
 PAIR = ["a.pt", "a.pt.sha256"]
@@ -267,7 +268,7 @@ def test_carry_adds_the_sha256_that_was_missing(earlier, tmp_path):
     beside(earlier / "a.pt").unlink()
     checkpoint.carry(earlier, tmp_path / "out")
     sums = [beside(tmp_path / "out" / f"{n}.pt").read_text()[:64] for n in "ab"]
-    assert sums == [checkpoint.sha256(earlier / f"{n}.pt") for n in "ab"]
+    assert sums == [sha256(earlier / f"{n}.pt") for n in "ab"]
 
 
 @pytest.mark.parametrize("there", [True, False])
