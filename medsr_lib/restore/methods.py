@@ -13,11 +13,13 @@ from typing import Any
 
 from torch import Tensor
 
-from medsr_lib.restore import consistency, handshake, networks, resample
+from medsr_lib.restore import consistency, handshake, linear, networks, resample
 from medsr_lib.restore.degrade import Degradation
 from medsr_lib.restore.foreign import files, programs, shipped
+from medsr_lib.restore.foreign.adapted import Adapted
 
 Method = Callable[[Tensor], Tensor]
+UNKNOWN = "unknown, not checked"
 CONSISTENT = "+consistent"  # after a name: the method made to agree with LR (`consistency`)
 
 INTERPOLATIONS: dict[str, Callable[..., Tensor]] = {
@@ -169,3 +171,35 @@ def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:
         return handshake.adapt(network, scale=scale)
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}") from error
+
+
+def describe(methods: Mapping[str, Method]) -> list[dict[str, str]]:
+    """What is known of methods, for a report: a row each.
+
+    Returns:
+        Rows of method, what (it is, and what the handshake found and mended), and training: on what
+        it was trained. Of other people's networks that is not known, so that nobody can check
+        whether the tested patients were among them.
+    """
+    return [{"method": name, **_described(method)} for name, method in methods.items()]
+
+
+def _described(method: Method) -> dict[str, str]:
+    if isinstance(method, consistency.Consistent):
+        inner = _described(method.method)
+        return inner | {"what": f"{inner['what']}; then made to agree with LR"}
+    if isinstance(method, Adapted):
+        return {"what": f"foreign network or program, {method.findings}", "training": UNKNOWN}
+    if isinstance(method, programs.Images):
+        return {"what": f"images restored already, {method.pattern}", "training": UNKNOWN}
+    if isinstance(method, linear.CrossFitted):
+        return {"what": "best linear filter", "training": "each time on the other patients"}
+    about = getattr(method, "about", None)
+    if about is not None:
+        known = "; ".join(f"{name} {value}" for name, value in about.items())
+        return {"what": type(method).__name__, "training": known}
+    if isinstance(method, linear.LinearFilter):
+        return {"what": "best linear filter", "training": "on patients of the training part"}
+    if getattr(method, "func", None) in INTERPOLATIONS.values():
+        return {"what": "interpolation", "training": "none"}
+    return {"what": str(getattr(method, "__name__", type(method).__name__)), "training": UNKNOWN}

@@ -37,6 +37,7 @@ from medsr_lib.show.panels import (
     grey,
     grid,
     hr_and_lesion,
+    middle,
     part,
     round_limit,
     same_field,
@@ -109,26 +110,28 @@ def comparison(
     """Draw HR and other images side by side: whole, lesion enlarged, SSIM map enlarged.
 
     Args:
-        case: HR with its mask.
+        case: HR with its mask; without one the middle is enlarged in place of the lesion.
         images: by name, in the order of the columns. A smaller one, such as LR, covers the same
             field of view and is enlarged with its own pixels.
         maps: SSIM maps (H, W) by name of the image.
         scores: a short text by name of the image (`HR` may have one), written under its column.
     """
-    hr, lesion = hr_and_lesion(case)
+    hr = case.image.cpu().numpy()
+    lesion = None if case.mask is None else case.mask.cpu().numpy()
     checked = {name: as_image(image, name) for name, image in images.items()}
     pictures = {"HR": hr} | {n: same_field(image, hr.shape, n) for n, image in checked.items()}
     choose("image in maps", maps, pictures)
     figure = _side_by_side(
         pictures,
-        ("whole image", "lesion, enlarged", "SSIM there"),
-        box=square_around(lesion, MARGIN),
+        ("whole image", "middle, enlarged" if lesion is None else "lesion, enlarged", "SSIM there"),
+        box=middle(hr.shape) if lesion is None else square_around(lesion, MARGIN),
         lesion=lesion,
         maps={name: as_array(of, f"maps[{name!r}]", hr.shape) for name, of in maps.items()},
         key=("magma_r", 0, 1, "SSIM, 1 = identical"),
         scores=scores,
     )
-    caption(figure, title, "1 image", OUTLINE, _window(WINDOW))
+    outline = None if lesion is None else OUTLINE
+    caption(figure, title, "1 image", outline, _window(WINDOW))
     return figure
 
 

@@ -203,6 +203,13 @@ def square_around(mask: NDArray[np.bool_], margin: int) -> Box:
     return left, top, left + side, top + side
 
 
+def middle(shape: tuple[int, ...]) -> Box:
+    """The square of half an image's shorter side in its middle."""
+    side = min(shape) // 2
+    top, left = ((n - side) // 2 for n in shape)
+    return left, top, left + side, top + side
+
+
 def enlarge(axes: Axes, box: Box) -> None:
     """Show only the pixels in the box."""
     left, top, right, bottom = box

@@ -75,6 +75,26 @@ def test_any_method_can_be_made_to_agree_with_lr(espcn, tmp_path):
         methods.find(["bicubic+consistent"], scale=2, degrade=Acquired(tmp_path, scale=2))
 
 
+def test_what_is_known_of_a_method_is_said_for_a_report(espcn, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch.nn.functional import interpolate\n"
+        "def up(lr):\n"
+        "    return interpolate(lr * 1.0, scale_factor=2, mode='bicubic')\n"
+    )
+    linear_filter = linear.LinearFilter(scale=2).eval()
+    asked = ["bicubic+consistent", f"mine={espcn}", f"up={tmp_path}/net.py:up", "linear"]
+    asked += [f"theirs=dir:{tmp_path}/{{id}}.png"]
+    to_lr = degrade.by_name("bicubic", scale=2)
+    found = methods.find(asked, scale=2, degrade=to_lr, saved={"linear": linear_filter})
+    rows = {row["method"]: (row["what"], row["training"]) for row in methods.describe(found)}
+    assert list(rows) == ["bicubic+consistent", "mine", "up", "linear", "theirs"]
+    assert rows["bicubic+consistent"] == ("interpolation; then made to agree with LR", "none")
+    assert rows["mine"][0] == "ESPCN"
+    assert rows["mine"][1].startswith("scale 2; fold 1; fingerprint ")
+    assert rows["up"] == ("foreign network or program, scale 2", "unknown, not checked")
+    assert rows["theirs"][1] == "unknown, not checked"
+
+
 def test_a_method_that_is_there_already_is_found_by_its_name(tmp_path):
     found_before = linear.LinearFilter(scale=2).eval()
     to_lr = degrade.by_name("bicubic", scale=2)

@@ -76,8 +76,14 @@ def test_comparison_refuses_what_does_not_fit(case, image, methods):
         compare(case, methods, {"SRGAN": image})
     with pytest.raises(ValueError, match=r"unknown image in scores \['SRGAN'\]"):
         compare(case, methods, scores={"SRGAN": "34.2 dB"})
-    with pytest.raises(ValueError, match="case 7 has no mask"):
-        compare(replace(case, mask=None), methods)
+
+
+def test_comparison_enlarges_the_middle_of_an_image_without_mask(case, methods, text_of):
+    figure = compare(replace(case, mask=None), methods)
+    assert "middle, enlarged" in text_of(figure)
+    assert "lesion" not in text_of(figure)
+    limits = {axes.get_xlim() for axes in figure.axes if axes.images}
+    assert (15.5, 47.5) in limits
 
 
 def test_images_out_of_range_and_stacks_are_refused(case, image):
