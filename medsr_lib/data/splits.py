@@ -57,12 +57,14 @@ def from_cvind(cvind: np.ndarray, table: pd.DataFrame) -> pd.Series:
     return united.rename("fold").astype("Int64")
 
 
-def split(table: pd.DataFrame, *, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training rows (all other folds) and test rows (this fold).
+def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training rows (all other folds) and test rows (this fold; all rows if it is None).
 
     Raises:
         ValueError: no such fold, nothing left to train on, or a patient on both sides.
     """
+    if fold is None:
+        return table.iloc[:0], table
     _check(table, by="patient")
     existing = sorted(table["fold"].dropna().unique().tolist())
     if fold not in existing:

@@ -165,6 +165,15 @@ def fit(
     return equations.solve()
 
 
+def fit_apart(
+    training: Sequence[Case], tested: Sequence[Case], *, degrade: Degrade, scale: int
+) -> LinearFilter | CrossFitted:
+    """The linear filter that knows no tested patient: `fit` on training cases, else `cross_fit`."""
+    if len(training):
+        return fit(training, degrade=degrade, scale=scale)
+    return cross_fit(tested, degrade=degrade, scale=scale)
+
+
 @torch.no_grad()
 def cross_fit(
     cases: Sequence[Case],

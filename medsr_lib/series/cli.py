@@ -14,6 +14,7 @@ examples:
   medsr run 02 -p scale=2 -p steps=500           one notebook, other values
   medsr run --data data/figshare --out runs/real the tumour slices
   medsr run --list                               the parameters of each notebook
+  medsr assess scans --method mine=net.onnx --scale 4   your images and methods, on one page
   medsr compare runs/a runs/b                    two runs side by side
   medsr sweep 02 -p scale=2,3,4 -p fold=1,2      a grid of parameters, tabulated
   medsr chain 03 --sessions 3 --hours 2          one notebook in sessions, each resumes the last
@@ -39,7 +40,23 @@ noted, and the next one begins; the exit code is 1 then. Values are YAML; a list
 examples:
   medsr sweep 02 -p scale=2,3,4 -p degradation=bicubic,kspace
   medsr sweep 02 04 -p fold=1,2,3 --data data/figshare --out runs/folds
-  medsr sweep 04 -p 'diameters=[4, 8],[6, 12]'
+  medsr sweep 06 -p 'diameters=[4, 8],[6, 12]'
+"""
+ASSESS = """\
+Bicubic interpolation and the best linear filter are compared in any case. A method is bicubic,
+lanczos, zero_fill, a network that `medsr networks list` names, or one of
+
+  NAME=net.pth|.safetensors|.ckpt|.onnx|.pt2|.ts    a file of a network
+  NAME=file.py:function, NAME=package.module:function
+  NAME='cmd:program {input} {output}'               a program that restores a folder of images
+  NAME='dir:restored/{id}.png'                      images restored already
+
+each with +consistent after it for the method made to agree with LR. What a network expects is found
+out by probe images first. Nothing is trained; notebook 04 runs on your images.
+
+examples:
+  medsr assess scans --method mine=net.onnx --scale 4
+  medsr assess scans --method theirs=dir:out/{id}.png --scale 2 --lr scans-lr --out runs/theirs
 """
 DATA_SHOW = """\
 Prints what is in the folder and what was left out, and draws examples with their outlines.
@@ -81,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"medsr {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for add in (
-        *(_add_run, _add_data, _add_networks),
+        *(_add_run, _add_assess, _add_data, _add_networks),
         *(_add_compare, _add_sweep, _add_chain, _add_kaggle),
     ):
         add(commands)
@@ -139,6 +156,58 @@ def _run(arguments: argparse.Namespace) -> int:
         outputs.refresh(results, arguments.notebooks)
     print(index)
     return 1 if failed else 0
+
+
+def _add_assess(commands: Any) -> None:
+    from medsr_lib.series import inspect_data
+
+    assess = _command(commands, "assess", _assess, "your images, your methods: one page", ASSESS)
+    assess.add_argument(
+        "data", type=Path, metavar="DATA", help="folder of images, and masks if any"
+    )
+    assess.add_argument(
+        "--method",
+        dest="methods",
+        action="append",
+        default=[],
+        metavar="NAME[=WHAT]",
+        help="given once for each method",
+    )
+    assess.add_argument("--scale", type=int, required=True, help="of the methods: 2, 3, 4 or 8")
+    how = assess.add_mutually_exclusive_group()
+    how.add_argument("--degradation", default="bicubic", help="bicubic (default), blur or kspace")
+    how.add_argument("--lr", type=Path, metavar="DIR", help="real LR images in place of it")
+    assess.add_argument("--fold", type=int, help="to be tested (default: all images)")
+    assess.add_argument(
+        "--keep-going", action="store_true", help="leave out files and cases that fail"
+    )
+    assess.add_argument("--out", type=Path, metavar="DIR", help="default: runs/assess-DATA")
+    assess.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+    inspect_data.add_options(assess)
+
+
+def _assess(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series import inspect_data
+    from medsr_lib.series.parameters import parse
+    from medsr_lib.series.report import Status
+    from medsr_lib.series.running import assess
+
+    result = assess.assess(
+        arguments.data,
+        arguments.methods,
+        scale=arguments.scale,
+        out=arguments.out or Path("runs") / f"assess-{arguments.data.resolve().name}",
+        degradation=arguments.degradation,
+        lr=arguments.lr,
+        fold=arguments.fold,
+        keep_going=arguments.keep_going,
+        options=inspect_data.options_of(arguments),
+        parameters=parse(arguments.parameters),
+    )
+    if result.status is Status.FAILED:
+        print(f"{result.error}\n(in cell {result.cell} of the page)", file=sys.stderr)
+    print(result.page)
+    return 1 if result.status is Status.FAILED else 0
 
 
 def _add_data(commands: Any) -> None:

@@ -109,7 +109,7 @@ def execute(copy: Path, parameters: Mapping[str, object], position: Position) ->
             language="python",
             kernel_name="python3",
             kernel_manager_class=_this_python(position.stop),
-            cwd=position.notebook.path.parent,
+            cwd=Path.cwd(),  # so that paths in parameters mean what they mean in the shell
             progress_bar=False,
             start_timeout=120,
             iopub_timeout=60,
