@@ -17,27 +17,27 @@ def radiographs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def out(tmp_path_factory):
-    """Where notebook 05 leaves its networks."""
+    """Where notebook 08 leaves its networks."""
     return tmp_path_factory.mktemp("chest_out")
 
 
 @pytest.fixture(scope="session")
 def denoised(radiographs, out) -> dict:
-    """What notebook 05 recorded."""
-    (result,) = run.run(["05"], data=radiographs, out=out, parameters=DENOISING)
+    """What notebook 08 recorded."""
+    (result,) = run.run(["08"], data=radiographs, out=out, parameters=DENOISING)
     assert result.error is None
     return result.record["values"]
 
 
 @pytest.mark.slow
-def test_05_names_what_the_files_reveal(denoised):
+def test_08_names_what_the_files_reveal(denoised):
     found = denoised
     assert found["metadata"]["value"] > 0.95 > found["metadata_after"]["value"]
     assert (found["patients"], found["test_patients"]) == (30, 10)
 
 
 @pytest.mark.slow
-def test_05_measures_all_methods_at_every_kind_and_level(denoised):
+def test_08_measures_all_methods_at_every_kind_and_level(denoised):
     found = denoised
     methods = ["noisy", "median", "bilateral", "non-local means", "total variation", "autoencoder"]
     rows = {
@@ -55,7 +55,7 @@ def test_05_measures_all_methods_at_every_kind_and_level(denoised):
 
 
 @pytest.mark.slow
-def test_05_upscales_at_both_scales_and_keeps_its_networks(denoised):
+def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
     found = denoised
     table = {(row["scale"], row["method"]): row for row in found["upscaled"]}
     assert list(table) == [
@@ -67,7 +67,7 @@ def test_05_upscales_at_both_scales_and_keeps_its_networks(denoised):
 
 
 @pytest.mark.slow
-def test_05_gives_every_gain_with_and_without_one_compression(denoised):
+def test_08_gives_every_gain_with_and_without_one_compression(denoised):
     gains = {(row["images"], row["gain"]): row for row in denoised["compression"]}
     stored, pressed = (
         {gain: row for (images, gain), row in gains.items() if images == kind}
@@ -82,15 +82,15 @@ def test_05_gives_every_gain_with_and_without_one_compression(denoised):
 
 @pytest.fixture(scope="session")
 def detected(radiographs, tmp_path_factory) -> dict:
-    """What notebook 06 recorded, without the networks of notebook 05."""
+    """What notebook 09 recorded, without the networks of notebook 08."""
     out = tmp_path_factory.mktemp("detected")
-    (result,) = run.run(["06"], data=radiographs, out=out, parameters=DETECTION)
+    (result,) = run.run(["09"], data=radiographs, out=out, parameters=DETECTION)
     assert result.error is None
     return result.record["values"]
 
 
 @pytest.mark.slow
-def test_06_finds_the_class_in_the_files_and_gives_both_detectors(detected):
+def test_09_finds_the_class_in_the_files_and_gives_both_detectors(detected):
     assert detected["metadata"]["auc"]["value"] > 0.95
     assert len(detected["auc"]) == 2
     for area in detected["auc"].values():
@@ -100,7 +100,7 @@ def test_06_finds_the_class_in_the_files_and_gives_both_detectors(detected):
 
 
 @pytest.mark.slow
-def test_06_compares_every_view_with_the_originals(detected):
+def test_09_compares_every_view_with_the_originals(detected):
     views = [
         "×2, bicubic",
         *(f"noise 0.1, {m}" for m in ("unrestored", "median", "non-local means")),
@@ -118,8 +118,8 @@ def test_06_compares_every_view_with_the_originals(detected):
 
 
 @pytest.mark.slow
-def test_06_takes_the_networks_of_05_in(radiographs, denoised, detected, out):
-    (result,) = run.run(["06"], data=radiographs, out=out, parameters=DETECTION)
+def test_09_takes_the_networks_of_08_in(radiographs, denoised, detected, out):
+    (result,) = run.run(["09"], data=radiographs, out=out, parameters=DETECTION)
     assert result.error is None
     found = {row["method"]: row for row in result.record["values"]["decisions"]}
     assert {"×2, ESPCN", "×2, SRResNet", "noise 0.1, autoencoder"} <= set(found)

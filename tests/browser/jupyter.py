@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 STEPS = ("steps", "espcn_steps", "classifier_steps", "segmenter_steps", "robust_steps")
 BRIEF = dict.fromkeys(STEPS, 10)  # what networks learn is of no matter here
 CHEST = {
-    "05": DENOISING | {"upscalers": ["ESPCN"], "levels": [0.1], "noises": ["mixed"]},
-    "06": DETECTION,
+    "08": DENOISING | {"upscalers": ["ESPCN"], "levels": [0.1], "noises": ["mixed"]},
+    "09": DETECTION,
 }
 MONITOR = "monitor"
 TRAINING = """\

@@ -14,13 +14,13 @@ FOUND = notebooks.find([])
 SHOWN = {one.name: one.path.read_text(encoding="utf-8").count('"explore.') for one in FOUND}
 SHOWN |= {jupyter.MONITOR: 1}
 NAMES = [*SHOWN]
-NETWORK_OF = {"04_regional_ssim": "02_espcn"}
+NETWORK_OF = dict.fromkeys(["04_regional_ssim", "05_appearance", "06_decisions"], "02_espcn")
 PLACES = ((0.3, 0.6), (0.2, 0.35), (0.7, 0.4))  # in a picture: parts of its width and height
 OF_IPYWIDGETS = (  # which offers no way to name these two; their labels and notes stand beside
     ("aria-input-field-name", '<div class="noUi-handle '),
     ("image-alt", '<img class="lm-Widget jupyter-widgets widget-image"'),
 )
-ALIKE = {"04_regional_ssim": 1, "05_chest_xray": 2}
+ALIKE = {"04_regional_ssim": 1, "08_chest_xray": 2}
 """How many explorers of a notebook, the last ones, are like those of 01 and 02: mouse only."""
 WITH_EXPLORERS = [name for name, count in SHOWN.items() if count]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 OWNER = "<owner>"  # filled in from the credentials when it is pushed
 LIBRARY = "medsr-lib"
+ESPCN = f"{OWNER}/medsr-02-espcn"
 FIGSHARE = "ashkhagan/figshare-brain-tumor-dataset"
 CHEST = "paultimothymooney/chest-xray-pneumonia"
 GPU = "NvidiaTeslaT4"  # two of them
@@ -42,10 +43,13 @@ NEEDS = {
     "01_data_exploration": Needs(),
     "02_espcn": Needs(),
     "03_srgan": Needs(gpu=True),
-    "04_regional_ssim": Needs(kernels=(f"{OWNER}/medsr-02-espcn",)),
-    "05_chest_xray": Needs(data=CHEST, marker="train/NORMAL"),
-    "06_disease_detection": Needs(
-        data=CHEST, marker="train/NORMAL", kernels=(f"{OWNER}/medsr-05-chest-xray",)
+    "04_regional_ssim": Needs(kernels=(ESPCN,)),
+    "05_appearance": Needs(kernels=(ESPCN,)),
+    "06_decisions": Needs(kernels=(ESPCN,)),
+    "07_existing_networks": Needs(),
+    "08_chest_xray": Needs(data=CHEST, marker="train/NORMAL"),
+    "09_disease_detection": Needs(
+        data=CHEST, marker="train/NORMAL", kernels=(f"{OWNER}/medsr-08-chest-xray",)
     ),
 }
 

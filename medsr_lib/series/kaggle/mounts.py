@@ -14,15 +14,18 @@ from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context, Kind
 
 ROOT = "MEDSR_KAGGLE_ROOT"  # set in tests; /kaggle where it is not
+SLICES = ("02_espcn/espcn.pt", "03_srgan/srresnet.pt", "03_srgan/srgan.pt")
 NETWORKS = {  # the files that a notebook reads from the output of others
     "03_srgan": ("02_espcn/espcn.pt",),
-    "04_regional_ssim": ("02_espcn/espcn.pt", "03_srgan/srresnet.pt", "03_srgan/srgan.pt"),
-    "06_disease_detection": (
-        "05_chest_xray/autoencoder.pt",
-        "05_chest_xray/espcn_x2.pt",
-        "05_chest_xray/espcn_x4.pt",
-        "05_chest_xray/srresnet_x2.pt",
-        "05_chest_xray/srresnet_x4.pt",
+    "04_regional_ssim": SLICES,
+    "05_appearance": SLICES,
+    "06_decisions": SLICES,
+    "09_disease_detection": (
+        "08_chest_xray/autoencoder.pt",
+        "08_chest_xray/espcn_x2.pt",
+        "08_chest_xray/espcn_x4.pt",
+        "08_chest_xray/srresnet_x2.pt",
+        "08_chest_xray/srresnet_x4.pt",
     ),
 }
 

@@ -295,8 +295,8 @@ def test_other_notebooks_run_as_they_are(start, tmp_path, whole_03):
     service, account = start(runner=NotebookRunner(), time_limit=600, layout="flat")
     service.add_dataset(metadata.FIGSHARE, whole_03.data)
     small = {"scale": 2, "fold": 2, "device": "cpu"}
-    few = {"classifier_steps": 5, "segmenter_steps": 5, "robust_steps": 5}
-    given = {"02": small | {"steps": 20}, "04": small | few | {"patch": 64}}
+    few = {"classifier_steps": 5, "segmenter_steps": 5, "patch": 64}
+    given = {"02": small | {"steps": 20}, "04": small, "06": small | few}
     for name, parameters in given.items():
         folder = build(name, tmp_path / "all", parameters)
         account.push_dataset(tmp_path / "all" / "medsr-lib")

@@ -65,7 +65,7 @@ def test_a_notebook_keeps_all_its_cells_and_states_what_it_needs(tmp_path, sourc
 
 
 def test_inputs_and_gpus_can_be_chosen(tmp_path):
-    assert built(tmp_path, "06")[0]["kernel_sources"] == ["me/medsr-05-chest-xray"]
+    assert built(tmp_path, "09")[0]["kernel_sources"] == ["me/medsr-08-chest-xray"]
     content, _ = built(tmp_path, "02", gpu=True, data="me/brains")
     assert content["machine_shape"] == "NvidiaTeslaT4"
     assert content["dataset_sources"][0] == "me/brains"
