@@ -13,6 +13,7 @@ from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, run
 
 NOTEBOOKS = notebooks.find([])
+METHODS = ["bicubic", "ESPCN", "SRResNet", "SRGAN"]
 
 
 def small(number):
@@ -31,10 +32,12 @@ def series(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def executed(series) -> dict[str, dict]:
-    """The whole series run on them; what each notebook recorded, by name."""
+    """The notebooks on slices run on them, nobody else's network at hand; what each recorded."""
     folder = series
-    names = ["01", "02", "03", "04"]
-    results = run.run(names, data=folder / "data", out=folder / "out", parameters=SLICES)
+    names = ["01", "02", "03", "04", "05", "06", "07"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        results = run.run(names, data=folder / "data", out=folder / "out", parameters=SLICES)
     assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
     return {
         r.notebook: json.loads((folder / "out" / r.notebook / "results.json").read_text())["values"]
@@ -115,15 +118,27 @@ def test_04_measures_every_region_and_the_primary_contrast(executed):
 
 
 @pytest.mark.slow
-def test_04_says_what_would_be_seen_and_gives_no_verdict_of_three_patients(executed):
-    found = executed["04_regional_ssim"]
-    assert {row["words"] for row in found["verdicts"]} == {"not enough data"}
-    border = {
-        r["method"]: r["value"] for r in found["appearance"] if r["metric"] == "sharpness_change"
-    }
-    assert border["bicubic"] < 0
-    seen = {(r["method"], r["diameter"], r["contrast"]): r["d"] for r in found["lesions"]}
-    assert seen["HR", 9, 0.1] > seen["HR", 9, 0.05]
+@pytest.mark.parametrize(
+    ("name", "metrics"), [("04_regional_ssim", {"ssim", "psnr"}), ("06_decisions", {"dice"})]
+)
+def test_three_patients_are_too_few_for_a_verdict(executed, name, metrics):
+    verdicts = executed[name]["verdicts"]
+    assert {row["words"] for row in verdicts} == {"not enough data"}
+    assert {row["metric"] for row in verdicts} == metrics
+
+
+@pytest.mark.slow
+def test_05_says_what_would_be_seen(executed):
+    found = executed["05_appearance"]
+    change = {(r["method"], r["metric"]): r["value"] for r in found["appearance"]}
+    assert change["bicubic", "sharpness_change"] < 0
+    shares = {(r["region"], r["method"]): r for r in found["invention"]}
+    assert max(shares, key=lambda of: shares[of]["omission"])[1] == "bicubic"
+    for row in shares.values():
+        parts = (row[k] for k in ("improvement", "omission", "hallucination"))
+        assert sum(parts) == pytest.approx(1, abs=1e-3)
+    assert [row["method"] for row in found["painted_in"]] == METHODS
+    assert found["slices"] == executed["04_regional_ssim"]["slices"]
 
 
 @pytest.mark.slow
@@ -136,14 +151,48 @@ def test_masking_first_flatters_and_the_whole_slice_hides_the_tumour(executed):
 
 
 @pytest.mark.slow
-def test_04_asks_a_classifier_and_a_segmenter_and_matches_training_with_test(executed):
-    found = executed["04_regional_ssim"]
-    methods = ["HR", "bicubic", "ESPCN", "SRResNet", "SRGAN"]
-    assert [row["method"] for row in found["types"]] == methods
-    assert [row["method"] for row in found["outlines"]] == methods
+def test_06_puts_lesions_in_and_asks_a_classifier_and_a_segmenter(executed):
+    found = executed["06_decisions"]
+    seen = {(r["method"], r["diameter"], r["contrast"]): r["d"] for r in found["lesions"]}
+    assert seen["HR", 9, 0.1] > seen["HR", 9, 0.05]
+    assert [row["method"] for row in found["types"]] == ["HR", *METHODS]
+    assert [row["method"] for row in found["outlines"]] == ["HR", *METHODS]
     assert found["types"][0]["flipped"] == found["outlines"][0]["lost"] == 0
-    trained_on = [row["trained on"] for row in found["robustness"]]
-    assert trained_on == ["bicubic", "blur", "kspace", "lanczos"]
+
+
+@pytest.mark.slow
+def test_07_matches_training_with_test_and_needs_nobody_elses_network(executed):
+    found = executed["07_existing_networks"]
+    matrix = {row["trained on"]: row for row in found["robustness"]}
+    assert list(matrix) == ["bicubic", "blur", "kspace", "lanczos"]
+    assert found["methods"] == {}
+    gains = networks_of(found)
+    assert {method for _, method, *_ in gains} == {"lanczos", "ESPCN, of these data"}
+    for kind in ("bicubic", "blur", "kspace"):
+        for row, name in (("lanczos", "lanczos"), ("bicubic", "ESPCN, of these data")):
+            gain = gains[kind, name, "psnr", "tumour"]
+            assert gain["value"] == pytest.approx(matrix[row][kind], abs=1e-6)
+            assert gain["cases"] == found["slices"] == 6
+
+
+def networks_of(found):
+    """The rows of notebook 07's table, by degradation, method, metric and region."""
+    names = ("tested on", "method", "metric", "region")
+    return {tuple(row[name] for name in names): row for row in found["networks"]}
+
+
+@pytest.mark.slow
+def test_07_takes_the_methods_it_is_given(series, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch.nn.functional as F\n"
+        "def twice(lr): return F.interpolate(lr, scale_factor=2, mode='nearest')\n"
+    )
+    given = {"methods": ["bicubic", f"mine={tmp_path / 'net.py'}:twice"], "robust_steps": 2}
+    (result,) = run.run(["07"], data=series / "data", out=tmp_path, parameters=small("07") | given)
+    assert result.error is None
+    gains = networks_of(result.record["values"])
+    assert gains["bicubic", "mine", "psnr", "tumour"]["value"] < -1
+    assert list(result.record["values"]["methods"]) == ["mine"]
 
 
 @pytest.mark.slow
