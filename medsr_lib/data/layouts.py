@@ -7,9 +7,10 @@ file that cannot be used is an entry with a `fault`, so that it is reported like
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -95,6 +96,40 @@ class Options:
 
 
 DEFAULTS = Options()
+_MADE: dict[str, Callable[[Any], Any]] = {  # of what YAML and command lines can write
+    "lesion_labels": lambda given: tuple(given) if isinstance(given, list | tuple) else (given,),
+    "channel": str,
+    "slices": lambda given: None if given == "all" else int(given),
+    "least_area": float,
+    "percentiles": lambda given: (float(given[0]), float(given[1])),
+}
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """The options that a parameter of a notebook or a command line gives, by name.
+
+    Lists become tuples, a single label becomes one of one, and `slices` may be "all".
+
+    Raises:
+        ValueError: a name that is no option, or a value that is none of it.
+    """
+    known = [field.name for field in fields(Options)]
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"no option {', '.join(unknown)}; there are {', '.join(known)}")
+    values = dict(given)
+    for name, make in _MADE.items():
+        try:
+            if values.get(name) is not None:
+                values[name] = make(values[name])
+        except (TypeError, ValueError, LookupError):
+            raise ValueError(f"{name} cannot be {given[name]!r}; see layouts.Options") from None
+    texts = ("layout", "mask_pattern", "patient_pattern", "plane")
+    for name in texts:
+        if not isinstance(values.get(name), str | None):
+            raise ValueError(f"{name} must be text, got {given[name]!r}")
+    return Options(**values)
+
+
 _MANY = 50  # images of a patient, from which on it may be none
 
 

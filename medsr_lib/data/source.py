@@ -212,7 +212,8 @@ def index(
         - images and masks: raw_min, raw_max; a row each slice of a volume.
 
         `attrs["notes"]` is what to know of some files (path -> text): lossy compression, values
-        that were taken for lesion, and the like.
+        that were taken for lesion, and the like. `attrs["kind"]` names the source, and the layout
+        of images and masks.
 
     Raises:
         FileNotFoundError: no such folder, no data in it, or none of its files is usable.
@@ -231,20 +232,31 @@ def index(
         repeats = _repeats(table)
         bad |= repeats
         table = table[~table["path"].isin(repeats)].reset_index(drop=True)
-    if bad:
-        listed = "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
-        if not skip_bad:
-            raise ValueError(
-                f"{len(bad)} of {len(paths)} files cannot be used; fix or remove them, "
-                f"or pass skip_bad=True to leave them out:\n{listed}"
-            )
-        warnings.warn(f"{len(bad)} of {len(paths)} files left out:\n{listed}", stacklevel=2)
+    if bad and not skip_bad:
+        raise ValueError(
+            f"{len(bad)} of {len(paths)} files cannot be used; fix or remove them, "
+            f"or pass skip_bad=True to leave them out:\n{_listed(bad)}"
+        )
+    table.attrs["bad"] = bad
+    warn_of_left_out(table)
     if table.empty:
         raise FileNotFoundError(f"{folder}: none of its {len(paths)} files of images is usable")
     table = source.complete(table, folder).drop(columns="checksum")
     notes = {path: text for path, text in zip(table["path"], table.pop("notes")) if text}
-    table.attrs.update(bad=bad, notes=notes)
+    layout = f", layout {paths[0].layout!r}" if source.takes_options else ""
+    table.attrs.update(kind=source.name + layout, bad=bad, notes=notes)
     return table
+
+
+def warn_of_left_out(table: pd.DataFrame) -> None:
+    """Warn of the files that an index leaves out, each with its reason; none, no warning."""
+    if bad := table.attrs["bad"]:
+        n = table["path"].nunique() + len(bad)
+        warnings.warn(f"{len(bad)} of {n} files left out:\n{_listed(bad)}", stacklevel=3)
+
+
+def _listed(bad: dict[str, str]) -> str:
+    return "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
 
 
 def in_threads(function: Callable[[A], B], items: Iterable[A], doing: str) -> Iterator[B]:

@@ -1,5 +1,7 @@
 """Splits by patient: no patient, and no repeat examination of one, on two sides."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
@@ -7,6 +9,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     """Assign patients at random to folds of about equal size and mix of labels.
+
+    Labels of fewer images than folds count as one.
 
     Args:
         table: rows with `patient` and `label`, as `source.index` gives them.
@@ -26,10 +30,51 @@ def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
         )
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(table), int)
-    parts = splitter.split(table, table["label"], groups=table["patient"])
+    images = table.groupby("label")["patient"].transform("size")
+    labels = table["label"].where(images >= n_folds, "")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")
+        parts = list(splitter.split(table, labels, groups=table["patient"]))
     for number, (_, rows) in enumerate(parts, start=1):
         fold[rows] = number
     return pd.Series(fold, index=table.index, name="fold", dtype="Int64")
+
+
+def with_folds(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.DataFrame:
+    """The table with its own folds where they divide all images, else with those of `by_patient`.
+
+    Fewer patients than `n_folds` are a fold each.
+
+    Raises:
+        ValueError: as `by_patient`, of one patient for example.
+    """
+    if table["fold"].notna().all() and table["fold"].nunique() > 1:
+        return table
+    n_folds = min(n_folds, table["patient"].nunique())
+    return table.assign(fold=by_patient(table, n_folds=n_folds, seed=seed))
+
+
+def leak(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
+    """Test images whose patient was trained on, %: split by image at random, and by patient.
+
+    The first fold (`with_folds`) is tested; by image, as many images are. NaN where all images are
+    of one patient, so that none is left to test.
+
+    Raises:
+        ValueError: as `split`.
+    """
+    tests = {"split by image": table[:0], "split by patient": table[:0]}
+    if table["patient"].nunique() > 1:
+        table = with_folds(table, n_folds=n_folds, seed=seed)
+        _, test = split(table, fold=int(table["fold"].min()))
+        shuffled = table.sample(frac=1, random_state=seed)
+        tests = {"split by image": shuffled.head(len(test)), "split by patient": test}
+    seen = {
+        how: 100 * test["patient"].isin(table.drop(test.index)["patient"]).mean()
+        for how, test in tests.items()
+    }
+    name = f"% of {len(tests['split by patient'])} test images whose patient was trained on"
+    return pd.Series(seen, name=name)
 
 
 def from_cvind(cvind: np.ndarray, table: pd.DataFrame) -> pd.Series:

@@ -31,7 +31,7 @@ from medsr_lib.data import source as sources
 from medsr_lib.data.layouts import DEFAULTS, Options
 from medsr_lib.files import atomic
 
-FORMAT = "medsr store 1"
+FORMAT = "medsr store 2"
 _LAYOUT = ("offset", "height", "width", "low", "high", "mask_offset")
 _LEAST = 8  # pixels, the side of the smallest square
 _Stored = tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]
@@ -47,8 +47,8 @@ class Store:
     `height`, `width`, `low` and `high`.
 
     Attributes:
-        table: what `source.index` gave, a row per image; its height, width and mask_pixels are
-            those of the file that was read.
+        table: what `source.index` gave, a row per image, and its `attrs`; its height, width and
+            mask_pixels are those of the file that was read.
         classes: all labels of the file in alphabetical order.
         pixels: (P,) int16 or uint8, the images row by row, one after the other.
         mask_bits: (Q,) uint8, the masks, eight pixels a byte, each from a byte of its own.
@@ -246,7 +246,8 @@ def prepare(
             sides of wide ones.)
         jpeg_quality: compress every square with this IJG quality and decode it again
             (`jpeg.recompress`), or None.
-        skip_bad: leave out files that cannot be used, as `source.index` does.
+        skip_bad: leave out files that cannot be used, and warn, as `source.index` does; opening
+            the store again warns, too.
         options: how a folder of images and masks is to be understood; others make another store.
 
     Raises:
@@ -265,12 +266,15 @@ def prepare(
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     how = json.dumps([FORMAT, files, size, jpeg_quality, skip_bad, repr(options)])
     origin = hashlib.sha256(how.encode()).hexdigest()
-    if _origin(path) != origin:
-        table = sources.index(folder, skip_bad=skip_bad, options=options)
-        used = set(table["path"])
-        items = [item for item in source.items(folder, options) if str(item) in used]
-        read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
-        _write(table, items, read, path, size, origin)
+    if _origin(path) == origin:
+        found = open(path)
+        sources.warn_of_left_out(found.table)
+        return found
+    table = sources.index(folder, skip_bad=skip_bad, options=options)
+    used = set(table["path"])
+    items = [item for item in source.items(folder, options) if str(item) in used]
+    read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
+    _write(table, items, read, path, size, origin)
     return open(path)
 
 
@@ -350,7 +354,7 @@ def _write(
         for name, column in layout.items():
             file[f"layout/{name}"] = column
         file["table"] = table.to_json(orient="table", index=False, double_precision=15)
-        file["notes"] = json.dumps(table.attrs["notes"])
+        file["attrs"] = json.dumps(table.attrs)
         types = json.dumps({name: str(kind) for name, kind in table.dtypes.items()})
         file.attrs.update(types=types, origin=origin, format=FORMAT)
 
@@ -372,7 +376,7 @@ def open(path: str | Path) -> Store:
                 raise ValueError(f"{path}: expected {FORMAT!r}, found {found!r}; prepare it again")
             text = io.StringIO(file["table"].asstr()[()])
             table = pd.read_json(text, orient="table").astype(json.loads(file.attrs["types"]))
-            table.attrs["notes"] = json.loads(file["notes"].asstr()[()])
+            table.attrs.update(json.loads(file["attrs"].asstr()[()]))
             return Store(
                 table=table,
                 classes=tuple(sorted(set(table["label"]) - {""})),

@@ -5,7 +5,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,15 +49,13 @@ def options_of(arguments: argparse.Namespace) -> "Options":
     """The options of a command line; what is not given is left as it is by default.
 
     Raises:
-        ValueError: an option that is out of range.
+        ValueError: as `layouts.options_of`.
     """
-    from medsr_lib.data.layouts import Options
+    from medsr_lib.data import layouts
 
     names = (*_TEXTS, "lesion_labels", "least_area", "percentiles")
-    given: dict[str, Any] = {name: getattr(arguments, name) for name in names}
-    if (n := arguments.per_volume) is not None:
-        given["slices"] = None if n == "all" else int(n)
-    return Options(**{k: v for k, v in given.items() if v is not None or k == "slices"})
+    given = {name: getattr(arguments, name) for name in names} | {"slices": arguments.per_volume}
+    return layouts.options_of({name: value for name, value in given.items() if value is not None})
 
 
 def inspect(folder: Path, sheet: Path, options: "Options") -> list[str]:
@@ -88,16 +86,26 @@ def inspect(folder: Path, sheet: Path, options: "Options") -> list[str]:
     items = [item for item in kind.items(folder, options) if str(item) in set(table["path"])]
     chosen = items[:: -(-len(items) // MOST_PICTURES)]
     cases = [case for item in chosen for case in kind.cases(item)][:MOST_PICTURES]
-    figure = show.gallery(cases, [f"{c.label} {c.id}".strip() for c in cases], columns=6)
+    figure = show.gallery(cases, columns=6)
     with atomic(sheet) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    layout = f", layout {items[0].layout!r}" if kind.takes_options else ""
-    return [f"{kind.name}{layout}", *_contents(table), *_said(table), str(sheet)]
+    return [*words(table), str(sheet)]
+
+
+def words(table: "pd.DataFrame") -> list[str]:
+    """What was understood of a folder, in lines: the table of `source.index` or of a store.
+
+    The kind of data and layout, images and patients, labels, masks, sizes, spacing; what is to be
+    known of its files; which were left out, and why.
+    """
+    return [table.attrs["kind"], *_contents(table), *_said(table)]
 
 
 def _contents(table: "pd.DataFrame") -> Iterator[str]:
     files, patients = table["path"].nunique(), table["patient"].nunique()
-    yield f"{len(table)} images of {patients} patients, from {files} files"
+    counts = {"image": len(table), "patient": patients, "file": files}
+    images, people, sources = (f"{n} {what}" + "s" * (n != 1) for what, n in counts.items())
+    yield f"{images} of {people}, from {sources}"
     labels = table["label"].replace("", "none").value_counts()
     yield "labels: " + ", ".join(f"{label} {n}" for label, n in labels.items())
     area = table["mask_pixels"].dropna()

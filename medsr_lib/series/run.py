@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from medsr_lib.data import layouts
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.notebook import FOLDERS, Notebook
@@ -17,6 +18,7 @@ from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.report import Result, Run, Status
 from medsr_lib.series.running import execute, folders
 
+READING = "reading"  # the parameter that says how images and masks are to be understood
 BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
 
 
@@ -35,9 +37,10 @@ def run(
 
     Args:
         names: numbers or names of notebooks, [] for all.
-        data: folder of the data, or several: each notebook is given the one that holds what its own
-            `data_dir` names. Of all notebooks, those without data are left out; `out/index.html`
-            says so. By default the embedded data, which are written where they are missing.
+        data: folder of the data, or several: each notebook is given the one that holds what it
+            reads, as its parameters cell says (see `folders`). Of all notebooks, those without data
+            are left out; `out/index.html` says so. By default the embedded data, which are written
+            where they are missing.
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
@@ -52,7 +55,8 @@ def run(
     if data is None:
         data = folders.write_embedded(found)
     places = [data] if isinstance(data, Path) else list(data)
-    assigned, without = folders.assign(found, places, named=bool(names))
+    options = layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
+    assigned, without = folders.assign(found, places, named=bool(names), options=options)
     found = [notebook for notebook in found if notebook.name in assigned]
     results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
     about = Run(

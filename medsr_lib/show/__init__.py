@@ -24,6 +24,7 @@ from medsr_lib.show.dataset import (
     file_traits,
     fold_counts,
     gallery,
+    grey_window,
     intensity_ranges,
     lesion_locations,
     lesion_sizes,
@@ -55,9 +56,11 @@ from medsr_lib.show.scores import (
     speed,
 )
 from medsr_lib.show.slide import summary_slide
+from medsr_lib.show.style import NothingToDraw, keep
 from medsr_lib.show.training import adversarial_curves, curves
 
 __all__ = [
+    "NothingToDraw",
     "adversarial_curves",
     "attention_maps",
     "bland_altman",
@@ -75,8 +78,10 @@ __all__ = [
     "fold_counts",
     "gain_by_size",
     "gallery",
+    "grey_window",
     "intensity_ranges",
     "invention_maps",
+    "keep",
     "lesion_locations",
     "lesion_sizes",
     "perception_plane",

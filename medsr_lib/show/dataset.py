@@ -5,14 +5,16 @@ figure names.
 """
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn
+import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
@@ -21,9 +23,7 @@ from medsr_lib.show.estimates import Estimated
 from medsr_lib.show.panels import (
     OUTLINE,
     WINDOW,
-    Image,
     Window,
-    as_image,
     bare,
     contour,
     grey,
@@ -31,8 +31,8 @@ from medsr_lib.show.panels import (
 )
 from medsr_lib.show.style import (
     LABEL_COLOURS,
+    NothingToDraw,
     caption,
-    choose,
     colours,
     count,
     drawn,
@@ -42,6 +42,14 @@ from medsr_lib.show.style import (
     numbers_behind,
     plural,
 )
+
+MOST_LABELS = 7  # groups of a figure, each of its own colour; the rarest of more labels are one
+
+
+def grey_window(cases: Iterable[Case]) -> Window:
+    """0, and what 99 % of the pixels of these images lie below: one window for pictures of all."""
+    values = np.concatenate([case.image.cpu().numpy().ravel() for case in cases])
+    return 0, max(0.05, round(float(np.quantile(values, 0.99)), 2))
 
 
 @drawn
@@ -57,9 +65,9 @@ def gallery(
 
     Args:
         cases: images of any sizes.
-        titles: one short line per case; without them its label and id.
+        titles: one line per case, cut in its middle to fit; without them its label and id.
         columns: images in a row.
-        window: values shown as black and as white.
+        window: values shown as black and as white; `grey_window` finds one.
     """
     titles = [f"{case.label} {case.id}" for case in cases] if titles is None else titles
     if len(cases) != len(titles) or not cases:
@@ -73,7 +81,7 @@ def gallery(
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
         grey(axes, case.image.cpu().numpy(), window)
-        axes.set_title(name, size=8, pad=2.5)
+        axes.set_title(_cut(name.strip(), int(14 * side)), size=8, pad=2.5)
         if case.mask is not None:
             contour(axes, case.mask.cpu().numpy())
     outlined = any(case.mask is not None and case.mask.any() for case in cases)
@@ -83,34 +91,44 @@ def gallery(
 
 @drawn
 def fold_counts(table: pd.DataFrame) -> Figure:
-    """Draw the images and the patients of each fold, stacked by label.
+    """Draw the images and the patients of each fold, stacked by label; one bar where no fold is.
 
     Args:
         table: index table with `fold`; a fold may be missing.
     """
     need(table, "id", "label", "patient", "fold")
-    folds = table["fold"].map(lambda fold: "none" if pd.isna(fold) else f"{fold:g}")
-    size = (8.4, 0.6 + 0.36 * folds.nunique())
+    table, none = _grouped(table), "all" if table["fold"].isna().all() else "none"
+    folds = table["fold"].map(lambda fold: none if pd.isna(fold) else f"{fold:g}")
+    named = table.groupby("label")
+    texts = [f"{_cut(str(name), 24)}: {numbers_behind(rows)}" for name, rows in named]
+    columns = min(len(texts), int(114 / (max(map(len, texts)) + 6)))
+    size = (8.4, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
-    _stacks(panels[0], groups.size().unstack(fill_value=0), "images")
-    _stacks(panels[1], groups.nunique().unstack(fill_value=0), "patients")
-    panels[0].set_ylabel("fold")
-    handles, labels = panels[0].get_legend_handles_labels()
-    texts = [f"{name}: {numbers_behind(table[table['label'] == name])}" for name in labels]
-    figure.legend(handles, texts, loc="outside lower left", ncols=3)
-    caption(figure, "Images and patients per fold", numbers_behind(table))
+    _stacks(panels[0], groups.size(), "images")
+    _stacks(panels[1], groups.nunique(), "patients")
+    panels[0].set_ylabel("" if none == "all" else "fold")
+    handles, _ = panels[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside lower left", ncols=columns)
+    where = "Images and patients" if none == "all" else "Images and patients per fold"
+    caption(figure, where, numbers_behind(table))
     return figure
 
 
 @drawn
 def lesion_sizes(table: pd.DataFrame) -> Figure:
-    """Draw the distribution of the lesions' area, by label.
+    """Draw the distribution of the lesions' area, by label, of the images that have one.
 
     Args:
         table: index table with `mask_pixels`, `height` and `width`.
+
+    Raises:
+        NothingToDraw: no lesion is outlined.
     """
     need(table, "id", "label", "patient", "mask_pixels", "height", "width")
+    table = _grouped(table[table["mask_pixels"].fillna(0) > 0])
+    if table.empty:
+        raise NothingToDraw(NO_LESION)
     share = 100 * table["mask_pixels"] / (table["height"] * table["width"])
     figure = _violins(share, table["label"], "{:.2g} %".format)
     figure.axes[0].set_xlabel("area of the lesion, % of the image")
@@ -124,12 +142,23 @@ def intensity_ranges(table: pd.DataFrame) -> Figure:
 
     Args:
         table: index table with `raw_max`.
+
+    Raises:
+        NothingToDraw: the source does not tell it, it is the same for all, or not above 0.
     """
-    need(table, "id", "label", "patient", "raw_max")
-    low, high = table["raw_max"].min(), table["raw_max"].max()
-    figure = _violins(table["raw_max"], table["label"], count)
+    if "raw_max" not in table:
+        raise NothingToDraw("How far the stored intensities reach is not known of these images.")
+    need(table, "id", "label", "patient")
+    known = _grouped(table[table["raw_max"] > 0])
+    if known.empty:
+        raise NothingToDraw("The largest stored intensity of no image is above 0.")
+    low, high = known["raw_max"].min(), known["raw_max"].max()
+    if low == high:
+        raise NothingToDraw(f"The largest stored intensity of every image is {_level(low)}.")
+    table = known
+    figure = _violins(table["raw_max"], table["label"], _level)
     figure.axes[0].set_xlabel("largest stored intensity of an image")
-    spread = f"from {count(low)} to {count(high)}, a factor of {high / low:.0f}"
+    spread = f"from {_level(low)} to {_level(high)}, a factor of {high / low:.3g}"
     caption(
         figure, "How far the stored intensities reach", numbers_behind(table), spread, QUARTILES
     )
@@ -137,26 +166,42 @@ def intensity_ranges(table: pd.DataFrame) -> Figure:
 
 
 @drawn
-def lesion_locations(heat: Mapping[str, Image], counts: Mapping[str, int]) -> Figure:
-    """Draw how often each pixel lies in a lesion: a panel per label, one colour scale.
+def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
+    """Draw how often each place lies in a lesion: a panel per label, one colour scale.
 
-    Args:
-        heat: mean of the masks (H, W) in [0, 1], by label.
-        counts: images behind each mean, by label.
+    Every mask is brought to a square of `side` pixels, by the mean over areas. Images without a
+    lesion are not counted.
+
+    Raises:
+        NothingToDraw: no lesion is outlined.
     """
-    choose("label in counts", heat, counts)
-    shares = {name: 100 * as_image(mean, f"heat[{name!r}]") for name, mean in heat.items()}
-    if not shares:
-        raise ValueError("there is no label to draw")
+    labels, masks = [], {}
+    for case in cases:
+        if case.mask is not None and case.mask.any():
+            labels.append(case.label)
+            mask = case.mask.cpu()[None, None].float()
+            mean = F.interpolate(mask, (side, side), mode="area")[0, 0]
+            masks[case.label] = masks.get(case.label, 0) + mean
+    if not labels:
+        raise NothingToDraw(NO_LESION)
+    names = _names(pd.Series(labels))
+    sums: dict[str, Any] = {}
+    for label, name in sorted(set(zip(labels, names)), key=lambda pair: pair[1]):
+        sums[name] = sums.get(name, 0) + masks[label]
+    counts = names.value_counts()
+    shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
-    figure, panels = grid(1, len(shares), 2.5, 2.52)
+    columns = min(4, len(shares))
+    figure, panels = grid(-(-len(shares) // columns), columns, 2.5, 2.52)
+    for axes in panels.flat[len(shares) :]:
+        axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
         drawing = axes.imshow(share, cmap="magma", vmin=0, vmax=top)
-        axes.set_title(f"{name}, n = {count(counts[name])}")
+        axes.set_title(f"{_cut(name, 24)}, n = {count(counts[name])}")
         for line, length in ((axes.axhline, share.shape[0]), (axes.axvline, share.shape[1])):
             line(length / 2, color="white", linewidth=0.6, linestyle=(0, (1, 4)))
     figure.colorbar(drawing, ax=panels, label="% of images", shrink=0.85, pad=0.02)
-    total = plural(sum(counts[name] for name in heat), "image")
+    total = plural(len(labels), "image")
     caption(figure, "Where the lesions lie", total, "dotted: the middle of the picture")
     return figure
 
@@ -197,16 +242,45 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
 
 
 QUARTILES = "dashed: median, dotted: quartiles"
+NO_LESION = "No lesion is outlined in these images."
 
 
-def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
-    """Draw a bar per row of the table, stacked by its columns, with the numbers written on it."""
+def _names(labels: pd.Series) -> pd.Series:
+    """Labels as a figure names them: also where there is none, and few where there are many."""
+    unlabelled = labels == ""
+    names = labels.mask(unlabelled, "all images" if unlabelled.all() else "no label")
+    found = names.value_counts().index
+    rare = found[MOST_LABELS - 1 :] if len(found) > MOST_LABELS else found[:0]
+    return names.mask(names.isin(rare), f"{len(rare)} rarer labels")
+
+
+def _grouped(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the labels that a figure names."""
+    return table.assign(label=_names(table["label"]))
+
+
+def _cut(text: str, most: int) -> str:
+    """A text of so many characters at most, without its middle where it is longer."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
+
+
+def _level(intensity: float) -> str:
+    """An intensity, with three digits where it is small."""
+    return count(intensity) if intensity >= 100 else f"{intensity:.3g}"
+
+
+def _stacks(axes: Axes, counts: pd.Series, what: str) -> None:
+    """Draw a bar for each fold, stacked by label, with the numbers written on it."""
+    table = counts.unstack(fill_value=0)
+    table = table.sort_index(key=lambda folds: pd.to_numeric(folds, errors="coerce"))
     tones: Any = colours([str(name) for name in table], LABEL_COLOURS)
     table.plot.barh(stacked=True, ax=axes, color=tones, width=0.72, legend=False, ec="white")
     totals = table.sum(axis=1)
     for bars, name in zip(axes.containers, table):
         texts = [count(n) if n > 0.07 * totals.max() else "" for n in table[name]]
-        ink = "black" if name == "glioma" else "white"
+        red, green, blue = to_rgb(tones[name])
+        ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
         axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=8)  # type: ignore[arg-type]
     for row, total in enumerate(totals):
         axes.annotate(count(total), (total, row), (4, 0), textcoords="offset points", va="center")
@@ -217,10 +291,7 @@ def _stacks(axes: Axes, table: pd.DataFrame, what: str) -> None:
 
 def _violins(values: pd.Series, groups: pd.Series, form: Callable[[float], str]) -> Figure:
     """Draw the distribution of each group over a logarithmic axis, with n and the median."""
-    kept = values > 0
-    if not kept.any():
-        raise ValueError("no value is above 0: nothing can be drawn on a logarithmic axis")
-    values, groups = values[kept], groups[kept]
+    values = values.astype(float)
     names = sorted(groups.unique())
     figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)))
     seaborn.violinplot(

@@ -7,6 +7,7 @@ readers. A method keeps its colour in every figure of the project.
 import functools
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec
 from zlib import crc32
 
@@ -109,6 +110,34 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
         return figure
 
     return draw
+
+
+class NothingToDraw(ValueError):
+    """The images have none of what a figure shows; the message is a sentence for the reader."""
+
+
+class Sentence(str):
+    """Text that a notebook displays without quotation marks."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def keep(
+    path: Path, draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs
+) -> Figure | Sentence:
+    """Draw a figure and save it at `path`; display it as the last line of a cell.
+
+    Where there is nothing to draw, no file is left at `path`, and the sentence that says why comes
+    back in place of the figure.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        figure = draw(*args, **kwargs)
+    except NothingToDraw as error:
+        return Sentence(error)
+    figure.savefig(path)
+    return figure
 
 
 def colours(names: Iterable[str], fixed: dict[str, str] = METHOD_COLOURS) -> dict[str, str]:
@@ -240,7 +269,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     """Name the rows of a horizontal chart, the first at the top."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", which="both", length=0)
     axes.spines["left"].set_visible(False)
 
 

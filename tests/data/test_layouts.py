@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from medsr_lib.data import phantom, source, store
+from medsr_lib.data import layouts, phantom, source, store
 from medsr_lib.data.layouts import Options
 
 
@@ -308,3 +308,19 @@ def test_options_are_for_images_and_masks_alone_and_make_another_store(folder, t
 def test_options_out_of_range(options, reason):
     with pytest.raises(ValueError, match=reason):
         Options(**options)
+
+
+def test_options_by_name_are_as_yaml_and_the_command_line_write_them():
+    given = {"lesion_labels": [1, 4], "percentiles": ["1", 99], "slices": "all", "channel": 1}
+    expected = Options(lesion_labels=(1, 4), percentiles=(1, 99), slices=None, channel="1")
+    assert layouts.options_of(given) == expected
+    assert layouts.options_of({"lesion_labels": 4, "slices": None}).lesion_labels == (4,)
+    assert layouts.options_of({}) == layouts.DEFAULTS
+    for wrong, text in {
+        "layuot": "no option layuot; there are layout, mask_pattern",
+        "slices": r"slices cannot be \[1\]",
+        "layout": r"layout must be text, got \[1\]",
+        "percentiles": r"percentiles cannot be \[1\]",
+    }.items():
+        with pytest.raises(ValueError, match=text):
+            layouts.options_of({wrong: [1]})

@@ -290,6 +290,17 @@ def test_prepare_passes_on_the_errors_of_the_index(mixed, path):
         assert len(store.prepare(mixed, path, skip_bad=True)) == 9
 
 
+def test_what_was_left_out_is_remembered_and_said_each_time(mixed, path):
+    bad = mixed / "data" / "3.mat"
+    bad.write_text("not a slice")
+    for _ in range(2):  # made, then opened again
+        with pytest.warns(UserWarning, match=r"1 of 10 files left out:\n.*3\.mat: "):
+            packed = store.prepare(mixed, path, skip_bad=True)
+        assert list(packed.table.attrs["bad"]) == [str(bad)]
+        assert packed.table.attrs["kind"] == "brain slices"
+    assert list(store.open(path).select(packed.table[:2]).table.attrs["bad"]) == [str(bad)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -310,7 +321,7 @@ def test_prepare_refuses(chest, path, arguments, reason):
 def test_open_refuses_what_is_no_store(mixed, slices, path):
     with pytest.raises(FileNotFoundError, match=r"none\.h5: no such file; store\.prepare writes"):
         store.open(path.with_name("none.h5"))
-    with pytest.raises(ValueError, match=r"1\.mat: expected 'medsr store 1', found None; prepare"):
+    with pytest.raises(ValueError, match=r"1\.mat: expected 'medsr store 2', found None; prepare"):
         store.open(mixed / "data" / "1.mat")
     with h5py.File(path, "a") as file:
         file.attrs["format"] = "medsr store 99"

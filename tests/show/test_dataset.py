@@ -1,12 +1,12 @@
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from medsr_lib import show
 from medsr_lib.case import Case
+from medsr_lib.show import dataset
 
 
 def test_a_gallery_holds_images_of_any_shape_with_their_outlines(case, text_of):
@@ -66,24 +66,64 @@ def test_what_an_index_lacks_is_named(index):
         show.fold_counts(index.drop(columns="fold"))
     with pytest.raises(ValueError, match="no rows"):
         show.lesion_sizes(index[:0])
-    with pytest.raises(ValueError, match="no value is above 0"):
-        show.intensity_ranges(index.assign(raw_max=0))
 
 
-def test_locations_give_the_share_and_the_number(mask, text_of):
-    heat = {"glioma": 0.2 * mask, "pituitary": 0.1 * mask}
-    figure = show.lesion_locations(heat, {"glioma": 1426, "pituitary": 930})
-    limits = [axes.images[0].get_clim() for axes in figure.axes[:2]]
-    np.testing.assert_allclose(limits, [(0, 20), (0, 20)])
-    assert "% of images" in text_of(figure)
-    assert "2 356 images" in text_of(figure)
+def test_locations_give_the_share_and_the_number(case, text_of):
+    other = replace(case, label="", mask=case.mask.roll(12, 1))
+    figure = show.lesion_locations([case, case, other, replace(case, mask=None)], side=32)
+    assert "glioma, n = 2" in text_of(figure)
+    assert "no label, n = 1" in text_of(figure)
+    assert "3 images" in text_of(figure)  # the one without a mask is not counted
+    share = figure.axes[0].images[0].get_array()
+    assert (share.shape, share.max(), share.sum()) == ((32, 32), 100, 100 * 16 * 12 / 4)
 
 
-def test_locations_need_a_label_and_its_count(mask):
-    with pytest.raises(ValueError, match="no label"):
-        show.lesion_locations({}, {})
-    with pytest.raises(ValueError, match=r"unknown label in counts \['glioma'\]"):
-        show.lesion_locations({"glioma": mask}, {})
+def test_what_images_lack_is_said_in_a_sentence(index, case, tmp_path):
+    path = tmp_path / "sizes.png"
+    assert show.keep(path, show.lesion_sizes, index).axes
+    assert path.is_file()
+    kept = show.keep(path, show.lesion_sizes, index.assign(mask_pixels=pd.NA))
+    assert repr(kept) == "No lesion is outlined in these images."
+    assert not path.exists()  # that of an earlier run
+    kept = show.keep(path, show.lesion_locations, [replace(case, mask=None)])
+    assert kept == "No lesion is outlined in these images."
+    with pytest.raises(ValueError, match="lacks the columns"):
+        show.keep(path, show.lesion_sizes, index[["id"]])
+
+
+def test_intensities_that_cannot_be_compared_are_said(index):
+    for text, table in {
+        "not known of these images": index.drop(columns="raw_max"),
+        "of every image is 255": index.assign(raw_max=255),
+        "of no image is above 0": index.assign(raw_max=-5.0),
+    }.items():
+        with pytest.raises(show.NothingToDraw, match=text):
+            show.intensity_ranges(table)
+    assert show.intensity_ranges(index.assign(raw_max=index["raw_max"] / 5e3))  # floats below 1
+
+
+def test_groups_without_labels_and_with_many(index, text_of):
+    text = text_of(show.fold_counts(index.assign(label="", fold=pd.NA)))
+    assert "all images: 12 images of 6 patients" in text
+    assert "per fold" not in text
+    many = index.assign(label=[f"a long name of kind {min(i, 9)}" for i in range(12)])
+    assert "4 rarer labels, n = 4" in text_of(show.lesion_sizes(many))
+    assert len(show.fold_counts(many).legends[0].get_texts()) == dataset.MOST_LABELS
+    assert "no label, n = 1" in text_of(show.lesion_sizes(many[:2].assign(label=["", "a"])))
+
+
+def test_folds_stand_in_their_order(index):
+    axes = show.fold_counts(index.assign(fold=range(12))).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [str(n) for n in range(12)]
+
+
+def test_long_titles_are_cut_and_the_window_is_found(case):
+    (axes,) = show.gallery([replace(case, id="x" * 99)], columns=1).axes
+    title = axes.get_title("left")
+    assert len(title) < 40
+    assert title.startswith("glioma xx")
+    image = torch.linspace(0, 0.5, 10_000).view(100, 100)
+    assert show.grey_window([replace(case, image=image, mask=None)]) == (0, 0.5)
 
 
 def test_file_traits_draw_every_file_and_what_was_tried(estimate, text_of):

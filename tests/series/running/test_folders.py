@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medsr_lib.data import phantom
 from medsr_lib.series import notebook as notebooks
@@ -54,6 +56,36 @@ def test_folders_that_do_not_fit_are_refused(both, write_mat):
         given(both, "none")
     with pytest.raises(ValueError, match=r"brain and .*more both hold brain slices; give one"):
         given(both, "brain", "more")
+
+
+def test_a_notebook_may_read_several_kinds_the_best_first(both):
+    images = both.data / "own"
+    images.mkdir()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(images / "a.png")
+    comments = {"02_two": "brain slices, or images and masks", "03_any": "folder of any images"}
+    for name, comment in comments.items():
+        cell = CELL.format("phantom").replace("\n", f"  # {comment}\n", 1)
+        both.add(name, "print(data_dir)", parameters=cell)
+    assigned, without = given(both, "own")
+    assert assigned == {"02_two": "own", "03_any": "own"}
+    assert [line.split(" needs")[0] for line in without] == ["01_slices", "05_chest"]
+    assert given(both, "own", "chest")[0] == {
+        "02_two": "own",
+        "03_any": "chest",
+        "05_chest": "chest",
+    }
+    assert given(both, "chest", "own", "brain")[0]["03_any"] == "brain"
+    with pytest.raises(ValueError, match=r"02_two needs brain slices \(.*\) or images and masks"):
+        folders.assign(notebooks.find(["02"], both.folder), [both.data / "chest"], named=True)
+
+
+def test_how_images_are_read_is_known_before_anything_runs(both):
+    both.add("03_any", parameters=CELL.format("phantom") + "\nreading: dict = {}")
+    with pytest.raises(ValueError, match="no option layuot; there are layout"):
+        both.run(parameters={"reading": {"layuot": "beside"}})
+    with pytest.raises(ValueError, match="nothing in it is in the layout 'bids'"):
+        both.run(data=both.data / "brain", parameters={"reading": {"layout": "bids"}})
+    assert not both.out.exists()
 
 
 def test_a_run_hands_each_its_folder_and_says_what_is_left_out(both, capsys):
