@@ -173,18 +173,18 @@ def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:
         raise ValueError(f"method {name!r}: {error}") from error
 
 
-def describe(methods: Mapping[str, Method]) -> list[dict[str, str]]:
-    """What is known of methods, for a report: a row each.
+def describe(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
+    """What is known of methods, for a report, by name.
 
     Returns:
-        Rows of method, what (it is, and what the handshake found and mended), and training: on what
-        it was trained. Of other people's networks that is not known, so that nobody can check
-        whether the tested patients were among them.
+        Of each `what` it is, with what the handshake found and mended, and `training`: on what it was
+        trained. Of other people's networks that is not known, so that nobody can check whether the
+        tested patients were among them. Of a saved network also what was remembered with it.
     """
-    return [{"method": name, **_described(method)} for name, method in methods.items()]
+    return {name: _described(method) for name, method in methods.items()}
 
 
-def _described(method: Method) -> dict[str, str]:
+def _described(method: Method) -> dict[str, Any]:
     if isinstance(method, consistency.Consistent):
         inner = _described(method.method)
         return inner | {"what": f"{inner['what']}; then made to agree with LR"}
@@ -193,13 +193,13 @@ def _described(method: Method) -> dict[str, str]:
     if isinstance(method, programs.Images):
         return {"what": f"images restored already, {method.pattern}", "training": UNKNOWN}
     if isinstance(method, linear.CrossFitted):
-        return {"what": "best linear filter", "training": "each time on the other patients"}
+        return {"what": "best linear filter", "training": "other patients than the one tested"}
     about = getattr(method, "about", None)
     if about is not None:
         known = "; ".join(f"{name} {value}" for name, value in about.items())
-        return {"what": type(method).__name__, "training": known}
+        return {"what": type(method).__name__, "training": known, **about}
     if isinstance(method, linear.LinearFilter):
-        return {"what": "best linear filter", "training": "on patients of the training part"}
+        return {"what": "best linear filter", "training": "patients of the training part"}
     if getattr(method, "func", None) in INTERPOLATIONS.values():
-        return {"what": "interpolation", "training": "none"}
+        return {"what": "interpolation", "training": "nothing"}
     return {"what": str(getattr(method, "__name__", type(method).__name__)), "training": UNKNOWN}

@@ -206,7 +206,7 @@ def _assess(arguments: argparse.Namespace) -> int:
     )
     if result.status is Status.FAILED:
         print(f"{result.error}\n(in cell {result.cell} of the page)", file=sys.stderr)
-    print(result.page)
+    print(*assess.answers(result), result.page, sep="\n")
     return 1 if result.status is Status.FAILED else 0
 
 

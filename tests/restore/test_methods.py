@@ -86,9 +86,9 @@ def test_what_is_known_of_a_method_is_said_for_a_report(espcn, tmp_path):
     asked += [f"theirs=dir:{tmp_path}/{{id}}.png"]
     to_lr = degrade.by_name("bicubic", scale=2)
     found = methods.find(asked, scale=2, degrade=to_lr, saved={"linear": linear_filter})
-    rows = {row["method"]: (row["what"], row["training"]) for row in methods.describe(found)}
+    rows = {k: (row["what"], row["training"]) for k, row in methods.describe(found).items()}
     assert list(rows) == ["bicubic+consistent", "mine", "up", "linear", "theirs"]
-    assert rows["bicubic+consistent"] == ("interpolation; then made to agree with LR", "none")
+    assert rows["bicubic+consistent"] == ("interpolation; then made to agree with LR", "nothing")
     assert rows["mine"][0] == "ESPCN"
     assert rows["mine"][1].startswith("scale 2; fold 1; fingerprint ")
     assert rows["up"] == ("foreign network or program, scale 2", "unknown, not checked")

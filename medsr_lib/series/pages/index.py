@@ -43,7 +43,7 @@ def write(run: Run) -> Path:
         headlines=headlines,
         verdicts=[(r, verdict) for r in ordered for verdict in r.values.get("verdicts") or []],
         sources=[row for result in ordered if (row := _source(result))],
-        methods=_methods(run.folder, ordered),
+        methods=_methods(ordered),
     )
     return report.write(run.folder / "index.html", text)
 
@@ -88,12 +88,12 @@ def _source(result: Result) -> dict[str, Any] | None:
     return {"result": result, "count": count or "–", "name": f"{folder.name or '–'}{note}"}
 
 
-def _methods(folder: Path, results: Sequence[Result]) -> list[dict[str, str]]:
+def _methods(results: Sequence[Result]) -> list[dict[str, str]]:
     """What was compared: its name, what it is, and what its network was trained with."""
     names: dict[str, dict[str, Any]] = {}
     for result in results:
-        saved = report.load_record(folder / result.notebook, "report.json") or {}
-        about = saved.get("methods", {})
+        about = result.values.get("methods")
+        about = about if isinstance(about, dict) else {}
         for key, found in result.values.items():
             for row in formatting.as_rows(found):
                 name = str(row.get("method", ""))
@@ -102,8 +102,9 @@ def _methods(folder: Path, results: Sequence[Result]) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "what": METHODS.get(name, ""),
-            "trained": ", ".join(f"{text} {a[k]}" for k, text in TRAINED.items() if k in a),
+            "what": METHODS.get(name) or a.get("what", ""),
+            "trained": ", ".join(f"{text} {a[k]}" for k, text in TRAINED.items() if k in a)
+            or a.get("training", ""),
         }
         for name, a in names.items()
     ]

@@ -1,6 +1,7 @@
 """Anyone's images, anyone's methods: notebook 04, which trains nothing, run on them as one page."""
 
 import copy
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report, run
 from medsr_lib.series.notebook import tags
+from medsr_lib.series.pages import formatting
 from medsr_lib.series.report import Result
 
 if TYPE_CHECKING:
@@ -59,10 +61,11 @@ def assess(
         FileNotFoundError, ValueError: data that cannot be used, or parameters that the notebook
             does not take.
     """
-    from medsr_lib.data import store
+    from medsr_lib.data import source, store
 
     if not methods:
         raise ValueError("give at least one method: --method bicubic, --method mine=net.onnx, ...")
+    kind = source.of(data, options=options)
     cases = store.prepare(data, out / "slices.h5", skip_bad=keep_going, options=options)
     one = cases.table["patient"].nunique() < 2
     values = {
@@ -80,7 +83,7 @@ def assess(
     with tempfile.TemporaryDirectory() as folder:
         bare = cases.table["mask_pixels"].isna().all()
         content = without_masks(found.content) if bare else found.content
-        report.write(Path(folder) / found.path.name, outputs.text(content))
+        report.write(Path(folder) / found.path.name, outputs.text(_reading(kind.name, content)))
         (result,) = run.run(
             [NOTEBOOK], data=data, out=out, parameters={**values, **parameters}, folder=Path(folder)
         )
@@ -93,6 +96,15 @@ def primary(methods: Sequence[str]) -> str:
     return next((name for name in names if name not in PLAIN), names[-1])
 
 
+def _reading(kind: str, content: Any) -> Any:
+    """A notebook that declares to read this kind of data (see `folders`)."""
+    changed = copy.deepcopy(content)
+    for cell in changed.cells:
+        if "parameters" in tags(cell):
+            cell.source = re.sub(r"(?m)^(data_dir = .*?#).*$", rf"\1 {kind}", cell.source)
+    return changed
+
+
 def without_masks(content: Any) -> Any:
     """A notebook without the cells that need masks, and with a word on what is missing."""
     import nbformat
@@ -101,3 +113,9 @@ def without_masks(content: Any) -> Any:
     cut.cells = [cell for cell in cut.cells if MASKS not in tags(cell)]
     cut.cells.insert(1, nbformat.v4.new_markdown_cell(WITHOUT))
     return cut
+
+
+def answers(result: Result) -> list[str]:
+    """What the page says first, a line each."""
+    found = result.values.get("headlines", {})
+    return [f"{name}: {formatting.value(of)}" for name, of in found.items()]
