@@ -1,10 +1,12 @@
 """Every notebook is executed with small parameters, and what it recorded is checked."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from small import SLICES
 
 from medsr_lib.assess import statistics
@@ -48,10 +50,47 @@ def executed(series) -> dict[str, dict]:
 @pytest.mark.slow
 def test_01_counts_slices_and_patients(executed):
     found = executed["01_data_exploration"]
-    assert (found["slices"], found["patients"]) == (30, 15)
-    assert sum(found["slices_per_tumour"].values()) == 30
-    assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by slice"]
-    assert 0.3 < found["tumour_percent_median"] < 6
+    assert (found["images"], found["patients"]) == (30, 15)
+    assert sum(found["images_per_label"].values()) == 30
+    assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by image"]
+    assert 0.3 < found["lesion_percent_median"] < 6
+
+
+def images_of(folder, *, masks):
+    """Two patients with three images each, and perhaps their masks beside them."""
+    y, x = np.mgrid[:40, :50]
+    for n in range(6):
+        path = folder / f"P{n // 3}" / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((3 * x + y + 9 * n).astype(np.uint8)).save(path)
+        if masks:
+            labels = 4 * (np.hypot(y - 20, x - 20 - n) < 5)
+            Image.fromarray((labels + (x > 40)).astype(np.uint8)).save(
+                f"{path.with_suffix('')}_mask.png"
+            )
+    return folder
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, capsys):
+    """Its code cells in this process: a kernel takes longer to start than they to run."""
+    (notebook,) = notebooks.find(["01"])
+    reading = {"lesion_labels": [4], "patient_pattern": "P(.)"} if masks else {}
+    given = {"data_dir": images_of(tmp_path / "data", masks=masks), "out_dir": tmp_path / "out"}
+    names = {}
+    for cell in notebook.code:
+        exec(re.sub(r"(?m)^%.*$", "", cell.source), names)
+        if cell.metadata.get("tags"):
+            names |= given | {"reading": reading}
+    out = tmp_path / "out" / notebook.name
+    found = json.loads((out / "results.json").read_text())["values"]
+    drawn = {path.stem for path in out.glob("*.png")}
+    assert (found["patients"], found["images_per_label"]) == (2, {"no label": 6})
+    assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by image"]
+    assert drawn >= {"gallery", "counts"}
+    assert ({"sizes", "locations"} <= drawn) == masks
+    assert (found["lesion_percent_median"] is not None) == masks
+    assert ("masks: none, so that only whole" in capsys.readouterr().out) != masks
 
 
 @pytest.mark.slow

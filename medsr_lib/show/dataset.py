@@ -101,7 +101,7 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     folds = table["fold"].map(lambda fold: none if pd.isna(fold) else f"{fold:g}")
     named = table.groupby("label")
     texts = [f"{_cut(str(name), 24)}: {numbers_behind(rows)}" for name, rows in named]
-    columns = min(len(texts), int(114 / (max(map(len, texts)) + 6)))
+    columns = min(len(texts), int(130 / (max(map(len, texts)) + 7)))
     size = (8.4, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
@@ -175,7 +175,8 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     Raises:
         NothingToDraw: no lesion is outlined.
     """
-    labels, masks = [], {}
+    labels: list[str] = []
+    masks: dict[str, Any] = {}
     for case in cases:
         if case.mask is not None and case.mask.any():
             labels.append(case.label)
@@ -273,7 +274,7 @@ def _level(intensity: float) -> str:
 def _stacks(axes: Axes, counts: pd.Series, what: str) -> None:
     """Draw a bar for each fold, stacked by label, with the numbers written on it."""
     table = counts.unstack(fill_value=0)
-    table = table.sort_index(key=lambda folds: pd.to_numeric(folds, errors="coerce"))
+    table = table.sort_index(key=lambda folds: pd.to_numeric(folds.to_series(), "coerce"))
     tones: Any = colours([str(name) for name in table], LABEL_COLOURS)
     table.plot.barh(stacked=True, ax=axes, color=tones, width=0.72, legend=False, ec="white")
     totals = table.sum(axis=1)
