@@ -1,13 +1,17 @@
 """One image with its patient, label and mask: what every room is given, whatever the source."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from medsr_lib import images
+
+ALTERED = "altered"  # in `Case.about`: what was done to the image
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -76,8 +80,26 @@ class Case:
         mask = None if self.mask is None else images.centre_crop(self.mask, multiple=multiple)
         return replace(self, image=image, mask=mask)
 
+    def altered(self, image: Tensor, what: str) -> "Case":
+        """The case with another image of its size, such as one with a lesion put in.
+
+        `what` was done stays in `about`, so that images which others have restored from the
+        original are not taken for this one.
+        """
+        return replace(self, image=image, about={**self.about, ALTERED: what})
+
     def __repr__(self) -> str:
         height, width = self.image.shape
         kind = self.label or "no label"
         lesion = "" if self.mask is None else f", lesion {int(self.mask.sum())} pixels"
         return f"Case({self.id}: {kind}, patient {self.patient}, {height} x {width}{lesion})"
+
+
+def for_case(function: F, case: Case) -> F:
+    """The function that is for one case: `function.of(case)` where it has `of`, else itself.
+
+    A method or a degradation has `of` where it is not the same for all cases: images that another
+    program has restored, LR images that were acquired, a filter fitted without the case's patient.
+    """
+    of = getattr(function, "of", None)
+    return function if of is None else of(case)

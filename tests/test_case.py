@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medsr_lib.case import Case
+from medsr_lib.case import Case, for_case
 
 image = torch.linspace(0, 1, 35).view(5, 7)
 mask = image > 0.5
@@ -53,3 +53,21 @@ def test_too_small_to_crop_names_the_case():
 def test_what_is_no_case_is_refused(changes, message):
     with pytest.raises((TypeError, ValueError), match=message):
         case(**changes)
+
+
+def test_a_function_that_differs_by_case_is_asked_for_the_one_of_a_case():
+    class ByCase:
+        def of(self, one):
+            return one.id.upper
+
+    case = Case("a", "p", "", torch.zeros(2, 2))
+    assert for_case(ByCase(), case)() == "A"
+    assert for_case(len, case) is len
+
+
+def test_an_altered_case_says_what_was_done_and_the_original_does_not():
+    case = Case("a", "p", "", torch.zeros(2, 2), about={"plane": "axial"})
+    other = case.altered(torch.ones(2, 2), "made white")
+    assert dict(other.about) == {"plane": "axial", "altered": "made white"}
+    assert other.image.min() == 1
+    assert dict(case.about) == {"plane": "axial"}

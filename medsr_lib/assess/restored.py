@@ -1,6 +1,6 @@
 """The loop of every assessment: degrade each case, restore it by each method, check the SR."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from medsr_lib import devices, images
-from medsr_lib.case import Case
+from medsr_lib.case import Case, for_case
 
 REFERENCE = "HR"  # the name, among methods, of the images that were never degraded
 
@@ -46,6 +46,7 @@ def restored(
     scale: int,
     device: str = "auto",
     batch: int = 1,
+    left_out: MutableMapping[str, str] | None = None,
     progress: bool = True,
 ) -> Iterator[Restored]:
     """Degrade every case and restore it by every method.
@@ -54,14 +55,15 @@ def restored(
     however it ends, they go back to where they were.
 
     Args:
-        methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1]. One
-            with a method `of` is asked for the SR of each case in place of that: images that
-            another program has restored.
+        methods: name -> function from LR (B, 1, h, w) to SR (B, 1, scale h, scale w) in [0, 1];
+            one that differs from case to case has `of` (`case.for_case`).
         cases: cropped around their centre, masks alike, to what the scale divides.
-        degrade: HR (B, 1, H, W) -> LR (B, 1, H / scale, W / scale).
+        degrade: HR (B, 1, H, W) -> LR (B, 1, H / scale, W / scale); it may have `of`, too.
         scale: of the degradation; 1 for noise.
         device: "auto" takes CUDA, else MPS, else the CPU.
         batch: consecutive cases of one size to restore together, at most.
+        left_out: where given, a case that fails is left out of all methods, and noted here: its id
+            -> the error. Without it the error is raised.
         progress: show a progress bar.
 
     Returns:
@@ -86,8 +88,14 @@ def restored(
         total = len(cases) if isinstance(cases, Sized) else None
         bar = tqdm(total=total, desc="restoring", unit="case", disable=not progress, leave=False)
         with bar, on_device(methods.values(), on):
-            for group in _by_size((case.cropped(scale) for case in cases), batch):
-                yield _restore(methods, group, degrade, scale, on)
+            for group in _by_size(_cropped(cases, scale, left_out), batch):
+                try:
+                    some = [_restore(methods, group, degrade, scale, on)]
+                except (TypeError, ValueError, RuntimeError):
+                    if left_out is None:
+                        raise
+                    some = list(_each(methods, group, degrade, scale, on, left_out))
+                yield from some
                 bar.update(len(group))
 
     return loop()  # what was refused above was so at once
@@ -122,7 +130,7 @@ def _restore(
     ids = dict.fromkeys(case.id for case in cases)
     names = f"case{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
     with _named(f"degradation, {names}"):
-        lr = degrade(hr)
+        lr = _of_each(degrade, hr, cases)
         images.check_shape(lr, "LR")
         expected = (len(hr), 1, hr.shape[-2] // scale, hr.shape[-1] // scale)
         if lr.shape != expected:
@@ -133,7 +141,7 @@ def _restore(
     sr = {}
     for name, method in methods.items():
         with _named(f"method {name!r}, {names}"):
-            sr[name] = found = _called(method, lr, cases)
+            sr[name] = found = _of_each(method, lr, cases)
             if not isinstance(found, Tensor):
                 raise TypeError(f"SR is {type(found).__name__}; it must be a tensor (B, 1, H, W)")
             if found.shape != hr.shape:
@@ -146,10 +154,41 @@ def _restore(
     return Restored(cases, hr, lr, sr)
 
 
-def _called(method: Method, lr: Tensor, cases: list[Case]) -> Tensor:
-    """SR of a batch, by the function or by what it holds of each case."""
-    of = getattr(method, "of", None)
-    return method(lr) if of is None else torch.cat([of(case) for case in cases]).to(lr.device)
+def _each(
+    methods: Mapping[str, Method],
+    cases: list[Case],
+    degrade: Method,
+    scale: int,
+    device: torch.device,
+    left_out: MutableMapping[str, str],
+) -> Iterator[Restored]:
+    """Those cases of a batch that can be restored, one by one; the others are noted."""
+    for case in cases:
+        try:
+            yield _restore(methods, [case], degrade, scale, device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            left_out[case.id] = str(error)
+
+
+def _cropped(
+    cases: Iterable[Case], scale: int, left_out: MutableMapping[str, str] | None
+) -> Iterator[Case]:
+    """The cases, cropped to what the scale divides; those that are too small are noted."""
+    for case in cases:
+        try:
+            yield case.cropped(scale)
+        except ValueError as error:
+            if left_out is None:
+                raise
+            left_out[case.id] = str(error)
+
+
+def _of_each(function: Method, given: Tensor, cases: list[Case]) -> Tensor:
+    """What a function makes of a batch, at once where it is the same for all cases."""
+    own = [for_case(function, case) for case in cases]
+    if all(one is function for one in own):
+        return function(given)
+    return torch.cat([one(image) for one, image in zip(own, given.split(1))])
 
 
 @contextmanager

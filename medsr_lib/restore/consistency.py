@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from medsr_lib.case import Case, for_case
 from medsr_lib.restore import resample
 from medsr_lib.restore.degrade import Degradation
 
@@ -23,6 +24,11 @@ class Consistent(nn.Module):
     def __init__(self, method: Callable[[Tensor], Tensor], degrade: Degradation) -> None:
         super().__init__()
         self.method, self.degrade = method, degrade
+
+    def of(self, case: Case) -> "Consistent":
+        """The same for one case, where the method differs from case to case."""
+        own = for_case(self.method, case)
+        return self if own is self.method else Consistent(own, self.degrade)
 
     def forward(self, lr: Tensor) -> Tensor:
         """LR (B, 1, h, w) -> SR (B, 1, scale h, scale w) in [0, 1]."""

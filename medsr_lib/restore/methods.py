@@ -53,6 +53,13 @@ def _saved_network(what: str, *, scale: int, **expected: Any) -> Method:
     return networks.load(what, scale=scale, **expected)
 
 
+def _unfitted(what: str, **expected: Any) -> Method:
+    raise ValueError(
+        "'linear' is fitted on training images: give what linear.fit or linear.cross_fit returns "
+        "as saved={'linear': ...}, or the file of a filter as linear=filter.pt"
+    )
+
+
 def _ends(*endings: str) -> Callable[[str], bool]:
     return lambda what: what.lower().endswith(endings)
 
@@ -63,6 +70,7 @@ def _begins(beginning: str) -> Callable[[str], bool]:
 
 LOADERS: tuple[Loader, ...] = (
     Loader(", ".join(INTERPOLATIONS), INTERPOLATIONS.__contains__, _interpolation),
+    Loader("linear", "linear".__eq__, _unfitted),
     Loader("NAME=cmd:program {input} {output}", _begins("cmd:"), programs.command, foreign=True),
     Loader("NAME=dir:folder/{id}.png", _begins("dir:"), programs.images),
     Loader(", ".join(shipped.KNOWN), shipped.KNOWN.__contains__, shipped.load, foreign=True),
@@ -81,8 +89,8 @@ def find(
     names: Sequence[str],
     *,
     scale: int,
-    saved: Mapping[str, str | Path] | None = None,
-    degrade: Degradation | None = None,
+    saved: Mapping[str, str | Path | Method] | None = None,
+    degrade: Callable[[Tensor], Tensor] | None = None,
     **expected: str | int | float | None,
 ) -> dict[str, Method]:
     """Find methods by what people call them.
@@ -94,34 +102,40 @@ def find(
             called as it is, without its ending. Each may end in "+consistent", which makes the
             method agree with its LR image. What was found before counts once.
         scale: of all of them.
-        saved: name -> file of a network.
+        saved: name -> file of a network, or a method that is there already, such as a linear filter
+            that was fitted.
         degrade: what LR is made by, for "+consistent".
         expected: what a network must be about, as for `networks.load`; for example `fold`.
 
     Returns:
         Name -> method, in the order asked for; networks as modules in evaluation mode, on the CPU.
         Those of other people print what is done for them (`foreign.adapted.Findings`). Images
-        restored already have `.of(case)`, and cannot be called.
+        restored already differ from case to case (`case.for_case`).
 
     Raises:
         ValueError: a name that is none of these, two methods of one name, a network for another
             scale or about something else, one that the handshake refuses, or "+consistent" without
-            a degradation or after images that are restored already.
+            a degradation that can be repeated.
         FileNotFoundError: no such file.
         ImportError: a package of the extra `methods` is not installed.
     """
-    known = {name: str(path) for name, path in (saved or {}).items()}
+    made = {name: of for name, of in (saved or {}).items() if callable(of)}
+    known = {name: str(path) for name, path in (saved or {}).items() if name not in made}
     found: dict[str, Method] = {}
     sources: dict[str, str] = {}
     for asked in names:
         if asked in found:
             continue
         plain = asked.removesuffix(CONSISTENT)
+        if plain in made:
+            method = made[plain]
+            found[asked] = method if plain == asked else _consistent(plain, method, degrade)
+            continue
         name, separator, what = plain.partition("=")
         what = what if separator else known.get(plain, plain)
         loader = next((one for one in LOADERS if one.accepts(what)), None)
         if loader is None:
-            there = "; ".join([*known, *(one.example for one in LOADERS)])
+            there = "; ".join([*made, *known, *(one.example for one in LOADERS)])
             raise ValueError(f"no method {asked!r}; there are {there}")
         if not separator and plain not in known:
             name = Path(what).stem
@@ -142,11 +156,11 @@ def find(
     return found
 
 
-def _consistent(name: str, method: Method, degrade: Degradation | None) -> Method:
+def _consistent(name: str, method: Method, degrade: Method | None) -> Method:
     if degrade is None:
         raise ValueError(f"{name}{CONSISTENT}: give the degradation that LR is made by, degrade=")
-    if hasattr(method, "of"):
-        raise ValueError(f"{name}{CONSISTENT}: these images are restored already; give a function")
+    if not isinstance(degrade, Degradation):
+        raise ValueError(f"{name}{CONSISTENT}: what made these LR images is not known ({degrade})")
     return consistency.project(method, degrade=degrade)
 
 

@@ -141,10 +141,34 @@ def test_is_a_loop_that_reads_no_case_before_it_is_its_turn(cases):
     assert seen == ["a", "b"]
 
 
-def test_a_method_that_holds_images_is_asked_for_those_of_the_cases(cases):
-    class Held:
-        def of(self, case):
-            return case.image[None, None] / 2
+class Held:
+    """Of each case something of its own, whatever is given."""
 
-    (found,) = run({"theirs": Held()}, cases[:2], batch=2)
+    def __init__(self, factor, every=1):
+        self.factor, self.every = factor, every
+
+    def of(self, case):
+        return lambda given: case.image[None, None, :: self.every, :: self.every] * self.factor
+
+
+def test_methods_and_degradations_that_differ_by_case_are_asked_for_each(cases):
+    (found,) = run({"theirs": Held(0.5)}, cases[:2], batch=2, degrade=Held(1, every=2))
     torch.testing.assert_close(found.sr["theirs"], found.hr / 2)
+    torch.testing.assert_close(found.lr, found.hr[..., ::2, ::2])
+
+
+def test_a_case_that_fails_is_left_out_of_all_methods_and_noted(cases):
+    small = Case("small", "p", "", torch.zeros(1, 8))
+
+    def picky(lr):
+        if torch.equal(lr, shrink(cases[1].image[None, None])):
+            raise RuntimeError("not this one")
+        return enlarge(lr)
+
+    left_out = {}
+    methods = {"up": enlarge, "picky": lambda lr: torch.cat([picky(one) for one in lr.split(1)])}
+    found = list(run(methods, [*cases, small], batch=8, left_out=left_out))
+    assert [case.id for some in found for case in some.cases] == ["a", "c"]
+    assert left_out["b"] == "method 'picky', case b: not this one"
+    assert "smaller than scale 2" in left_out["small"]
+    assert len(left_out) == 2

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from medsr_lib.restore import degrade, handshake, resample
-from medsr_lib.restore.foreign.adapted import Findings
+from medsr_lib.restore.foreign.adapted import Adapted, Findings
 from medsr_lib.restore.foreign.probe import Probe
 
 SCALE = 2
@@ -109,6 +109,30 @@ def enlarges_corner_to_corner(x):
 
 def cast(x):
     return up(x).repeat(1, 3, 1, 1) * torch.tensor([1.04, 1.0, 0.96])[:, None, None]
+
+
+class Hungry(nn.Module):
+    """Enlarges images of up to so many pixels; of larger ones it says what torch says."""
+
+    def forward(self, lr):
+        if lr.shape[-2] * lr.shape[-1] > 48 * 48:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return resample.bicubic(lr, scale=2)
+
+
+def test_what_does_not_fit_into_memory_goes_through_in_tiles():
+    method = Adapted(Hungry(), Findings(2))
+    lr = torch.rand(1, 1, 80, 130, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="restored in tiles of (65|33) LR pixels"):
+        sr = method(lr)
+    torch.testing.assert_close(sr, resample.bicubic(lr, scale=2))
+    with pytest.raises(RuntimeError, match="no such layer"):
+        Adapted(FailsOtherwise(), Findings(2))(lr)
+
+
+class FailsOtherwise(nn.Module):
+    def forward(self, lr):
+        raise RuntimeError("no such layer")
 
 
 def fixed(size):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import linalg
 
+from medsr_lib.case import Case
 from medsr_lib.restore import degrade, linear, networks, resample
 
 
@@ -69,3 +70,37 @@ def test_it_refuses_too_little_and_what_it_cannot_be(images):
         fitted(images, taps=4)
     with pytest.raises(ValueError, match="scale must be one of"):
         fitted(images, scale=5)
+
+
+def cases_of(images, patients):
+    return [Case(str(i), p, "", image[0]) for i, (image, p) in enumerate(zip(images, patients))]
+
+
+def test_cases_and_images_give_the_same_filter_and_it_takes_so_many_evenly(images, monkeypatch):
+    cases = cases_of(images, "abcdef")
+    assert torch.equal(fitted(cases).weights, fitted(images).weights)
+    monkeypatch.setattr(linear, "MOST", 3)
+    assert torch.equal(fitted(images).weights, fitted(images[::2]).weights)
+
+
+def test_each_patient_is_restored_by_the_filter_of_the_others(images):
+    cases = cases_of(images, "aabbcc")
+    settings = {"degrade": degrade.by_name("bicubic", scale=2), "scale": 2, "taps": 5}
+    found = linear.cross_fit(cases, **settings, progress=False)
+    others = fitted(images[2:])
+    torch.testing.assert_close(found.of(cases[1]).weights, others.weights, atol=1e-5, rtol=0)
+    assert not torch.equal(found.of(cases[2]).weights, others.weights)
+    with pytest.raises(TypeError, match="differs by patient"):
+        found(torch.zeros(1, 1, 4, 4))
+    with pytest.raises(ValueError, match="patient z was not"):
+        found.of(Case("9", "z", "", images[0, 0]))
+    with pytest.raises(ValueError, match="all 6 cases are of one"):
+        linear.cross_fit(cases_of(images, "aaaaaa"), **settings, progress=False)
+
+
+def test_at_scale_1_it_is_a_filter_against_noise(images):
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)) * 0.1
+    noisy = iter((images + noise).split(1))
+    found = fitted(images, degrade=lambda hr: next(noisy), scale=1)
+    left = (found(images + noise) - images).square().mean()
+    assert left < 0.8 * noise.square().mean()

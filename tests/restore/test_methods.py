@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from medsr_lib.restore import degrade, methods, networks, resample
+from medsr_lib.restore import degrade, linear, methods, networks, resample
+from medsr_lib.restore.acquired import Acquired
 
 
 @pytest.fixture
@@ -70,5 +71,18 @@ def test_any_method_can_be_made_to_agree_with_lr(espcn, tmp_path):
     assert after < 0.3 * before
     with pytest.raises(ValueError, match=r"bicubic\+consistent: give the degradation"):
         methods.find(["bicubic+consistent"], scale=2)
-    with pytest.raises(ValueError, match=r"theirs\+consistent: these images are restored already"):
-        methods.find([f"theirs=dir:{tmp_path}/{{id}}.png+consistent"], scale=2, degrade=to_lr)
+    with pytest.raises(ValueError, match=r"bicubic\+consistent: what made these LR images is not"):
+        methods.find(["bicubic+consistent"], scale=2, degrade=Acquired(tmp_path, scale=2))
+
+
+def test_a_method_that_is_there_already_is_found_by_its_name(tmp_path):
+    found_before = linear.LinearFilter(scale=2).eval()
+    to_lr = degrade.by_name("bicubic", scale=2)
+    asked, there = ["linear", "linear+consistent"], {"linear": found_before}
+    found = methods.find(asked, scale=2, saved=there, degrade=to_lr)
+    assert found["linear"] is found_before
+    assert found["linear+consistent"].method is found_before
+    networks.save(found_before, tmp_path / "filter.pt", scale=2)
+    assert list(methods.find([f"linear={tmp_path}/filter.pt"], scale=2)) == ["linear"]
+    with pytest.raises(ValueError, match="'linear' is fitted on training images"):
+        methods.find(["linear"], scale=2)

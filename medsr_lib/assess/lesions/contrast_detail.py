@@ -6,7 +6,7 @@ method makes of it after a degradation.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -103,12 +103,6 @@ def contrast_detail(
         TypeError, ValueError: what `restored.restored` refuses, images restored already in place of
             a function, a case without a mask, or fewer than 3 patients with a place.
     """
-    for name, method in methods.items():
-        if hasattr(method, "of"):
-            raise TypeError(
-                f"method {name!r} holds images restored already; lesions that are put in must be "
-                "restored anew, by a network, a function or a program"
-            )
     cut: dict[str, list[NDArray[np.float32]]] = {}
     patients: list[str] = []
     used = 0
@@ -165,7 +159,7 @@ def _with_lesions(case: Case, at: Centres, design: Design) -> list[Case]:
             image = insert.insert(
                 image, centre=centre, diameter=diameter, contrast=contrast, psf=design.psf
             )
-        made.append(replace(case, image=image))
+        made.append(case.altered(image, "lesions put in"))
     return made
 
 

@@ -48,6 +48,7 @@ def score(
     metrics: Sequence[str] = METRICS,
     measures: Mapping[str, Measure] | None = None,
     device: str = "auto",
+    keep_going: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Degrade every case, restore it by every method, and measure every region.
@@ -75,11 +76,14 @@ def score(
             without the outer 5 pixels, as ssim; and those of `MEASURES`.
         measures: more of your own, as in `MEASURES`; a network in one must be on the device.
         device: where SR and the maps are computed; "auto" takes CUDA, else MPS, else the CPU.
+        keep_going: leave out cases that cannot be restored by one of the methods, in place of
+            raising.
         progress: show a progress bar.
 
     Returns:
         Columns id, patient, label, fold, method, scale, degradation, region, pixels, psnr (dB),
-        mse, ssim, and one for each further one of `metrics` and `measures`.
+        mse, ssim, and one for each further one of `metrics` and `measures`. `attrs["left_out"]`
+        says why cases were left out (id -> error).
 
     Raises:
         TypeError, ValueError: what `restored.restored` refuses; a region or metric that does not
@@ -91,17 +95,22 @@ def score(
         outlined = all(case.mask is not None for case in cases)
         region_names = NAMES if outlined else ("whole",)
     check_names(region_names)
+    left_out: dict[str, str] = {}
     loop = restored(
         *(methods, cases), degrade=degrade, scale=scale, device=device, batch=BATCH,
-        progress=progress,
+        left_out=left_out if keep_going else None, progress=progress,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
     for batch in loop:
         rows += _rows(batch, region_names, metrics, extra)
+    if not rows:
+        first = next(iter(left_out.values()))
+        raise ValueError(f"none of the {len(left_out)} cases can be scored; the first: {first}")
     table = pd.DataFrame(rows)
     name = getattr(degrade, "name", None) or getattr(degrade, "__name__", type(degrade).__name__)
     table.insert(5, "scale", scale)
     table.insert(6, "degradation", name)
+    table.attrs["left_out"] = left_out
     return table
 
 

@@ -1,5 +1,6 @@
 """A network of other people as a method: grey images in [0, 1] in, grey images in [0, 1] out."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 RANGES = {"[0, 1]": (1.0, 0.0), "0-255": (255.0, 0.0), "[-1, 1]": (2.0, -1.0)}
 """What a network calls black to white: factor and offset from [0, 1]."""
+
+
+SMALLEST_TILE = 32  # LR pixels; where not even this fits into memory, the error is passed on
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,24 @@ class Adapted(nn.Module):
         about = self.findings
         groups = [lr] if about.batches else list(lr.split(1))
         fixed = about.fixed
-        sr = torch.cat([self._tiled(g, fixed) if fixed else self._padded(g) for g in groups])
+        sr = torch.cat([self._tiled(g, fixed) if fixed else self._whole(g) for g in groups])
         return moved(sr, about.shift) if any(about.shift) else sr
 
     def __repr__(self) -> str:
         return f"Adapted({self.findings})"
+
+    def _whole(self, lr: Tensor) -> Tensor:
+        """Restore at once, or in tiles if the memory does not suffice: half as large, and so on."""
+        tile = max(lr.shape[-2:])
+        while True:
+            try:
+                tiled = tile < max(lr.shape[-2:])
+                return self._tiled(lr, (tile, tile)) if tiled else self._padded(lr)
+            except (MemoryError, RuntimeError) as error:
+                tile = -(-tile // 2)
+                if not _lacks_memory(error) or tile < max(SMALLEST_TILE, self.findings.least):
+                    raise
+            warnings.warn(f"memory is short: restored in tiles of {tile} LR pixels", stacklevel=4)
 
     def _padded(self, lr: Tensor) -> Tensor:
         """Pad to a size that the network takes, restore, and crop."""
@@ -120,12 +137,13 @@ class Adapted(nn.Module):
     def _tiled(self, lr: Tensor, tile_size: tuple[int, int]) -> Tensor:
         """Restore in overlapping tiles and keep of each what is furthest from its edges."""
         (tall, wide), s = tile_size, self.findings.scale
+        restore = self._raw if self.findings.fixed else self._padded
         h, w = lr.shape[-2:]
         lr = padded(lr, 0, max(0, tall - h), 0, max(0, wide - w))
         sr = lr.new_zeros(len(lr), 1, s * lr.shape[-2], s * lr.shape[-1])
         for y, top, bottom in _tiles(lr.shape[-2], tall):
             for x, left, right in _tiles(lr.shape[-1], wide):
-                tile = self._raw(lr[..., y : y + tall, x : x + wide])
+                tile = restore(lr[..., y : y + tall, x : x + wide])
                 if tile.shape[-2:] != (s * tall, s * wide):
                     raise ValueError(f"a tile of {tall} x {wide} became {tuple(tile.shape[-2:])}")
                 kept = tile[..., s * (top - y) : s * (bottom - y), s * (left - x) : s * (right - x)]
@@ -140,6 +158,13 @@ class Adapted(nn.Module):
         came = call(self.network, given.movedim(1, -1) if about.channels_last else given)
         factor, offset = RANGES[about.range_out]
         return (came.mean(1, keepdim=True) - offset) / factor
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether torch, on CPU or CUDA, or ONNX Runtime could not get the memory it asked for."""
+    said = str(error).lower()
+    words = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+    return isinstance(error, MemoryError) or any(text in said for text in words)
 
 
 def call(network: Callable[..., Any], given: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from medsr_lib.case import Case
+from medsr_lib import images as image_rules
+from medsr_lib.case import ALTERED, Case
 from medsr_lib.restore.foreign import need
 
 PYTHON = re.compile(r".+\.py:[A-Za-z_]\w*|[\w.]+:[A-Za-z_]\w*")
@@ -167,28 +168,33 @@ class Images:
     """Images that another program has restored, one a case, found by the case's identity.
 
     They are of the pixels of the cases as these are, restored from the degradation that is named
-    beside their scores: nobody can check that here.
+    beside their scores: nobody can check that here. What their values mean, `Units` finds out.
     """
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
+        self.units = Units()
 
-    def of(self, case: Case) -> Tensor:
-        """SR of a case, (1, 1, H, W) in [0, 1].
+    def of(self, case: Case) -> Callable[[Tensor], Tensor]:
+        """The function that gives SR (1, 1, H, W) in [0, 1] of a case, whatever its LR is.
 
         Raises:
             FileNotFoundError: no image of this case.
             ValueError: an image of another size, or with values out of [0, 1].
+            TypeError: a case with `altered` pixels.
         """
+        if ALTERED in case.about:
+            self(case.image)
         path = self.pattern
         for key in ("id", "patient", "label"):
             path = path.replace(f"{{{key}}}", str(getattr(case, key)))
         if not Path(path).is_file():
             raise FileNotFoundError(f"no image {path}")
-        sr = _tensor(_read(Path(path))).mean(0)
-        if sr.shape != case.image.shape:
-            raise ValueError(f"{path} is {tuple(sr.shape)}, the case {tuple(case.image.shape)}")
-        return sr[None, None]
+        pixels = _read(Path(path))
+        if pixels.shape[:2] != case.image.shape:
+            raise ValueError(f"{path} is {pixels.shape[:2]}, the case {tuple(case.image.shape)}")
+        sr = self.units.normalised(pixels, case, like=case.image, name=path)
+        return lambda lr: sr[None, None].to(lr.device)
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Refuse: nothing new can be restored.
@@ -200,6 +206,57 @@ class Images:
             f"dir:{self.pattern} holds images restored already; this measure restores new ones and "
             "needs a network, a function or a program"
         )
+
+
+class Units:
+    """What the values of stored images mean; found out at the first image, and kept.
+
+    Either white is that of the file's type (255, 65 535, or 1 for floating point), or the values
+    are in the units of the cases' own files, and are normalised as the case was: by its `raw_min`
+    and `raw_max`. The one that is nearer to the case is taken.
+    """
+
+    def __init__(self) -> None:
+        self.of_cases: bool | None = None
+
+    def normalised(self, pixels: NDArray[Any], case: Case, *, like: Tensor, name: str) -> Tensor:
+        """Stored pixels (H, W) or (H, W, C) as an image (H, W) in [0, 1].
+
+        Args:
+            pixels: as they are stored.
+            case: whose image it is.
+            like: (H, W) in [0, 1], about what they show.
+            name: of the file, for errors.
+
+        Raises:
+            ValueError: values out of [0, 1] by their type, where they are not in the case's units.
+        """
+        plain = _tensor(pixels).mean(0)
+        low, high = case.about.get("raw_min"), case.about.get("raw_max")
+        if low is None or high is None:
+            image_rules.check(plain[None, None], name)
+            return plain
+        stored = plain * MOST.get(str(pixels.dtype), 1.0)
+        of_case = ((stored - low) / (high - low)).clamp(0, 1)
+        if self.of_cases is None:
+            nearer = (of_case - like).square().mean() < (plain - like).square().mean()
+            self.of_cases = bool(nearer)
+        if not self.of_cases:
+            image_rules.check(plain[None, None], name)
+        return of_case if self.of_cases else plain
+
+
+def image_of(folder: Path, name: str) -> NDArray[Any]:
+    """The pixels of the image of this name in a folder, in any of `FORMATS`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it cannot be read.
+    """
+    path = next((p for end in FORMATS if (p := folder / f"{name}{end}").is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"{folder}: no image {name}.png or .tif")
+    return _read(path)
 
 
 def _one_of(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsr_lib import images
-from medsr_lib.case import Case
+from medsr_lib.case import Case, for_case
 from medsr_lib.show.explore.base import reason
 from medsr_lib.show.explore.picture import Scale, part
 from medsr_lib.show.panels import Box, round_limit
@@ -96,7 +96,7 @@ def degraded(case: Case, *, degrade: Method, scale: int, regions: Regions | None
     size = case.image.shape
     corner = (before[0] - size[0]) // 2, (before[1] - size[1]) // 2
     with torch.inference_mode():
-        lr = degrade(case.image[None, None])
+        lr = for_case(degrade, case)(case.image[None, None])
     if lr.shape[-2:] != (size[0] // scale, size[1] // scale):
         raise ValueError(
             f"LR is {tuple(lr.shape)} for HR {tuple(size)}; give the degradation of scale {scale}"
@@ -119,7 +119,7 @@ def restored(method: Method, given: Degraded, maps: Mapping[str, Map]) -> Restor
     hr, troubles = given.case.image[None, None], []
     try:
         with torch.inference_mode():
-            sr = _called(method, given.lr)
+            sr = _called(method, given)
             if sr.shape != hr.shape:
                 raise ValueError(
                     f"SR is {tuple(sr.shape)}, HR {tuple(hr.shape)}; does it have the scale of the "
@@ -166,8 +166,9 @@ def colours_of(name: str, shown: Sequence[NDArray[np.float32]], box: Box) -> Sca
     return Scale("Reds", 0, limit, f"{name}; white: 0")
 
 
-def _called(method: Method, lr: Tensor) -> Tensor:
+def _called(method: Method, given: Degraded) -> Tensor:
     """A method's SR; a network is put into evaluation mode and called where it is."""
+    method, lr = for_case(method, given.case), given.lr
     if isinstance(method, nn.Module):
         method.eval()
         lr = lr.to(next((p.device for p in method.parameters()), lr.device))
