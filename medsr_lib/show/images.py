@@ -242,7 +242,7 @@ def invention_maps(
     case: Case,
     restored: Mapping[str, Image],
     *,
-    hallucination: Mapping[str, Image],
+    unlike_both: Mapping[str, Image],
     kinds: Mapping[str, Image],
     null: Mapping[str, Image] | None = None,
     note: str,
@@ -250,15 +250,16 @@ def invention_maps(
     """Draw where methods err and whether they lost or invented there: a row per method.
 
     The lesion enlarged: SR, its error, if given the part of the error that the measurement could
-    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share of hallucination (Aybar et
-    al. 2024, 10.1109/LGRS.2024.3401394). The whole image, since patches are large: their kinds by
-    Fourier ring correlation (Kc et al., arXiv 2603.04673). The lesion's outline is on every panel;
+    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share by which SR is unlike HR
+    and unlike LR (Aybar et al. 2024, 10.1109/LGRS.2024.3401394), which need not be invented. The
+    whole image, since patches are large: their kinds by Fourier ring correlation (Kc et al., arXiv
+    2603.04673). The lesion's outline is on every panel;
     scales are the same in all rows, their keys are in the row of HR.
 
     Args:
         case: HR with its mask.
         restored: (H, W) by method, in the order of the rows.
-        hallucination: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
+        unlike_both: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
         kinds: (H, W) by method: 2 invention, 1 loss, 0 agrees, -1 not measured.
         null: parts of the errors (H, W) by method that the measurement cannot see; only of a
             degradation that is an orthogonal projection, such as `kspace`.
@@ -277,9 +278,9 @@ def invention_maps(
     if null is not None:
         text = "of the error: what\nthe measurement\ncould not see"
         columns.append(("Null-space part", _per_method("null", null, pictures), (*signed, text)))
-    text = "share; dark: like neither\nHR nor interpolation;\ngrey: no difference"
-    shares = _per_method("hallucination", hallucination, pictures)
-    columns.append(("Hallucination", shares, ("Reds", 0, 1, text)))
+    text = "share; dark: unlike HR and\nunlike interpolated LR;\ngrey: no difference"
+    shares = _per_method("unlike_both", unlike_both, pictures)
+    columns.append(("Unlike HR and LR", shares, ("Reds", 0, 1, text)))
     side = 8.6 / (len(columns) + 2)
     figure, panels = grid(len(pictures) + 1, len(columns) + 2, side, side + 0.06)
     for axes, (name, picture) in zip(panels[:, 0], {"HR": hr, **pictures}.items()):
@@ -396,6 +397,6 @@ def _per_method(
         known = values[np.isfinite(values)]
         if what == "kinds" and not np.isin(values, list(KINDS)).all():
             raise ValueError(f"kinds[{name!r}] must hold {sorted(KINDS)}; got {np.unique(values)}")
-        if what == "hallucination" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
-            raise ValueError(f"hallucination[{name!r}] must be shares in [0, 1]")
+        if what == "unlike_both" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
+            raise ValueError(f"unlike_both[{name!r}] must be shares in [0, 1]")
     return maps

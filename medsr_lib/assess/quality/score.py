@@ -107,7 +107,8 @@ def score(
         first = next(iter(left_out.values()))
         raise ValueError(f"none of the {len(left_out)} cases can be scored; the first: {first}")
     table = pd.DataFrame(rows)
-    name = getattr(degrade, "name", None) or getattr(degrade, "__name__", type(degrade).__name__)
+    names = (getattr(degrade, attribute, None) for attribute in ("label", "name", "__name__"))
+    name = next((name for name in names if name), type(degrade).__name__)
     table.insert(5, "scale", scale)
     table.insert(6, "degradation", name)
     table.attrs["left_out"] = left_out
