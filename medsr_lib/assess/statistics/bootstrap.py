@@ -14,6 +14,7 @@ from medsr_lib.assess.statistics.estimate import FEW, Estimate
 
 RESAMPLES = 10_000  # of the bootstrap-t, and sign flips
 TAILS = (0.975, 0.025, 0.95, 0.05)  # of low, high (95 %), low90 and high90
+MADE = ("low", "high", "low90", "high90", "p", "skewness")  # of an estimate, in this order
 INFINITE = 1e9  # a t value; stands for resamples without spread
 _BATCH = 1000  # resamples held in memory at once
 
@@ -92,10 +93,10 @@ def estimates(samples: Sequence[Array], *, seed: int) -> list[Estimate]:
             continue
         values = np.stack([samples[i] for i in same], axis=1)  # (n, k)
         tested = _sign_flips(values, seed) if n >= FEW else np.full(len(same), np.nan)
-        columns = (_bootstrap_t(values, seed), tested, _skewness(values))
-        for i, (low, high, low90, high90), p, skewness in zip(same, *(c.tolist() for c in columns)):
-            made = {"low90": low90, "high90": high90, "skewness": skewness}
-            found[i] = Estimate(found[i].value, low, high, p, patients=n, **made)
+        made = np.column_stack([_bootstrap_t(values, seed), tested, _skewness(values)])
+        for i, numbers in zip(same, made.tolist()):
+            known = {k: x for k, x in zip(MADE, numbers) if np.isfinite(x)}
+            found[i] = Estimate(found[i].value, patients=n, **known)
     return found
 
 

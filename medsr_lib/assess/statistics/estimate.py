@@ -127,7 +127,7 @@ def over_trainings(
     se = math.sqrt(total)
     reach, reach90 = (se * float(stats.t.ppf(q, freedom)) for q in (0.975, 0.95))
     p = float(2 * stats.t.sf(abs(value) / se, freedom)) if patients >= FEW else math.nan
-    ends = {"low": value - reach, "high": value + reach}
+    ends: dict[str, Any] = {"low": value - reach, "high": value + reach}
     ends |= {"low90": value - reach90, "high90": value + reach90}
     return Estimate(value, p=p, **ends, **counts)
 

@@ -9,6 +9,7 @@ that are neither true nor false, and one class only.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,8 @@ def auc_interval(scores: ArrayLike, positive: ArrayLike, patients: ArrayLike) ->
         logit(value) + (areas - value) / slope, variance=variance / slope**2, df=n - 1, **counts
     )
     found = replace(on_logits, value=value, p=float("nan"))
-    found = replace(found, **{k: float(expit(getattr(found, k))) for k in ENDS})
+    ends: dict[str, Any] = {k: float(expit(getattr(found, k))) for k in ENDS}
+    found = replace(found, **ends)
     if len(areas) > 1:
         found = replace(found, seed_low=float(areas.min()), seed_high=float(areas.max()))
     return found
