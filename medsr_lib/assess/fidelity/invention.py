@@ -212,13 +212,15 @@ def region_additions(
         upsample: LR -> (B, 1, H, W), such as bicubic interpolation.
     """
     up = _upsampled(sr, hr, lr, upsample)
-    bands = _bands(torch.cat((up, hr - up, sr - up), 1), sr.shape[-1] // lr.shape[-1])
+    pictures = torch.cat((up, hr - up, sr - up), 1)
+    bands = _bands(pictures, sr.shape[-1] // lr.shape[-1]).flatten(3)  # (K, B, 3, H W)
     found = {}
     for name, mask in masks.items():
         _check_mask(name, mask, sr[:, 0])
-        inside = bands.masked_fill(~mask.to(sr.device).view(-1, 1, *mask.shape[-2:]), 0)
-        pixels = mask.flatten(-2).sum(-1).to(sr.device)
-        found[name] = _additions(inside.flatten(3).double(), pixels)
+        inside = mask.to(sr.device).reshape(-1, bands.shape[-1])  # (B or 1, H W)
+        used = inside.any(0)
+        part = bands[..., used].double() * inside[:, None, used]
+        found[name] = _additions(part, inside.sum(1))
     return found
 
 

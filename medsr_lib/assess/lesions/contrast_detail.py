@@ -195,7 +195,7 @@ def differences(responses: pd.DataFrame, *, baseline: str, seed: int) -> pd.Data
 
     Returns:
         A row for each other method (HR too), diameter and contrast: baseline, backgrounds, value
-        (d' of the method less that of the baseline), low, high (95 %), p, p_adjusted, patients.
+        (d' of the method less that of the baseline), low, high (95 %), p, patients, p_adjusted.
 
     Raises:
         ValueError: no such table or baseline, no other method, or backgrounds that differ from
@@ -230,8 +230,7 @@ def differences(responses: pd.DataFrame, *, baseline: str, seed: int) -> pd.Data
         for row, e in zip(rows, estimates(samples, seed=seed))
     ]
     table = pd.DataFrame(found)
-    table.insert(table.columns.get_loc("p") + 1, "p_adjusted", adjust(table["p"]))
-    return table
+    return table.assign(p_adjusted=adjust(table["p"]))
 
 
 def _places(case: Case, design: Design, seed: Sequence[int]) -> list[tuple[int, int]]:
