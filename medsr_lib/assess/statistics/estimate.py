@@ -106,7 +106,7 @@ def over_trainings(
     The variance is that of the mean by patients, plus that between trainings over their number; t
     with the degrees of freedom of Satterthwaite 1946 (10.2307/3002019). Between two and five
     trainings, drawing them again is too narrow: with 3, resampling patients and trainings covered
-    85 to 95 %, this 93 to 96 %, patients alone 67 to 96 % (`benchmarks/intervals.py`).
+    86 to 94 %, this 93 to 95 %, patients alone 68 to 94 % (`benchmarks/intervals.py`).
 
     Args:
         by_seed: (k,) what each training gives; for one, only patients vary.

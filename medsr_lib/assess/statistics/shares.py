@@ -44,7 +44,7 @@ def share_difference(right: ArrayLike, baseline: ArrayLike, patients: ArrayLike)
     most likely nuisance parameter under D keeps. It needs no variance, so that it has a width even
     where not one decision changes. Of several cases of a patient it takes the number that were
     worth as much if they were independent (`effective_size`). Simulated coverage
-    (`benchmarks/intervals.py`): 94 to 100 %, where the bootstrap-t had 53 to 98 %.
+    (`benchmarks/intervals.py`): 94 to 100 %, where the bootstrap-t had 51 to 92 %.
 
     Args:
         right, baseline: (n,) true or false, of the same cases.
