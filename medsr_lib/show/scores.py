@@ -265,7 +265,8 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
     places, patients = table[["backgrounds", "patients"]].iloc[0]
     behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
-    caption(figure, title, behind, "bars: 95 % interval")
+    below = f"below: less {baseline} at the same places, without HR"
+    caption(figure, title, behind, "bars: 95 % interval", below)
     return figure
 
 
