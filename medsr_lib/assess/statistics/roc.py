@@ -49,7 +49,8 @@ def delong(
     (`auc_interval`) are joined instead (Zou & Donner 2008, 10.1002/sim.3095), without correlation;
     where no image's rank differs, the ends are 3 / n away, n patients of the smaller class.
     DeLong's own interval is too narrow where areas are near 1: simulated at 43 patients and areas
-    of 0.99 and 0.97 it covered 80 %, this one 93 % (92 to 95 % elsewhere; `benchmarks/intervals.py`).
+    of 0.99 and 0.97 it covered 80 %, this one 93 %, and 92 to 96 % elsewhere
+    (`benchmarks/intervals.py`).
 
     Args:
         scores, baseline: (n,), or (k, n) of k trainings, row by row of the same training.
@@ -115,9 +116,9 @@ def auc_interval(scores: ArrayLike, positive: ArrayLike, patients: ArrayLike) ->
     The logit's standard error is DeLong's, clustered by patient, over A (1 - A); t with the
     patients of the smaller class - 1 degrees of freedom. Where all images are separated nothing
     varies: the other end is then 3 / n away, n patients of the smaller class (the rule of three:
-    Hanley & Lippman-Hand 1983, JAMA 249:1743). Simulated (`benchmarks/intervals.py`) it covered 99 %
-    at 43 patients and an area of 0.97, 95 % at 146; DeLong's own 80 and 90 %, percentiles of a
-    bootstrap 83 and 91 %.
+    Hanley & Lippman-Hand 1983, JAMA 249:1743). Simulated (`benchmarks/intervals.py`) it covered
+    99 % at 43 patients and an area of 0.97, 95 % at 146; DeLong's own 80 and 90 %, percentiles of
+    a bootstrap 83 and 91 %.
 
     Args:
         scores: (n,), or (k, n) of k trainings.
