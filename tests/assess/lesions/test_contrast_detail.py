@@ -32,10 +32,10 @@ def cases():
     return noisy(10, 96, "AABBCCDDEE")
 
 
-def respond(cases, design=DESIGN, scale=2, methods=None, **changes):
+def respond(cases, design=DESIGN, scale=2, methods=None, noise=0.0, **changes):
     if methods is None:
         methods = {"bicubic": partial(resample.bicubic, scale=scale)}
-    shrink = partial(degrade.bicubic, scale=scale)
+    shrink = degrade.by_name("bicubic", scale=scale, noise=noise, seed=1)
     return contrast_detail(
         methods, cases, replace(design, **changes), degrade=shrink, scale=scale, seed=0
     )
@@ -111,8 +111,7 @@ def test_noise_of_a_case_is_the_same_with_a_lesion_and_without(cases):
         seen.append(lr)
         return resample.bicubic(lr, scale=2)
 
-    noisy_lr = degrade.by_name("bicubic", scale=2, noise=0.05, seed=1)
-    contrast_detail({"watched": watched}, cases, DESIGN, degrade=noisy_lr, scale=2, seed=0)
+    respond(cases, methods={"watched": watched}, noise=0.05)
     without, *with_lesions = seen[0]
     for lr in with_lesions:
         assert ((lr - without).abs() > 1e-4).float().mean() < 0.5  # where lesions are, no more
