@@ -176,3 +176,14 @@ def test_invention_maps_refuse_what_does_not_fit(case, image, judged):
     ):
         with pytest.raises(ValueError, match=message):
             show.invention_maps(case, **{**judged, **change})
+
+
+def test_region_montage_names_what_is_missing(case, regions, text_of):
+    empty = regions["mirror"] & False
+    shown = {"tumour": regions["tumour"], "brain": regions["head"], "matched": regions["mirror"]}
+    figure = show.region_montage([case, case], [shown, {**shown, "matched": empty}])
+    text = text_of(figure)
+    for part in ("7: no matched", "2 images", "no brain in 0", "no matched in 1", "mirror"):
+        assert (part in text) is (part != "mirror")
+    with pytest.raises(ValueError, match="regions of every case are needed; got 2 and 1"):
+        show.region_montage([case, case], [shown])

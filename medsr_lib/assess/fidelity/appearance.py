@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from medsr_lib.assess.fidelity import invention
 from medsr_lib.assess.fidelity.texture import TEXTURE, texture
-from medsr_lib.assess.quality.regions import bounding_box, of_case
+from medsr_lib.assess.quality.regions import Tissue, bounding_box, of_case
 from medsr_lib.assess.quality.score import MIN_PIXELS, about
 from medsr_lib.assess.restored import Method, restored
 from medsr_lib.case import Case
@@ -68,6 +68,7 @@ def appearance(
     degrade: Method,
     upsample: Method,
     scale: int,
+    tissue: Tissue = "brain",
     device: str = "auto",
 ) -> pd.DataFrame:
     """Restore every case by every method, and measure appearance and invention in two regions.
@@ -82,6 +83,7 @@ def appearance(
         degrade: HR -> LR.
         upsample: LR -> HR's size, the interpolation that invention is measured against.
         scale: of the degradation.
+        tissue: where "matched" lies, as in `regions.regions`; masks of your own by case id.
         device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
 
     Returns:
@@ -100,7 +102,7 @@ def appearance(
     rows: list[dict[str, Any]] = []
     for batch in restored(methods, cases, degrade=degrade, scale=scale, device=device):
         (case,), hr = batch.cases, batch.hr[0, 0].cpu()
-        found = of_case(case, ("tumour", "rim", "peritumoural", "matched"))
+        found = of_case(case, ("tumour", "rim", "peritumoural", "matched"), tissue=tissue)
         seen = {"tumour": found, "matched": {"tumour": found["matched"]}}
         masks = {region: found[region].to(batch.hr.device) for region in REGIONS}
         for name, sr in batch.images.items():

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
 from medsr_lib import devices
 from medsr_lib.assess.lesions import insert, observers
-from medsr_lib.assess.quality.regions import of_case
+from medsr_lib.assess.quality.regions import Tissue, of_case
 from medsr_lib.assess.restored import Method, on_device, restored
 from medsr_lib.assess.statistics.bootstrap import estimates
 from medsr_lib.assess.statistics.contrasts import need
@@ -86,6 +87,7 @@ def contrast_detail(
     degrade: Method,
     scale: int,
     seed: int,
+    tissue: Tissue = "brain",
     device: str = "auto",
 ) -> pd.DataFrame:
     """Put lesions into normal tissue, degrade, restore, and measure how well they are detected.
@@ -105,6 +107,7 @@ def contrast_detail(
         degrade: HR -> LR. Noise of a case is the same with each of its lesions and without.
         scale: of the degradation.
         seed: of the places.
+        tissue: what `normal` is, as in `regions.regions`; masks of your own by case id.
         device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
 
     Returns:
@@ -123,7 +126,7 @@ def contrast_detail(
     with on_device(methods.values(), devices.choose(device)):
         for i, case in enumerate(tqdm(cases, "lesions", unit="case", leave=False)):
             cropped = case.cropped(scale)
-            at = _places(cropped, design, [seed, i])
+            at = _places(cropped, design, [seed, i], tissue)
             if not at:
                 without.append({"id": case.id, "patient": case.patient, "place": -1})
                 continue
@@ -233,21 +236,26 @@ def differences(responses: pd.DataFrame, *, baseline: str, seed: int) -> pd.Data
     return table.assign(p_adjusted=adjust(table["p"]))
 
 
-def _places(case: Case, design: Design, seed: Sequence[int]) -> list[tuple[int, int]]:
-    """Centres for lesions whose contrast fits into [0, 1] and whose patches do not overlap."""
-    normal = of_case(case, ("normal",))["normal"]
+def _places(
+    case: Case, design: Design, seed: Sequence[int], tissue: Tissue
+) -> list[tuple[int, int]]:
+    """Centres for lesions in normal tissue, where `insert` takes them: the discs in `normal`, their
+    blurred edges in the image and where the contrast fits into [0, 1], their patches apart."""
+    normal = of_case(case, ("normal",), tissue=tissue)["normal"]
     diameter = max(design.diameters)
+    changed = insert.reach(diameter, design.psf)
+    # `insert.places` keeps the disc inside the image, this the patch and all that is changed.
+    edge = max(design.patch // 2, changed) - math.floor(diameter / 2)
     room = torch.zeros_like(normal)
-    # `insert.places` keeps the lesion inside the image, this the patch.
-    edge = design.patch // 2 - math.floor(diameter / 2)
     if min(normal.shape) > 2 * edge:
         room[edge:-edge, edge:-edge] = True
     lightest, darkest = case.image + max(design.contrasts), case.image + min(design.contrasts)
-    fits = (lightest <= 1) & (darkest >= 0)
+    clipped = ((lightest > 1) | (darkest < 0)).cpu().numpy()
+    if design.psf and clipped.any():  # beyond the disc, its blur goes on
+        clipped = ndimage.distance_transform_edt(~clipped) <= changed - diameter / 2
     apart = math.sqrt(2) * design.patch  # then they do not overlap even at a corner
-    return insert.places(
-        normal & room & fits, n=design.places, diameter=diameter, apart=apart, seed=seed
-    )
+    fits = normal & room & ~torch.from_numpy(clipped)
+    return insert.places(fits, n=design.places, diameter=diameter, apart=apart, seed=seed)
 
 
 def _with_lesions(case: Case, at: Centres, design: Design) -> list[Case]:

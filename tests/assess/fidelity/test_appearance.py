@@ -196,7 +196,9 @@ bicubic = partial(resample.bicubic, scale=2)
 
 def table(cases, noise=0.0, **methods):
     shrink = degrade.by_name("bicubic", scale=2, noise=noise, seed=0)
-    return appearance.appearance(methods, cases, degrade=shrink, upsample=bicubic, scale=2)
+    return appearance.appearance(
+        methods, cases, degrade=shrink, upsample=bicubic, scale=2, tissue="head"
+    )
 
 
 def test_a_row_per_case_method_and_region_and_hr_has_not_changed(cases):

@@ -36,9 +36,11 @@ def respond(cases, design=DESIGN, scale=2, methods=None, noise=0.0, **changes):
     if methods is None:
         methods = {"bicubic": partial(resample.bicubic, scale=scale)}
     shrink = degrade.by_name("bicubic", scale=scale, noise=noise, seed=1)
+    # White noise holds no brain.
     return contrast_detail(
-        methods, cases, replace(design, **changes), degrade=shrink, scale=scale, seed=0
-    )
+        *(methods, cases, replace(design, **changes)), degrade=shrink, scale=scale, seed=0,
+        tissue="everything",
+    )  # fmt: skip
 
 
 def table(cases, **changes):
@@ -170,6 +172,24 @@ def test_lesions_go_where_their_contrast_fits(cases):
 
     half = [replace(case, image=half_bright(case.image)) for case in cases]
     assert set(table(half, contrasts=[0.3])["skipped"]) == {0}
+
+
+@pytest.mark.parametrize("psf", [1.0, 6.0])
+def test_places_are_those_that_insert_takes_with_its_blur(psf):
+    cases = noisy(6, 160, "ABCDEF")
+    found = respond(cases, diameters=[3], contrasts=[0.1], psf=psf)  # 6: wider than the lesion
+    assert (found["place"] >= 0).all()
+
+
+def test_no_place_whose_blur_would_be_clipped():
+    cases = noisy(6, 96, "ABCDEF")
+    specks = torch.zeros(96, 96)
+    specks[::12, ::12] = 0.55
+    spotted = [replace(case, image=(case.image + specks).clamp(0, 1)) for case in cases]
+    changes = {"diameters": [3], "contrasts": [0.3]}
+    assert (respond(spotted, psf=0.8, **changes)["place"] >= 0).any()
+    with pytest.raises(ValueError, match="no lesion of 3 pixels fits"):
+        respond(spotted, psf=4.0, **changes)
 
 
 @pytest.mark.parametrize(
