@@ -135,6 +135,7 @@ def region_montage(
                 axes.contour(mask, levels=[0.5], colors=colour, linewidths=0.6 if outline else 1)
         contour(axes, as_mask(masks["tumour"], image.shape, "tumour"), width=0.7)
         missing = [name for name, mask in shown.items() if not mask.any()]
+        missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
         text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
         axes.set_title(text, size=7.5, pad=2, loc="center")
     handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]

@@ -117,8 +117,9 @@ def _prepare(hr: Array, tumour: Mask, head: Mask, shrink: int, enlarge: int) -> 
     if enlarge > 1:
         hr = ndimage.gaussian_filter(_enlarged(hr, enlarge), enlarge / 2)
         tumour, head = _enlarged(tumour, enlarge), _enlarged(head, enlarge)
-    short = [(0, -n % (2 * shrink)) for n in hr.shape]
-    hr, tumour, head = (np.pad(of, short, mode="edge") for of in (hr, tumour, head))
+    short = tuple((0, -n % (2 * shrink)) for n in hr.shape)
+    hr = np.pad(hr, short, mode="edge")
+    tumour, head = np.pad(tumour, short, mode="edge"), np.pad(head, short, mode="edge")
     fine = ndimage.gaussian_filter(_means(hr, shrink), 0.5)
     coarse = _means(hr, 2 * shrink)
     smooth = ndimage.gaussian_filter(coarse, 0.7)
@@ -134,7 +135,7 @@ def _prepare(hr: Array, tumour: Mask, head: Mask, shrink: int, enlarge: int) -> 
         even=np.sqrt(np.maximum(variance, 0)) / (mean + 1e-6),
         darkest=log.reshape(h, 2, w, 2).min((1, 3)),
         coarse=np.log(np.maximum(coarse, 1e-4)),
-        line=ndimage.grey_closing(above, 9) - above,
+        line=ndimage.grey_closing(above, size=(9, 9)) - above,
         depth=ndimage.distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1],
         head=inside,
         tumour=_means(tumour, 2 * shrink) >= 0.5,

@@ -51,8 +51,8 @@ def regions(
     - `normal`: the tissue without dilate(M, 15): brain far from the tumour; not always healthy,
       other lesions may be unmasked
     - `matched`: M moved to the place in `normal` whose mean intensity and gradient are most alike
-    - `mirror`: M reflected at the head's midline (`symmetry.midline`), where 95 % of it lie in the
-      tissue; the part in `normal`, the other side in axial and coronal slices
+    - `mirror`: M reflected at the head's midline (`symmetry.midline`), the other side in axial and
+      coronal slices; the part in `normal`, where that is half of it and 95 % lie in the tissue
     - `rest_of_head`: head without the tissue and dilate(M, 15): scalp, skull, face, neck
     - `head`: foreground by threshold, closed and filled; `air`: the rest
 
@@ -97,13 +97,13 @@ def regions(
     found |= {"head": head, "air": ~head}
     if found.keys() >= set(names):
         return {name: torch.from_numpy(found[name]) for name in names}
-    inside = _tissue(tissue, hr, tumour, head, spacing)
-    of_brain = not isinstance(tissue, str) or tissue == "brain"
-    found["brain"] = inside if of_brain else np.zeros_like(inside)
-    found["normal"] = normal = inside & ~around
-    found["rest_of_head"] = head & ~inside & ~around if inside.any() else np.zeros_like(inside)
+    compared = _tissue(tissue, hr, tumour, head, spacing)
+    nothing, of_brain = np.zeros_like(tumour), not isinstance(tissue, str) or tissue == "brain"
+    found["brain"] = compared if of_brain else nothing
+    found["normal"] = normal = compared & ~around
+    found["rest_of_head"] = head & ~compared & ~around if compared.any() else nothing
     if "mirror" in names:
-        found["mirror"] = mirror(hr, tumour, head, inside) & normal
+        found["mirror"] = mirror(hr, tumour, head, compared, normal)
     if "matched" in names:
         found["matched"] = match(hr, tumour, normal)
     return {name: torch.from_numpy(found[name]) for name in names}
@@ -177,14 +177,18 @@ def find_foreground(hr: NDArray[np.floating]) -> Mask:
     return np.asarray(smooth > threshold_otsu(smooth) / 3)
 
 
-def mirror(hr: NDArray[np.floating], mask: Mask, head: Mask, tissue: Mask) -> Mask:
-    """Reflect a mask at the head's midline; nothing if there is none or 5 % leave the tissue."""
-    line = midline(hr, head) if tissue.any() else None
+def mirror(hr: NDArray[np.floating], mask: Mask, head: Mask, tissue: Mask, normal: Mask) -> Mask:
+    """Reflect a mask at the head's midline: the part in `normal`, which is part of the tissue.
+
+    Nothing without a midline, where 5 % leave the tissue, or less than half lies in `normal`.
+    """
+    line = midline(hr, head) if normal.any() else None
     if line is None:
         return np.zeros_like(mask)
-    reflected = reflect(mask, line)
-    inside = reflected & tissue
-    return inside if inside.sum() >= 0.95 * mask.sum() else np.zeros_like(mask)
+    reflected, size = reflect(mask, line), mask.sum()
+    kept = reflected & normal
+    fits = (reflected & tissue).sum() >= 0.95 * size and kept.sum() >= 0.5 * size
+    return kept if fits else np.zeros_like(mask)
 
 
 def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
