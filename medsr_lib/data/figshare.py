@@ -24,6 +24,8 @@ from medsr_lib.data import splits
 
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 FIELDS = ("PID", "image", "label", "tumorBorder", "tumorMask")
+MANY = 50  # slices of which no two share a PID: then it does not tell the patient
+UNKNOWN = "no PID has two slices, so patients are unknown"
 HUGE = 1e30  # no intensity or coordinate; float32 ends at 3e38
 
 
@@ -157,12 +159,31 @@ def find_folds(folder: Path) -> list[Path]:
 def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """An index with the author's folds, where there are any; a patient's examinations are united.
 
+    A copy whose slices all have a PID of their own does not know the patients (in the original, a
+    patient has 13 slices on average, so that 50 slices without any in common do not occur by
+    chance). Runs of slices (`splits.runs`) then stand for patients; the column `pid` stays as
+    stored, and the first slice's notes say so.
+
     Raises:
         ValueError: a `cvind.mat` that is none, or whose folds split an examination.
     """
+    unknown = len(table) >= MANY and not table["pid"].duplicated().any()
     for path in find_folds(folder):
-        return table.assign(fold=splits.from_cvind(_read_cvind(path), table))
-    return table
+        cvind = _read_cvind(path)
+        table = table.assign(fold=splits.from_cvind(cvind, table))
+        if unknown:
+            table = table.assign(patient=splits.runs(table, folds=cvind))
+            said = f"runs of slices stand for them, {table['patient'].nunique()} of {len(table)}"
+            return _noted(table, f"{UNKNOWN}: {said}")
+    said = "each counts as one, so that intervals are too narrow; cvind.mat would tell more"
+    return _noted(table, f"{UNKNOWN}: {said}") if unknown else table
+
+
+def _noted(table: pd.DataFrame, text: str) -> pd.DataFrame:
+    """The table with a note of what concerns the folder, at its first slice."""
+    first = table.index == table.index[0]
+    said = table["notes"].where(table["notes"] == "", table["notes"] + "; ") + text
+    return table.assign(notes=table["notes"].mask(first, said))
 
 
 def _read_cvind(path: Path) -> np.ndarray:

@@ -102,6 +102,50 @@ def from_cvind(cvind: np.ndarray, table: pd.DataFrame) -> pd.Series:
     return united.rename("fold").astype("Int64")
 
 
+def runs(table: pd.DataFrame, *, folds: np.ndarray | None = None) -> pd.Series:
+    """Take neighbouring slices for one patient, where patients are not known.
+
+    A data set is numbered patient by patient, so that slices of one patient have consecutive
+    numbers, one label and one fold. A run may hold several patients, which makes intervals rather
+    too wide than too narrow, and keeps neighbours on one side of every split.
+
+    Args:
+        table: rows with `label` and `id`, of which the last number counts: 17, or scan3_017. What
+            comes before it must be equal, too.
+        folds: (n,) the fold of slice 1 to n of the whole set, where the table has some of them:
+            numbers in between then belong to a run if they are in its fold. Without it, a number
+            that is missing ends a run, and so does another `fold`, where the table has that.
+
+    Returns:
+        The run of each row, such as "slices 17-29", with the table's index.
+
+    Raises:
+        ValueError: an id without a number, or a number beyond `folds`.
+    """
+    parts = table["id"].astype(str).str.extract(r"^(.*?)(\d+)$")
+    if (without := parts[1].isna()).any():
+        raise ValueError(f"id {table['id'][without].iloc[0]!r} ends with no number of a slice")
+    number = parts[1].astype(int)
+    if folds is None:
+        rank = number.groupby([parts[0], *_of(table)]).rank(method="dense").astype(int)
+        block = number - rank  # equal for consecutive numbers
+    else:
+        if (outside := ~number.between(1, len(folds))).any():
+            beyond = number[outside].iloc[0]
+            raise ValueError(f"there are folds of slices 1..{len(folds)}, but none of {beyond}")
+        stretch = np.cumsum(np.diff(folds, prepend=folds[:1]) != 0)
+        block = pd.Series(stretch[number - 1], number.index)
+    of = number.groupby([parts[0], *_of(table), block])
+    first, last = of.transform("min").astype(str), of.transform("max").astype(str)
+    return ("slices " + parts[0] + first + "-" + last).rename("patient")
+
+
+def _of(table: pd.DataFrame) -> list[pd.Series]:
+    """What all slices of a run share."""
+    fold = table["fold"] if "fold" in table else pd.Series(0, table.index)
+    return [table["label"], fold.astype("Int64").fillna(-1)]
+
+
 def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training rows (all other folds) and test rows (this fold; all rows if it is None).
 

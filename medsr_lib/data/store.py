@@ -31,7 +31,7 @@ from medsr_lib.data import source as sources
 from medsr_lib.data.layouts import DEFAULTS, Options
 from medsr_lib.files import atomic
 
-FORMAT = "medsr store 2"
+FORMAT = "medsr store 3"
 _LAYOUT = ("offset", "height", "width", "low", "high", "mask_offset")
 _LEAST = 8  # pixels, the side of the smallest square
 _Stored = tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]

@@ -23,7 +23,12 @@ class Consistent(nn.Module):
 
     def __init__(self, method: Callable[[Tensor], Tensor], degrade: Degradation) -> None:
         super().__init__()
-        self.method, self.degrade = method, degrade
+        self.method, self.degrade = method, getattr(degrade, "clean", degrade)
+
+    def of(self, case: Case) -> "Consistent":
+        """The same for one case, where the method differs from case to case."""
+        own = for_case(self.method, case)
+        return self if own is self.method else Consistent(own, self.degrade)
 
     def of(self, case: Case) -> "Consistent":
         """The same for one case, where the method differs from case to case."""
@@ -50,7 +55,8 @@ def project(method: Callable[[Tensor], Tensor], *, degrade: Degradation) -> Cons
 
     Args:
         method: LR (B, 1, h, w) -> SR (B, 1, scale h, scale w) in [0, 1].
-        degrade: what LR was made by. Where that is not known, there is nothing to agree with.
+        degrade: what LR was made by. Where that is not known, there is nothing to agree with. Its
+            noise is left out: SR agrees with LR as it is, and takes its noise for signal.
 
     Returns:
         A method of the same kind.

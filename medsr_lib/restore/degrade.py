@@ -1,20 +1,25 @@
-"""From HR to LR: what a scanner or a smaller matrix would have given. Pure, linear, pixel-aligned.
+"""From HR to LR: what a scanner or a smaller matrix would have given. Pure and pixel-aligned.
 
 Every function takes images (B, 1, H, W) and gives (B, 1, H // scale, W // scale); sizes that the
 scale does not divide are centre-cropped first. HR and LR share their field of view: LR pixel i lies
-at HR position scale * i + (scale - 1) / 2. LR is not clipped, so that degradations stay linear:
-bicubic and k-space LR may leave [0, 1] a little where they ring.
+at HR position scale * i + (scale - 1) / 2. LR is not clipped, so that degradations are linear:
+bicubic and k-space LR may leave [0, 1] a little where they ring. A `Degradation` may add the noise
+of MRI, which is not linear: it takes the magnitude.
 """
 
+import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medsr_lib import checks, images
+from medsr_lib.case import Case
+from medsr_lib.restore.noise import key_of, rician
 
 SCALES = (2, 3, 4, 8)
 
@@ -86,18 +91,27 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {"bicubic": bicubic, "blur": blur,
 class Degradation:
     """One degradation with its scale: call it with HR, print it, compare it.
 
+    Noise is drawn from a key: the seed, and whose image it is. In an assessment that is the case
+    (`of`), so that neither the order of the cases nor the batch matters, and all methods, levels of
+    noise and lesions put into a case meet the same draw; in a training it is the step and the place
+    in the batch (`keyed`). Called as it is, it is the HR image, in 65 536 grey levels: equal images
+    get equal noise, and what is given again comes out again.
+
     Attributes:
         name: "bicubic", "blur" or "kspace".
         scale: 2, 3, 4 or 8.
         sigma: of "blur", in HR pixels; None for the others.
+        noise: standard deviation of the Rician noise in LR (`noise.rician`), a share of the
+            intensity range; 0 for none.
+        seed: of the noise; None without.
 
     Raises:
-        ValueError: no such degradation or scale, a sigma that is not positive, or one that does not
-            belong to it.
+        ValueError: no such degradation or scale, a sigma that is not positive or does not belong to
+            it, a noise that is negative, noise without a seed (a whole number) or a seed without.
 
-    >>> to_lr = by_name("blur", scale=4)
+    >>> to_lr = by_name("blur", scale=4, noise=0.01, seed=0)
     >>> print(to_lr)
-    blur ×4, sigma 2
+    blur ×4, sigma 2, noise 1 %
     >>> to_lr(torch.zeros(1, 1, 8, 8)).shape
     torch.Size([1, 1, 2, 2])
     """
@@ -105,6 +119,8 @@ class Degradation:
     name: str
     scale: int
     sigma: float | None = None
+    noise: float = 0.0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -115,36 +131,85 @@ class Degradation:
             checks.positive("sigma", float("nan") if self.sigma is None else self.sigma)
         elif self.sigma is not None:
             raise ValueError(f"sigma belongs to the degradation 'blur', not to {self.name!r}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise must be 0 or more (of the range), got {self.noise!r}")
+        if self.noise:
+            checks.whole("seed", self.seed, least=0)
+        elif self.seed is not None:
+            raise ValueError(f"a seed belongs to noise, but noise is 0; got {self.seed!r}")
 
     def __call__(self, hr: Tensor) -> Tensor:
-        """HR (B, 1, H, W) -> LR (B, 1, H // scale, W // scale)."""
-        more = {} if self.sigma is None else {"sigma": self.sigma}
-        return FUNCTIONS[self.name](hr, scale=self.scale, **more)
+        """HR (B, 1, H, W) -> LR (B, 1, H // scale, W // scale); the noise follows from HR."""
+        return self._made(hr, [key_of(image) for image in hr] if self.noise else [])
+
+    def of(self, case: Case) -> Callable[[Tensor], Tensor]:
+        """HR -> LR with the noise of a case: that of its `id`, whatever was put into its image."""
+        return self if not self.noise else lambda hr: self.keyed([case.id] * len(hr))(hr)
+
+    def keyed(self, keys: Sequence[str]) -> Callable[[Tensor], Tensor]:
+        """HR -> LR with the noise of each image of a batch drawn from its own key."""
+        return self if not self.noise else lambda hr: self._made(hr, [_numbers(k) for k in keys])
+
+    @property
+    def clean(self) -> "Degradation":
+        """The same without noise."""
+        return replace(self, noise=0.0, seed=None)
+
+    @property
+    def label(self) -> str:
+        """What it does, for tables: "kspace, noise 1 %". The scale has its own column."""
+        noise = f", noise {100 * self.noise:g} %" if self.noise else ""
+        return f"{self.name}{noise}"
 
     def __str__(self) -> str:
         sigma = "" if self.sigma is None else f", sigma {self.sigma:g}"
-        return f"{self.name} ×{self.scale}{sigma}"
+        noise = self.label.removeprefix(self.name)
+        return f"{self.name} ×{self.scale}{sigma}{noise}"
+
+    def _made(self, hr: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
+        more = {} if self.sigma is None else {"sigma": self.sigma}
+        lr = FUNCTIONS[self.name](hr, scale=self.scale, **more)
+        if not self.noise:
+            return lr
+        generators = [np.random.default_rng([self.seed or 0, *key]) for key in keys]
+        return rician(lr, sigma=self.noise, generators=generators)
 
 
-def by_name(name: str, *, scale: int, sigma: float | None = None) -> Degradation:
+def by_name(
+    name: str,
+    *,
+    scale: int,
+    sigma: float | None = None,
+    noise: float = 0.0,
+    seed: int | None = None,
+) -> Degradation:
     """The degradation of a name, ready to be given to `fit` and `score`.
 
     Args:
         name: "bicubic", "blur" or "kspace".
         scale: 2, 3, 4 or 8.
         sigma: of "blur", in HR pixels; scale / 2 where not given, as in Shi et al. 2016.
+        noise: standard deviation of the noise of MRI, a share of the intensity range.
+        seed: of the noise; without noise it is not needed, and not kept.
 
     Raises:
         ValueError: as `Degradation`.
     """
     check_scale(scale)
-    return Degradation(name, scale, scale / 2 if name == "blur" and sigma is None else sigma)
+    sigma = scale / 2 if name == "blur" and sigma is None else sigma
+    return Degradation(name, scale, sigma, noise, seed if noise else None)
 
 
 def check_scale(scale: int) -> None:
     """Refuse a scale other than 2, 3, 4 and 8."""
     if isinstance(scale, float) or scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
+
+
+def _numbers(key: str) -> list[int]:
+    """Four numbers that tell keys apart."""
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return np.frombuffer(digest, np.uint32).tolist()
 
 
 def _prepare(hr: Tensor, scale: int) -> Tensor:

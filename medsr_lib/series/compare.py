@@ -241,7 +241,7 @@ def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[
     table = pd.concat([t.assign(method=t["method"] + ", " + t["run"]) for t in runs])
     found = statistics.as_table(statistics.contrasts(table, specs, seed=seed))
     found["method"] = found["method"].str.removesuffix(", B")
-    found = found[(found["cases"] > 0) & ((found["value"] != 0) | (found["low"] != 0))]
+    found = found[(found["cases"] > 0) & ((found["value"] != 0) | found["low"].notna())]
     columns = ["metric", "region", "method", "value", "low", "high", "p", "p_adjusted"]
     rows: Any = found[[*columns, "patients", "cases"]].to_dict("records")
     n, in_a, in_b = (t["id"].nunique() for t in (shared, one, two))

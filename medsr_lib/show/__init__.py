@@ -43,6 +43,7 @@ from medsr_lib.show.images import (
     error_maps,
     invention_maps,
     region_map,
+    region_montage,
     restorations,
     through_training,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "perception_plane",
     "quality_by_level",
     "region_map",
+    "region_montage",
     "reliability",
     "restorations",
     "roc_curves",

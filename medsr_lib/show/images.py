@@ -45,14 +45,24 @@ from medsr_lib.show.panels import (
     square_around,
     tint,
 )
-from medsr_lib.show.style import CONTOUR, INK, MUTED, REGION_COLOURS, caption, choose, count, drawn
+from medsr_lib.show.style import (
+    CONTOUR,
+    INK,
+    MUTED,
+    REGION_COLOURS,
+    caption,
+    choose,
+    count,
+    drawn,
+    plural,
+)
 
 Key: TypeAlias = tuple[str, float, float, str]
 """Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
 
 IN_A_ROW = 7
 AT_THE_BORDER = ("peritumoural", "rim", "core")
-ELSEWHERE = ("head", "normal", "mirror", "matched")
+ELSEWHERE = ("head", "brain", "normal", "matched", "mirror")
 
 KINDS = {
     2: ("invention: detail\nthat is not in HR", "#D55E00", 0.6),
@@ -95,6 +105,54 @@ def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.3)
     title = "The regions in which image quality is measured"
     caption(figure, title, "1 image, sizes in pixels", OUTLINE)
+    return figure
+
+
+@drawn
+def region_montage(
+    cases: Sequence[Case], regions: Sequence[Mapping[str, Image]], *, columns: int = 6
+) -> Figure:
+    """Draw many cases small: the tumour, where its matched place lies, and the brain.
+
+    Args:
+        cases: images, whose ids are the titles.
+        regions: masks (H, W) by name of each case: `tumour`, and `matched`, `brain` and `mirror`
+            where there are any. An empty one is named in the title.
+    """
+    if not cases or len(cases) != len(regions):
+        raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
+    rows, side = -(-len(cases) // columns), 8.8 / columns
+    figure, panels = grid(rows, columns, side, side + 0.22)
+    drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
+    for axes, case, masks in zip(panels.flat, cases, regions):
+        choose("region", ["tumour", *drawn_ones], masks)
+        image = case.image.cpu().numpy()
+        grey(axes, image, WINDOW)
+        shown = {name: as_mask(masks[name], image.shape, name) for name in drawn_ones}
+        for name, mask in shown.items():
+            colour, outline = REGION_COLOURS[name], name == "brain"
+            if mask.any():
+                tint(axes, mask, colour, 0 if outline else 0.35)
+                axes.contour(mask, levels=[0.5], colors=colour, linewidths=0.6 if outline else 1)
+        contour(axes, as_mask(masks["tumour"], image.shape, "tumour"), width=0.7)
+        missing = [name for name, mask in shown.items() if not mask.any()]
+        missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
+        text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
+        axes.set_title(text, size=7.5, pad=2, loc="center")
+    handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]
+    for name in drawn_ones:
+        colour = REGION_COLOURS[name]
+        if name == "brain":
+            handles.append(Line2D([], [], color=colour, label=name))
+        else:
+            handles.append(Patch(fc=to_rgba(colour, 0.35), ec=colour, label=name))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    without = [
+        f"no {name} in {sum(not as_array(m[name], name).any() for m in regions)}"
+        for name in drawn_ones
+    ]
+    title = "The tumour, and what it is compared with"
+    caption(figure, title, plural(len(cases), "image"), *without, _window(WINDOW))
     return figure
 
 
@@ -245,7 +303,7 @@ def invention_maps(
     case: Case,
     restored: Mapping[str, Image],
     *,
-    hallucination: Mapping[str, Image],
+    unlike_both: Mapping[str, Image],
     kinds: Mapping[str, Image],
     null: Mapping[str, Image] | None = None,
     note: str,
@@ -253,15 +311,16 @@ def invention_maps(
     """Draw where methods err and whether they lost or invented there: a row per method.
 
     The lesion enlarged: SR, its error, if given the part of the error that the measurement could
-    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share of hallucination (Aybar et
-    al. 2024, 10.1109/LGRS.2024.3401394). The whole image, since patches are large: their kinds by
-    Fourier ring correlation (Kc et al., arXiv 2603.04673). The lesion's outline is on every panel;
+    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share by which SR is unlike HR
+    and unlike LR (Aybar et al. 2024, 10.1109/LGRS.2024.3401394), which need not be invented. The
+    whole image, since patches are large: their kinds by Fourier ring correlation (Kc et al., arXiv
+    2603.04673). The lesion's outline is on every panel;
     scales are the same in all rows, their keys are in the row of HR.
 
     Args:
         case: HR with its mask.
         restored: (H, W) by method, in the order of the rows.
-        hallucination: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
+        unlike_both: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
         kinds: (H, W) by method: 2 invention, 1 loss, 0 agrees, -1 not measured.
         null: parts of the errors (H, W) by method that the measurement cannot see; only of a
             degradation that is an orthogonal projection, such as `kspace`.
@@ -280,9 +339,9 @@ def invention_maps(
     if null is not None:
         text = "of the error: what\nthe measurement\ncould not see"
         columns.append(("Null-space part", _per_method("null", null, pictures), (*signed, text)))
-    text = "share; dark: like neither\nHR nor interpolation;\ngrey: no difference"
-    shares = _per_method("hallucination", hallucination, pictures)
-    columns.append(("Hallucination", shares, ("Reds", 0, 1, text)))
+    text = "share; dark: unlike HR and\nunlike interpolated LR;\ngrey: no difference"
+    shares = _per_method("unlike_both", unlike_both, pictures)
+    columns.append(("Unlike HR and LR", shares, ("Reds", 0, 1, text)))
     side = 8.6 / (len(columns) + 2)
     figure, panels = grid(len(pictures) + 1, len(columns) + 2, side, side + 0.06)
     for axes, (name, picture) in zip(panels[:, 0], {"HR": hr, **pictures}.items()):
@@ -377,7 +436,7 @@ def _region(axes: Axes, name: str, mask: NDArray[np.bool_]) -> Line2D | Patch:
     label = f"{name}, {count(mask.sum())} px" if mask.any() else f"{name}, none here"
     if name == "tumour":
         return Line2D([], [], color=CONTOUR, label=label)
-    if name == "head":
+    if name in ("head", "brain"):
         if mask.any():
             axes.contour(mask, levels=[0.5], colors=colour, linewidths=1, linestyles="--")
         return Line2D([], [], color=colour, linestyle="--", linewidth=1, label=label)
@@ -399,6 +458,6 @@ def _per_method(
         known = values[np.isfinite(values)]
         if what == "kinds" and not np.isin(values, list(KINDS)).all():
             raise ValueError(f"kinds[{name!r}] must hold {sorted(KINDS)}; got {np.unique(values)}")
-        if what == "hallucination" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
-            raise ValueError(f"hallucination[{name!r}] must be shares in [0, 1]")
+        if what == "unlike_both" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
+            raise ValueError(f"unlike_both[{name!r}] must be shares in [0, 1]")
     return maps

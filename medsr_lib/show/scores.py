@@ -229,29 +229,44 @@ def speed(table: pd.DataFrame, *, note: str) -> Figure:
 
 
 @drawn
-def contrast_detail(table: pd.DataFrame, *, title: str) -> Figure:
-    """Draw how well inserted lesions are detected, by their diameter, a panel per contrast.
+def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: str) -> Figure:
+    """Draw how well inserted lesions are detected, by their diameter, a panel per contrast; below,
+    what the methods change, paired on the same backgrounds: intervals above do not tell that.
 
     Args:
         table: a row per method, diameter and contrast: the columns `method`, `diameter` (pixels),
             `contrast` (intensity), `d` (detectability d'), `low` and `high` (its 95 % interval),
             `backgrounds` and `patients`.
+        differences: a row per other method than the baseline, diameter and contrast: `method`,
+            `baseline` (one), `diameter`, `contrast`, `value` (d' less that of the baseline), `low`
+            and `high`. HR, which is far above, is not drawn.
     """
-    need(table, "method", "diameter", "contrast", "d", "low", "high", "backgrounds", "patients")
+    lesion = ("method", "diameter", "contrast", "low", "high")
+    need(table, *lesion, "d", "backgrounds", "patients")
+    need(differences, *lesion, "baseline", "value")
     contrasts = sorted(table["contrast"].unique())
-    size = (min(8.6, 1.6 + 3.4 * len(contrasts)), 3.2)
-    figure, panels = plt.subplots(1, len(contrasts), figsize=size, sharey=True, squeeze=False)
+    size = (min(8.6, 1.6 + 3.4 * len(contrasts)), 5.2)
+    figure, panels = plt.subplots(
+        2, len(contrasts), figsize=size, sharex=True, sharey="row", squeeze=False
+    )
     apart = 0.012 * np.ptp(table["diameter"]) or 0.05
-    for axes, contrast in zip(panels.flat, contrasts):
-        rows = table[table["contrast"] == contrast]
-        _lines(axes, rows, "diameter", "d", lambda x, k: x + apart * k)
-        axes.set_title(f"contrast {contrast:g} of the intensity range")
-        axes.set_xlabel("diameter, pixels")
+    tones = colours(table["method"].unique())
+    for (above, below), contrast in zip(panels.T, contrasts):
+        parts = (table, differences[differences["method"] != "HR"])
+        for axes, part, value in zip((above, below), parts, ("d", "value")):
+            rows = part[part["contrast"] == contrast]
+            _lines(axes, rows, "diameter", value, lambda x, k: x + apart * k, tones)
+        above.set_title(f"contrast {contrast:g} of the intensity range")
+        below.axhline(0, color=MUTED, lw=0.8)
+        below.set_xlabel("diameter, pixels")
+    (baseline,) = differences["baseline"].unique()
     panels[0, 0].set_ylabel("detectability d'   better →")
+    panels[1, 0].set_ylabel(f"d' less that of {baseline}")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
     places, patients = table[["backgrounds", "patients"]].iloc[0]
     behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
-    caption(figure, title, behind, "bars: 95 % interval")
+    below = f"below: less {baseline} at the same places, without HR"
+    caption(figure, title, behind, "bars: 95 % interval", below)
     return figure
 
 
@@ -415,15 +430,27 @@ def _missing(chosen: pd.DataFrame, metric: str) -> str:
 
 
 def _lines(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, shift: Callable[[pd.Series, float], pd.Series]
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    shift: Callable[[pd.Series, float], pd.Series],
+    tones: Mapping[str, str] | None = None,
 ) -> None:
     """Draw a line with intervals per method; methods are a little apart, so that bars are seen."""
     methods = list(table["method"].unique())
-    for k, (name, colour) in enumerate(colours(methods).items()):
+    tones = tones or colours(methods)
+    for k, name in enumerate(methods):
         rows = table[table["method"] == name].sort_values(x)
         ends = [rows[y] - rows["low"], rows["high"] - rows[y]]
         places = shift(rows[x], k - (len(methods) - 1) / 2)
-        style: Any = {"color": colour, "marker": "o", "ms": 3.5, "elinewidth": 1, "label": name}
+        style: Any = {
+            "color": tones[name],
+            "marker": "o",
+            "ms": 3.5,
+            "elinewidth": 1,
+            "label": name,
+        }
         axes.errorbar(places, rows[y], ends, **style)
     axes.set_xticks(sorted(table[x].unique()))
     axes.grid(axis="y")

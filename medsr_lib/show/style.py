@@ -56,6 +56,7 @@ REGION_COLOURS = {
     "rim": "#CC79A7",
     "peritumoural": "#56B4E9",
     "head": "#BBBBBB",
+    "brain": "#44AA99",
     "normal": "#009E73",
     "mirror": "#0072B2",
     "matched": "#E69F00",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from servers import serving, zipped
 
-from medsr_lib.data import figshare, source
+from medsr_lib.data import figshare, source, store
 
 
 @pytest.fixture
@@ -195,6 +195,34 @@ def test_index_without_cvind_has_no_folds(folder):
     fold = source.index(folder)["fold"]
     assert fold.isna().all()
     assert fold.dtype == "Int64"
+
+
+@pytest.fixture
+def unknown(tmp_path, write_mat, monkeypatch):
+    """Ten slices, each with a PID of its own, of which the author's folds are known."""
+    monkeypatch.setattr(figshare, "MANY", 10)
+    for n in range(1, 11):
+        write_mat(tmp_path / "data" / f"{n}.mat", pid=f"F-{n:04}", label=np.array([[1]]), seed=n)
+    return tmp_path
+
+
+def test_runs_of_slices_stand_for_patients_whom_no_pid_tells(unknown, write_cvind):
+    write_cvind(unknown / "cvind.mat", [1, 1, 1, 2, 2, 2, 2, 3, 3, 1])
+    table = source.index(unknown).assign(n=lambda t: t["id"].astype(int)).sort_values("n")
+    named = ["slices 1-3", "slices 4-7", "slices 8-9", "slices 10-10"]
+    assert table["patient"].drop_duplicates().tolist() == named
+    assert table["pid"].tolist() == [f"F-{n:04}" for n in range(1, 11)]
+    (note,) = table.attrs["notes"].values()
+    assert note.startswith("no PID has two slices, so patients are unknown: runs of slices stand")
+    packed = store.prepare(unknown, unknown / "packed.h5")
+    assert packed.table.attrs["notes"] == table.attrs["notes"]
+    assert packed[0].patient in named
+
+
+def test_without_folds_unknown_patients_are_told_of_and_slices_stay_alone(unknown):
+    table = source.index(unknown)
+    assert table["patient"].nunique() == 10
+    assert "each counts as one" in next(iter(table.attrs["notes"].values()))
 
 
 def test_index_refuses_folds_that_split_an_examination(folder, write_cvind):

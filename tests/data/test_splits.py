@@ -114,3 +114,50 @@ def test_a_split_by_image_lets_patients_be_seen(folds):
     one = splits.leak(folds[:3].assign(patient="a"), n_folds=5, seed=0)
     assert one.isna().all()
     assert "of 0 test images" in one.name
+
+
+def slices(rows):
+    """Slices of which number, label and fold are given."""
+    table = pd.DataFrame(rows, columns=["id", "label", "fold"])
+    return table.astype({"id": str, "fold": "Int64"})
+
+
+def test_runs_are_consecutive_numbers_of_one_label_and_fold():
+    rows = [(7, "a", 1), (5, "a", 1), (6, "a", 1), (8, "b", 1), (9, "b", 2), (11, "b", 2)]
+    found = splits.runs(slices(rows))
+    assert found.tolist() == ["slices 5-7"] * 3 + ["slices 8-8", "slices 9-9", "slices 11-11"]
+    assert splits.runs(slices(rows).drop(columns="fold")).tolist()[3:5] == ["slices 8-9"] * 2
+
+
+def test_with_the_folds_of_all_slices_a_missing_number_does_not_end_a_run():
+    table = slices([(1, "a", 1), (3, "a", 1), (5, "a", 1), (6, "a", 2), (7, "b", 2)])
+    found = splits.runs(table, folds=np.array([1, 1, 1, 2, 1, 2, 2]))
+    assert found.tolist() == ["slices 1-3"] * 2 + ["slices 5-5", "slices 6-6", "slices 7-7"]
+
+
+def test_runs_of_several_volumes_do_not_meet_and_keep_the_index():
+    table = slices([("scan1_09", "a", 1), ("scan2_10", "a", 1), ("scan2_11", "a", 1)])
+    found = splits.runs(table.set_index(pd.Index([4, 2, 9])))
+    assert found.to_dict() == {4: "slices scan1_9-9", 2: (b := "slices scan2_10-11"), 9: b}
+
+
+def test_no_neighbours_on_two_sides_of_a_split_by_runs():
+    rng = np.random.default_rng(0)
+    numbers = np.flatnonzero(rng.random(400) < 0.7)
+    table = slices([(n, "ab"[n // 200], 1) for n in numbers])
+    table["patient"] = splits.runs(table)
+    fold = splits.by_patient(table, n_folds=4, seed=0).set_axis(numbers)
+    together = fold.index[1:][np.diff(numbers) == 1].difference([200])
+    assert (fold[together].to_numpy() == fold[together - 1].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "folds", "reason"),
+    [
+        ("left", None, "id 'left' ends with no number"),
+        ("4", [1, 1], r"slices 1\.\.2, but none of 4"),
+    ],
+)
+def test_runs_need_numbers(name, folds, reason):
+    with pytest.raises(ValueError, match=reason):
+        splits.runs(slices([(name, "a", 1)]), folds=None if folds is None else np.array(folds))

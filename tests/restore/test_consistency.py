@@ -28,6 +28,15 @@ def test_degrading_it_again_gives_lr(smooth, name, scale):
     assert sr.max() <= 1
 
 
+def test_it_agrees_with_lr_as_it_is_noise_and_all(smooth):
+    to_lr = degrade.by_name("bicubic", scale=2, noise=0.02, seed=0)
+    lr = to_lr(smooth)
+    bicubic = partial(resample.bicubic, scale=2)
+    sr = consistency.project(bicubic, degrade=to_lr)(lr)
+    before, after = ((to_lr.clean(x) - lr).abs().mean() for x in (bicubic(lr), sr))
+    assert after < 0.1 * before
+
+
 def test_what_agrees_already_stays_as_it_is(smooth):
     to_lr = degrade.by_name("kspace", scale=2)
     lr = to_lr(smooth)

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from medsr_lib.assess.restored import restored
+from medsr_lib.case import Case
 from medsr_lib.restore import degrade, resample
 
 SCALES = [2, 3, 4, 8]
@@ -269,11 +271,90 @@ def test_a_degradation_prints_itself_and_cannot_be_changed():
         ),
         ({"name": "bicubic", "scale": 5}, r"scale must be one of \(2, 3, 4, 8\), got 5"),
         ({"name": "kspace", "scale": 2, "sigma": 1.0}, "sigma belongs to the degradation 'blur'"),
+        ({"name": "kspace", "scale": 2, "noise": -0.1, "seed": 0}, "noise must be 0 or more"),
+        ({"name": "kspace", "scale": 2, "noise": 0.1}, "seed must be a whole number of at least 0"),
     ],
 )
 def test_by_name_refuses_what_does_not_exist(arguments, reason):
     with pytest.raises(ValueError, match=reason):
         degrade.by_name(**arguments)
+
+
+# the noise of MRI
+
+
+def noisy(name="kspace", noise=0.01, **changes):
+    return degrade.by_name(name, **({"scale": 2, "noise": noise, "seed": 3} | changes))
+
+
+def case(name, image):
+    return Case(name, "a patient", "", image[0, 0])
+
+
+@pytest.mark.parametrize("name", DOWN)
+def test_without_noise_nothing_changes(random_images, name):
+    silent, clean = noisy(name, noise=0.0), degrade.by_name(name, scale=2)
+    hr = random_images(2, 16, 16)
+    assert silent == clean == noisy(name).clean
+    for function in (silent, silent.of(case("1", hr)), silent.keyed(["a", "b"])):
+        assert torch.equal(function(hr), degrade.FUNCTIONS[name](hr, scale=2, **sigma_of(clean)))
+
+
+def sigma_of(degradation):
+    return {} if degradation.sigma is None else {"sigma": degradation.sigma}
+
+
+def test_noise_has_the_stated_sigma_in_lr():
+    hr = torch.full((1, 1, 400, 400), 0.5)
+    added = noisy(noise=0.02)(hr) - 0.5
+    assert added.std().item() == pytest.approx(0.02, rel=0.02)
+    assert added.mean().item() == pytest.approx(0.02**2 / (2 * 0.5), abs=2e-4)  # Rice: s^2 / 2x
+
+
+def test_noise_of_a_case_is_its_own_in_any_order_and_batch(random_images):
+    hr = random_images(4, 16, 24)
+    cases = [case(str(i), image[None]) for i, image in enumerate(hr)]
+    methods = {"bicubic": partial(resample.bicubic, scale=2)}
+    loop = partial(restored, methods, degrade=noisy(), scale=2, device="cpu", progress=False)
+    alone = {c.id: b.lr[0] for b in loop(cases) for c in b.cases}
+    turned = {c.id: lr for b in loop(cases[::-1], batch=3) for c, lr in zip(b.cases, b.lr)}
+    assert all(torch.equal(alone[i], turned[i]) for i in alone)
+    draws = [alone[c.id] - noisy().clean(c.image[None, None])[0] for c in cases]
+    assert np.abs(np.corrcoef([d.flatten() for d in draws]) - np.eye(4)).max() < 0.3
+
+
+def test_noise_follows_from_the_seed_and_the_id_whatever_was_put_in(random_images):
+    hr = random_images(1, 64, 64).clamp(0.2, 0.8)
+    one = case("1", hr)
+    ours, other = (noisy(noise=1e-3, seed=s).of(one)(hr) for s in (3, 4))
+    assert not torch.equal(ours, other)
+    brighter = one.altered(one.image + 0.1, "brightened")
+    shifted = noisy(noise=1e-3).of(brighter)(brighter.image[None, None])
+    torch.testing.assert_close(shifted - ours, torch.full_like(ours, 0.1), atol=1e-5, rtol=0)
+    assert not torch.equal(noisy(noise=1e-3).of(case("2", hr))(hr), ours)
+
+
+def test_another_noise_scales_the_same_draw(random_images):
+    hr = random_images(1, 64, 64).clamp(0.2, 0.8)
+    clean, faint, strong = (noisy(noise=n).of(case("1", hr))(hr) for n in (0.0, 1e-4, 2e-4))
+    torch.testing.assert_close(2 * (faint - clean), strong - clean, atol=1e-6, rtol=0)
+
+
+def test_called_alone_an_image_has_the_same_noise_again_and_in_any_batch(random_images):
+    hr = random_images(3, 16, 16)
+    to_lr = noisy()
+    assert torch.equal(to_lr(hr)[1:2], to_lr(hr[1:2]))
+    a, b = (to_lr(x) - to_lr.clean(x) for x in (hr[:1], hr[1:2]))
+    assert not torch.allclose(a, b, atol=1e-3)
+
+
+def test_a_degradation_names_its_noise():
+    assert str(noisy(scale=4)) == "kspace ×4, noise 1 %"
+    assert str(noisy("blur", noise=0.005)) == "blur ×2, sigma 1, noise 0.5 %"
+    assert (noisy().label, noisy().clean.label) == ("kspace, noise 1 %", "kspace")
+    assert noisy() != noisy(seed=4)
+    with pytest.raises(ValueError, match="a seed belongs to noise"):
+        degrade.Degradation("kspace", 2, seed=1)
 
 
 ALL = {

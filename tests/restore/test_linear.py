@@ -54,6 +54,20 @@ def test_it_beats_every_interpolation_where_it_was_fitted(images, name):
     assert best < min(others)
 
 
+def test_fitted_with_noise_it_smooths_more_and_is_the_better_of_two_there(images):
+    to_lr = degrade.by_name("bicubic", scale=2, noise=0.1, seed=0)
+    clean, noisy, again = (
+        fitted(images),
+        fitted(images, degrade=to_lr),
+        fitted(images, degrade=to_lr),
+    )
+    assert torch.equal(noisy.weights, again.weights)
+    assert noisy.weights.square().sum() < 0.7 * clean.weights.square().sum()
+    fresh = degrade.by_name("bicubic", scale=2, noise=0.1, seed=1)(images)
+    errors = [(f(fresh) - images).square().mean() for f in (noisy, clean)]
+    assert errors[0] < 0.9 * errors[1]
+
+
 def test_it_is_saved_and_clipped_as_networks_are(images, tmp_path):
     found = fitted(images)
     networks.save(found, tmp_path / "linear.pt", scale=2, degradation="bicubic")

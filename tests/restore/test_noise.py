@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from medsr_lib.restore import networks, noise
 from medsr_lib.restore.training import checkpoint, fit, loop
@@ -38,6 +39,26 @@ def test_black_counts_no_photon():
 def test_variances_of_mixed_noise_add():
     y = noise.add(grey(0.8), peak=100, sigma=0.05, generator=rng())
     assert y.var().item() == pytest.approx(0.8 / 100 + 0.05**2, rel=0.03)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.02, 0.05, 0.8])
+def test_noise_of_magnitudes_is_that_of_rice(x):
+    generators = [rng(i) for i in range(SIZE[0])]
+    y = noise.rician(grey(x), sigma=0.05, generators=generators)
+    expected = stats.rice(x / 0.05, scale=0.05)
+    assert y.mean().item() == pytest.approx(expected.mean(), rel=2e-3)
+    assert y.var().item() == pytest.approx(expected.var(), rel=0.02)
+    assert y.min() >= 0
+    assert stats.kstest(y[0].flatten(), expected.cdf).pvalue > 1e-3
+
+
+def test_every_image_has_a_generator_of_its_own():
+    both = noise.rician(grey()[:2], sigma=0.05, generators=[rng(1), rng(2)])
+    assert torch.equal(both[1:], noise.rician(grey()[:1], sigma=0.05, generators=[rng(2)]))
+    with pytest.raises(ValueError, match="4 images need as many generators, got 1"):
+        noise.rician(grey(), sigma=0.05, generators=[rng()])
+    with pytest.raises(ValueError, match="sigma must be a positive number, got 0"):
+        noise.rician(grey()[:1], sigma=0, generators=[rng()])
 
 
 @pytest.mark.parametrize("kind", noise.KINDS)

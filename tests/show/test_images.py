@@ -28,7 +28,7 @@ def judged(image):
     share[..., :8, :] = torch.nan
     return {
         "restored": dict(zip(names, (image, torch.tensor(image)[None, None] + 0.032))),
-        "hallucination": dict.fromkeys(names, share),
+        "unlike_both": dict.fromkeys(names, share),
         "kinds": dict(zip(names, (0 * kinds, kinds))),
         "note": "slice 7",
     }
@@ -178,7 +178,18 @@ def test_invention_maps_refuse_what_does_not_fit(case, image, judged):
         ({"restored": {}}, "no method to draw"),
         ({"kinds": {"bicubic": image}}, r"unknown method in kinds \['SRGAN'\]"),
         ({"kinds": judged["restored"]}, r"kinds\['bicubic'\] must hold \[-1, 0, 1, 2\]"),
-        ({"hallucination": wrong}, r"hallucination\['SRGAN'\] must be shares in \[0, 1\]"),
+        ({"unlike_both": wrong}, r"unlike_both\['SRGAN'\] must be shares in \[0, 1\]"),
     ):
         with pytest.raises(ValueError, match=message):
             show.invention_maps(case, **{**judged, **change})
+
+
+def test_region_montage_names_what_is_missing(case, regions, text_of):
+    empty = regions["mirror"] & False
+    shown = {"tumour": regions["tumour"], "brain": regions["head"], "matched": regions["mirror"]}
+    figure = show.region_montage([case, case], [shown, {**shown, "matched": empty}])
+    text = text_of(figure)
+    for part in ("7: no matched", "2 images", "no brain in 0", "no matched in 1", "mirror"):
+        assert (part in text) is (part != "mirror")
+    with pytest.raises(ValueError, match="regions of every case are needed; got 2 and 1"):
+        show.region_montage([case, case], [shown])

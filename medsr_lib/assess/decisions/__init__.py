@@ -1,6 +1,11 @@
 """Which decisions change when an image is restored."""
 
-from medsr_lib.assess.decisions.attention import gradcam, lesion_overlap, map_similarity
+from medsr_lib.assess.decisions.attention import (
+    gradcam,
+    lesion_overlap,
+    map_similarity,
+    similarity_of_others,
+)
 from medsr_lib.assess.decisions.classifier import classify, classify_summary
 from medsr_lib.assess.decisions.detector import (
     calibration_error,
@@ -30,6 +35,7 @@ __all__ = [
     "reliability",
     "segment",
     "segment_summary",
+    "similarity_of_others",
     "temperature",
     "threshold_at",
 ]

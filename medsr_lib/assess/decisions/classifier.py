@@ -109,10 +109,11 @@ def classify_summary(table: pd.DataFrame, *, reference: str = REFERENCE) -> pd.D
         share found of each), auc (one class against the rest, the mean over classes: scikit-learn's
         `multi_class="ovr", average="macro"`; NaN if a class does not occur), p_true (mean),
         flipped, to_wrong, to_right (numbers of cases), and p of McNemar's exact test that cases
-        turn wrong as often as right; NaN for the reference.
+        turn wrong as often as right; NaN for the reference, and below 8 patients.
 
     The test takes cases as independent. Where a patient has several, prefer
-    `statistics.paired_difference` of `right`, whose p is over patients.
+    `statistics.paired_difference` of `right`, whose p is over patients, with a score interval;
+    `statistics.means` of `right` gives accuracies with Wilson's.
 
     Raises:
         ValueError: a table without the reference.
@@ -123,10 +124,12 @@ def classify_summary(table: pd.DataFrame, *, reference: str = REFERENCE) -> pd.D
     for method, of in table.groupby("method", sort=False, observed=True):
         areas = [_auc(of["label"] == name, of[f"p {name}"]) for name in classes]
         to_wrong, to_right = int(of["to_wrong"].sum()), int(of["to_right"].sum())
+        patients = of["patient"].nunique()
+        p = readers.flip_test(to_wrong, to_right, patients=patients)
         row = {
             "method": str(method),
             "cases": len(of),
-            "patients": of["patient"].nunique(),
+            "patients": patients,
             "accuracy": of["right"].mean(),
             "balanced": of.groupby("label", observed=True)["right"].mean().mean(),
             "auc": float(np.mean(areas)),
@@ -134,7 +137,7 @@ def classify_summary(table: pd.DataFrame, *, reference: str = REFERENCE) -> pd.D
             "flipped": int(of["flipped"].sum()),
             "to_wrong": to_wrong,
             "to_right": to_right,
-            "p": np.nan if method == reference else readers.flip_test(to_wrong, to_right),
+            "p": np.nan if method == reference else p,
         }
         rows.append(row)
     return pd.DataFrame(rows).set_index("method")

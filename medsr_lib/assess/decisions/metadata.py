@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medsr_lib import checks
 from medsr_lib.assess.statistics.estimate import Estimate
 from medsr_lib.assess.statistics.roc import auc, auc_interval, checked
 
@@ -47,7 +48,7 @@ def guess_class(
         columns: (n, k) numbers by name, a row per image.
         positive: (n,) true or 1 for the class that is looked for.
         patients: (n,) whose image it is.
-        seed: of the folds and of the resampling.
+        seed: of the folds.
 
     Raises:
         ValueError: lengths that differ, values that are no finite numbers, or fewer patients of a
@@ -57,7 +58,7 @@ def guess_class(
         values = columns.to_numpy(float)
     except (TypeError, ValueError):
         raise ValueError(f"columns must be numbers, got {columns.dtypes.to_dict()}") from None
-    truth, groups = np.asarray(positive, bool), np.asarray(patients)
+    truth, groups = checks.binary("positive", positive), np.asarray(patients)
     for name, column in zip(columns, values.T):
         checked(column, truth, groups, f"column {name!r}")
     for name, members in (("positive", groups[truth]), ("negative", groups[~truth])):
@@ -71,6 +72,6 @@ def guess_class(
         scores[held_out] = model.fit(x[known], truth[known]).decision_function(x[held_out])
     single = {str(name): auc(column, truth) for name, column in zip(columns, x.T)}
     return Guess(
-        auc=auc_interval(scores, truth, groups, seed=seed),
+        auc=auc_interval(scores, truth, groups),
         single={name: max(area, 1 - area) for name, area in single.items()},
     )

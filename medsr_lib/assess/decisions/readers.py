@@ -19,6 +19,7 @@ from tqdm import tqdm
 from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess.restored import REFERENCE, Method, on_device, restored
+from medsr_lib.assess.statistics.estimate import FEW
 from medsr_lib.case import Case
 
 ABOUT = ["id", "patient", "label"]
@@ -144,12 +145,14 @@ def check_reference(methods: Collection[str], reference: str) -> None:
         )
 
 
-def flip_test(one: int, other: int) -> float:
+def flip_test(one: int, other: int, *, patients: int) -> float:
     """P of McNemar's exact test that as many cases flip one way as the other, by statsmodels.
 
-    McNemar 1947, Psychometrika 12:153; two-sided, 1 where nothing flips.
+    McNemar 1947, Psychometrika 12:153; two-sided, 1 where nothing flips. NaN below 8 patients.
 
-    >>> flip_test(6, 0), flip_test(0, 0)
+    >>> flip_test(6, 0, patients=20), flip_test(0, 0, patients=20)
     (0.03125, 1.0)
     """
+    if patients < FEW:
+        return float("nan")
     return float(mcnemar([[0, one], [other, 0]], exact=True).pvalue)

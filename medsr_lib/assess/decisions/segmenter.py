@@ -96,8 +96,8 @@ def segment_summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index method; columns cases, patients, lesions (cases whose mask is not empty), dice (mean),
         dice_difference (from HR, the mean over cases), found, lost, gained (numbers of cases), p of
-        McNemar's exact test that lesions are lost as often as gained (NaN for HR), invented, new
-        (numbers of lesions), cases_invented (cases with any).
+        McNemar's exact test that lesions are lost as often as gained (NaN for HR and below 8
+        patients), invented, new (numbers of lesions), cases_invented (cases with any).
 
     The test takes cases as independent. Where a patient has several, prefer
     `statistics.paired_difference` of `found`, whose p is over patients.
@@ -110,6 +110,7 @@ def segment_summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, of in table.groupby("method", sort=False, observed=True):
         lost, gained = int(of["lost"].sum()), int(of["gained"].sum())
+        p = readers.flip_test(lost, gained, patients=of["patient"].nunique())
         row = {
             "method": str(method),
             "cases": len(of),
@@ -120,7 +121,7 @@ def segment_summary(table: pd.DataFrame) -> pd.DataFrame:
             "found": int(of["found"].sum()),
             "lost": lost,
             "gained": gained,
-            "p": np.nan if method == REFERENCE else readers.flip_test(lost, gained),
+            "p": np.nan if method == REFERENCE else p,
             "invented": int(of["invented"].sum()),
             "new": int(of["new"].sum()),
             "cases_invented": int((of["invented"] > 0).sum()),

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from medsr_lib.assess.fidelity import invention
 from medsr_lib.assess.fidelity.texture import TEXTURE, texture
-from medsr_lib.assess.quality.regions import bounding_box, of_case
+from medsr_lib.assess.quality.regions import Tissue, bounding_box, of_case
 from medsr_lib.assess.quality.score import MIN_PIXELS, about
 from medsr_lib.assess.restored import Method, restored
 from medsr_lib.case import Case
@@ -68,6 +68,7 @@ def appearance(
     degrade: Method,
     upsample: Method,
     scale: int,
+    tissue: Tissue = "brain",
     device: str = "auto",
 ) -> pd.DataFrame:
     """Restore every case by every method, and measure appearance and invention in two regions.
@@ -82,34 +83,40 @@ def appearance(
         degrade: HR -> LR.
         upsample: LR -> HR's size, the interpolation that invention is measured against.
         scale: of the degradation.
+        tissue: where "matched" lies, as in `regions.regions`; masks of your own by case id.
         device: where SR is computed; "auto" takes CUDA, else MPS, else the CPU.
 
     Returns:
         Columns id, patient, label, fold, method, region ("tumour" and "matched"), those of
         `MEASURES` (NaN in "matched" where they need a border), consistency (mean |degrade(SR) -
-        LR|, intensity) and those of `invention.Shares` (HR is all improvement, the interpolation
-        all omission, by construction). What cannot be measured is NaN, such as all of "matched"
-        where no normal tissue is left; `statistics` counts it as skipped.
+        LR|, intensity; SR is degraded without noise, so that HR's is the noise in LR), those of
+        `invention.Shares` (HR is all improvement, the interpolation all omission, by construction)
+        and of `invention.Additions`. What cannot be measured is NaN, such as all of "matched" where
+        no normal tissue is left; `statistics` counts it as skipped.
 
     Raises:
         TypeError, ValueError: what `restored.restored` refuses, or a case without a mask (names the
             case).
     """
+    clean = getattr(degrade, "clean", degrade)
     rows: list[dict[str, Any]] = []
     for batch in restored(methods, cases, degrade=degrade, scale=scale, device=device):
         (case,), hr = batch.cases, batch.hr[0, 0].cpu()
-        found = of_case(case, ("tumour", "rim", "peritumoural", "matched"))
+        found = of_case(case, ("tumour", "rim", "peritumoural", "matched"), tissue=tissue)
         seen = {"tumour": found, "matched": {"tumour": found["matched"]}}
         masks = {region: found[region].to(batch.hr.device) for region in REGIONS}
         for name, sr in batch.images.items():
-            gap = invention.data_consistency(sr, batch.lr, degrade=degrade)
+            gap = invention.data_consistency(sr, batch.lr, degrade=clean)
             gaps = invention.region_means(gap, masks)
-            shares = invention.region_shares(sr, batch.hr, batch.lr, masks, upsample=upsample)
+            images = (sr, batch.hr, batch.lr, masks)
+            shares = invention.region_shares(*images, upsample=upsample)
+            additions = invention.region_additions(*images, upsample=upsample)
             for region in REGIONS:
                 row = about(case) | {"method": name, "region": region}
                 row |= measure(sr[0, 0].cpu(), hr, seen[region])
                 row["consistency"] = gaps[region].item()
-                rows.append(row | {k: v.item() for k, v in vars(shares[region]).items()})
+                invented = vars(shares[region]) | vars(additions[region])
+                rows.append(row | {name: value.item() for name, value in invented.items()})
     return pd.DataFrame(rows)
 
 

@@ -104,6 +104,11 @@ def places(
     return chosen
 
 
+def reach(diameter: float, psf: float) -> int:
+    """Pixels from the centre of an inserted lesion to the farthest row and column it changes."""
+    return len(_disc(diameter, psf)) // 2
+
+
 def remove(image: Tensor, mask: Tensor) -> Tensor:
     """Replace a lesion by what its surroundings suggest: a smooth surface without texture.
 

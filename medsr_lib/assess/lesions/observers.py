@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import eval_laguerre
 from scipy.stats import mannwhitneyu
 
@@ -41,29 +41,21 @@ class Detectability(NamedTuple):
     auc: float
 
 
-def detectability(
-    present: Patches, absent: Patches, *, groups: Sequence[Any], width: float, seed: int
-) -> Detectability:
-    """The detectability index d' of a signal at the centre of patches.
+def responses(
+    present: Patches, absent: Patches, *, groups: Sequence[Any], width: float
+) -> tuple[Array, Array]:
+    """The observer's responses to patches with a signal at their centre and without, (N,) each.
 
     The channelised Hotelling observer (Myers and Barrett 1987, 10.1364/JOSAA.4.002447) responds
-    w^T v, and d' = (mean response with - without) / sqrt(mean of their variances), the sample form
-    of d'^2 = dv^T S^-1 dv. Here v are `laguerre_gauss` channels, and the template is w = S^-1 dv
-    with the mean difference dv and the average covariance S. No internal noise is added: it sees
-    better than people do.
-
-    Every group's responses are to a template learnt from all other groups, so that d' is not
-    inflated by a template that has seen its own backgrounds; with few patches it is a little low
-    instead. The interval takes the responses of whole groups (percentile bootstrap); it leaves out
-    what learning the template adds. In white noise, true d' 1.75, simulated: 10 patients of 4
-    patches find 1.62 with a true coverage of 81 %, 20 of 3 find 1.67 with 86 %, 60 of 3 find 1.73
-    with 92 %.
+    w^T v. Here v are `laguerre_gauss` channels, and the template is w = S^-1 dv with the mean
+    difference dv and the average covariance S. No internal noise is added: it sees better than
+    people do. Every group's responses are to a template learnt from all other groups, so that it
+    has not seen their backgrounds; they are in units in which the signal adds 1 on average.
 
     Args:
         present, absent: (N, P, P) with P odd, finite; patch i of both has the same background.
         groups: N labels, the patient of each patch. Patches of one patient are not independent.
         width: of the channels in pixels; about the diameter of the signal.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: fewer than 3 groups, or too few patches for the channels.
@@ -82,13 +74,51 @@ def detectability(
         )
     channels = laguerre_gauss(present.shape[-1], width=width)
     v1, v0 = (np.asarray(p, np.float64).reshape(len(p), -1) @ channels for p in (present, absent))
-    t1, t0 = _responses(v1, v0, group)
-    sums = _group_sums(np.stack((np.ones_like(t1), t1, t1**2, t0, t0**2), 1), group)  # (G, 5)
-    drawn = [_index(n @ sums) for n in resampled(len(labels), seed=seed, resamples=RESAMPLES)]
+    return _responses(v1, v0, group)
+
+
+def detectability(
+    present: ArrayLike, absent: ArrayLike, *, groups: Sequence[Any], seed: int
+) -> Detectability:
+    """The detectability index d' of a signal, from the responses with it and without, (N,) each.
+
+    d' = (mean with - without) / sqrt(mean of their variances), the sample form of d'^2 = dv^T S^-1
+    dv. As the template of `responses` has not seen a group's own backgrounds, d' is not inflated;
+    with few patches it is a little low instead. The interval takes the responses of whole groups
+    (percentile bootstrap); it leaves out what learning the template adds. In white noise, true d'
+    1.75, simulated: 10 patients of 4 patches find 1.62 with a true coverage of 81 %, 20 of 3 find
+    1.67 with 86 %, 60 of 3 find 1.73 with 92 %.
+
+    Args:
+        present, absent: of `responses`.
+        groups: N labels, as there.
+        seed: of the bootstrap.
+    """
+    t1, t0 = (np.asarray(t, np.float64) for t in (present, absent))
+    sums = _sums(t1, t0, groups)
+    drawn = [_index(n @ sums) for n in resampled(len(sums), seed=seed, resamples=RESAMPLES)]
     low, high = percentile_interval(np.concatenate(drawn))
-    value = float(_index(sums.sum(0)))
-    d = Estimate(value, low, high, cases=len(t1), patients=len(labels))
+    d = Estimate(float(_index(sums.sum(0))), low, high, cases=len(t1), patients=len(sums))
     return Detectability(d, float(mannwhitneyu(t1, t0).statistic / len(t1) ** 2))
+
+
+def pseudo_values(present: ArrayLike, absent: ArrayLike, *, groups: Sequence[Any]) -> Array:
+    """What each of G groups contributes to d', (G,) in the order of their labels; the mean is d'.
+
+    The jackknife's pseudo-values G d' - (G - 1) d'_-g (Tukey 1958; Efron & Tibshirani 1993, section
+    11.5), less their bias. Two methods' differ within each group: `bootstrap.estimates` of the
+    differences is a paired comparison. So compared, with 8 to 40 patients of 6 backgrounds, normal
+    and heavy-tailed, 95 % intervals cover 94 to 97 %, where percentiles of resampled groups cover
+    87 to 94 %; where d' is equal, 4 to 6 % have p < 0.05 (`benchmarks/detectability.py`).
+
+    Args:
+        present, absent: of `responses`, (N,) each.
+        groups: N labels, as there.
+    """
+    sums = _sums(np.asarray(present, np.float64), np.asarray(absent, np.float64), groups)
+    whole = sums.sum(0)
+    left_out = _index(whole - sums)
+    return np.asarray(_index(whole) - (len(sums) - 1) * (left_out - left_out.mean()))
 
 
 def laguerre_gauss(size: int, *, width: float) -> Array:
@@ -138,6 +168,12 @@ def _covariances(v: Array, mean: Array, group: Groups, left: Groups) -> Array:
     squares = _group_sums(v[:, :, None] * v[:, None, :], group)
     squares = squares.sum(0) - squares
     return (squares - left[..., None] * mean[:, :, None] * mean[:, None, :]) / (left[..., None] - 1)
+
+
+def _sums(t1: Array, t0: Array, groups: Sequence[Any]) -> Array:
+    """What `_index` needs of each group's responses, (G, 5)."""
+    _, group = np.unique(list(map(str, groups)), return_inverse=True)
+    return _group_sums(np.stack((np.ones_like(t1), t1, t1**2, t0, t0**2), 1), group)
 
 
 def _group_sums(values: Array, group: Groups) -> Array:

@@ -3,7 +3,7 @@
 Radii are Euclidean: dilate(M, r) is every pixel within r of M.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,16 +13,25 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import isotropic_dilation, isotropic_erosion
 from torch import Tensor
 
+from medsr_lib.assess.quality.brain import find_brain
+from medsr_lib.assess.quality.symmetry import midline, reflect
 from medsr_lib.case import Case
 
 NAMES = (
     *("whole", "tumour", "core", "rim", "peritumoural"),
-    *("head", "normal", "mirror", "matched", "air"),
+    *("brain", "normal", "matched", "mirror", "rest_of_head", "head", "air"),
 )
 RIM, RIM_MM = 5, 2.5  # pixels of a 0.49 mm grid, and mm, on each side of the tumour's border
 AROUND, AROUND_MM = 15, 7.5  # beyond the border, that may still be affected by the tumour
 
+WIDTH = 240.0  # mm that a slice of unknown spacing is taken to be wide, to look for the brain
+
 Mask = NDArray[np.bool_]
+Tissue = str | Tensor | Mapping[str, Tensor]
+"""What is compared with the tumour: "brain", "head", "foreground", "everything" or a mask (H, W);
+for many cases also masks by case id, such as those of files."""
+
+TISSUES = ("brain", "head", "foreground", "everything")
 
 
 def regions(
@@ -31,22 +40,27 @@ def regions(
     *,
     names: Sequence[str] = NAMES,
     spacing: float | None = None,
+    tissue: str | Tensor = "brain",
 ) -> dict[str, Tensor]:
     """The regions of one slice, from its HR image and tumour mask M.
 
     - `whole`: every pixel; `tumour`: M
     - `core`: erode(M, 5); `rim`: dilate(M, 5) without erode(M, 5), the border with 5 pixels
     - `peritumoural`: dilate(M, 15) without dilate(M, 5)
-    - `head`: foreground by threshold, closed and filled; `air`: the rest
-    - `normal`: head without dilate(M, 15); not always healthy, other lesions may be unmasked
-    - `mirror`: M reflected at the head's vertical axis, where that lies in `normal`; the other side
-      in axial and coronal slices, without meaning in sagittal ones
+    - `brain`: brain with the fluid in it, and M (`brain.find_brain`), or the tissue of a mask
+    - `normal`: the tissue without dilate(M, 15): brain far from the tumour; not always healthy,
+      other lesions may be unmasked
     - `matched`: M moved to the place in `normal` whose mean intensity and gradient are most alike
+    - `mirror`: M reflected at the head's midline (`symmetry.midline`), the other side in axial and
+      coronal slices; the part in `normal`, where that is half of it and 95 % lie in the tissue
+    - `rest_of_head`: head without the tissue and dilate(M, 15): scalp, skull, face, neck
+    - `head`: foreground by threshold, closed and filled; `air`: the rest
 
-    A region may be empty: `core` of a small tumour, `mirror` of one on the midline, `matched` where
-    M fits nowhere into `normal`, and `normal` with these two where the tumour leaves none of it.
-    The image's frame is no border of M: `core` reaches it where M does. A constant image is all
-    head.
+    A region may be empty: `core` of a small tumour; `brain`, and with it `normal`, `matched`,
+    `mirror` and `rest_of_head`, where no brain is found that can be believed; `matched` where M
+    fits nowhere into `normal`; `mirror` of a tumour on the midline, and in a slice without a left
+    and a right. The image's frame is no border of M: `core` reaches it where M does. A constant
+    image is all head.
 
     Args:
         image: (H, W) HR in [0, 1]; also (1, H, W) or (1, 1, H, W).
@@ -54,13 +68,16 @@ def regions(
         names: the regions wanted, all by default.
         spacing: side of a pixel in mm. With it the radii are 2.5 and 7.5 mm in place of 5 and 15
             pixels.
+        tissue: what `normal`, `matched` and `mirror` lie in. "brain", of a slice of MRI; "head";
+            "foreground", all that is brighter than a third of Otsu's threshold; "everything"; or
+            (H, W) bool, a mask of your own. Without a brain or a mask, `brain` is empty.
 
     Returns:
         (H, W) bool by name, in the order of `names`.
 
     Raises:
-        ValueError: shapes that differ, an image with NaN, a mask that is not binary or is empty,
-            no such region.
+        TypeError, ValueError: shapes that differ, an image with NaN, a mask that is not binary or
+            is empty, no such region, no such tissue.
     """
     check_names(names)
     hr, tumour = _as_arrays(image, mask)
@@ -74,24 +91,33 @@ def regions(
         "rim": near & ~core,
         "peritumoural": around & ~near,
     }
-    if not found.keys() >= set(names):  # the head takes longest
-        head = find_head(hr) | tumour
-        normal = head & ~around
-        found |= {"head": head, "normal": normal, "air": ~head}
+    if found.keys() >= set(names):  # the head takes longest
+        return {name: torch.from_numpy(found[name]) for name in names}
+    head = find_head(hr) | tumour
+    found |= {"head": head, "air": ~head}
+    if found.keys() >= set(names):
+        return {name: torch.from_numpy(found[name]) for name in names}
+    compared = _tissue(tissue, hr, tumour, head, spacing)
+    nothing, of_brain = np.zeros_like(tumour), not isinstance(tissue, str) or tissue == "brain"
+    found["brain"] = compared if of_brain else nothing
+    found["normal"] = normal = compared & ~around
+    found["rest_of_head"] = head & ~compared & ~around if compared.any() else nothing
     if "mirror" in names:
-        found["mirror"] = reflect(tumour, head) & normal
+        found["mirror"] = mirror(hr, tumour, head, compared, normal)
     if "matched" in names:
         found["matched"] = match(hr, tumour, normal)
     return {name: torch.from_numpy(found[name]) for name in names}
 
 
-def of_case(case: Case, names: Sequence[str]) -> dict[str, Tensor]:
+def of_case(case: Case, names: Sequence[str], *, tissue: Tissue = "brain") -> dict[str, Tensor]:
     """`regions` of a case, (H, W) bool by name, in mm where its spacing is known.
 
-    `whole` needs no mask.
+    `whole` needs no mask. A mask as `tissue` may be larger than a cropped case: it is cropped
+    around its centre, as cases are.
 
     Raises:
-        ValueError: a case without a mask, or with an empty one; no such region. Names the case.
+        TypeError, ValueError: a case without a mask, or with an empty one, or without a tissue
+            mask; no such region or tissue. Names the case.
     """
     if tuple(names) == ("whole",):
         return {"whole": torch.ones_like(case.image, dtype=torch.bool)}
@@ -100,8 +126,16 @@ def of_case(case: Case, names: Sequence[str]) -> dict[str, Tensor]:
             f'case {case.id} has no mask: only its region "whole" can be measured, '
             f"not {', '.join(names)}"
         )
+    if isinstance(tissue, Mapping):
+        if case.id not in tissue:
+            raise ValueError(f"case {case.id}: tissue holds no mask of it")
+        tissue = tissue[case.id]
+    if isinstance(tissue, Tensor) and tissue.ndim == 2:
+        (height, width), (h, w) = tissue.shape, case.image.shape
+        top, left = max(0, height - h) // 2, max(0, width - w) // 2
+        tissue = tissue[top : top + h, left : left + w]
     try:
-        return regions(case.image, case.mask, names=names, spacing=case.spacing)
+        return regions(case.image, case.mask, names=names, spacing=case.spacing, tissue=tissue)
     except ValueError as error:
         raise ValueError(f"case {case.id}: {error}") from None
 
@@ -120,10 +154,9 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
     Otsu's threshold (1979) separates bright fat and enhancing tissue from the rest; a third of it
     separates dark brain and fluid from air. The closing, 8 pixels at 512, spans skull and sinuses.
     """
-    smooth = ndimage.gaussian_filter(hr, 1.5)
-    if smooth.min() == smooth.max():
-        return np.ones(hr.shape, bool)
-    foreground = smooth > threshold_otsu(smooth) / 3
+    foreground = find_foreground(hr)
+    if foreground.all():
+        return foreground
     box = bounding_box(foreground)  # beyond it nothing is closed
     reach = max(1, round(min(hr.shape) / 64))
     grown = isotropic_dilation(np.pad(foreground[box], 2 * reach), reach)
@@ -136,15 +169,26 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
     return head
 
 
-def reflect(mask: Mask, head: Mask) -> Mask:
-    """Reflect a mask left to right at the mean column of the head."""
-    axis = np.nonzero(head)[1].mean()
-    rows, columns = np.nonzero(mask)
-    columns = np.rint(2 * axis - columns).astype(int)
-    kept = (columns >= 0) & (columns < mask.shape[1])
-    reflected = np.zeros_like(mask)
-    reflected[rows[kept], columns[kept]] = True
-    return reflected
+def find_foreground(hr: NDArray[np.floating]) -> Mask:
+    """What is brighter than a third of Otsu's threshold after some smoothing; all of a constant."""
+    smooth = ndimage.gaussian_filter(hr, 1.5)
+    if smooth.min() == smooth.max():
+        return np.ones(hr.shape, bool)
+    return np.asarray(smooth > threshold_otsu(smooth) / 3)
+
+
+def mirror(hr: NDArray[np.floating], mask: Mask, head: Mask, tissue: Mask, normal: Mask) -> Mask:
+    """Reflect a mask at the head's midline: the part in `normal`, which is part of the tissue.
+
+    Nothing without a midline, where 5 % leave the tissue, or less than half lies in `normal`.
+    """
+    line = midline(hr, head) if normal.any() else None
+    if line is None:
+        return np.zeros_like(mask)
+    reflected, size = reflect(mask, line), mask.sum()
+    kept = reflected & normal
+    fits = (reflected & tissue).sum() >= 0.95 * size and kept.sum() >= 0.5 * size
+    return kept if fits else np.zeros_like(mask)
 
 
 def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
@@ -181,6 +225,31 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, slice]:
     places = (np.flatnonzero(mask.any(axis)).tolist() for axis in (1, 0))
     rows, columns = (slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in places)
     return rows, columns
+
+
+def _tissue(
+    tissue: str | Tensor, hr: NDArray[np.floating], tumour: Mask, head: Mask, spacing: float | None
+) -> Mask:
+    """The pixels that the tumour is compared with, and the tumour."""
+    if isinstance(tissue, Tensor):
+        if tissue.dtype != torch.bool:
+            raise TypeError(f"tissue must be a mask of bool, got {tissue.dtype}")
+        if tuple(tissue.shape) != hr.shape:
+            raise ValueError(f"tissue is {tuple(tissue.shape)} and the image {hr.shape}")
+        return tissue.cpu().numpy() | tumour
+    if tissue == "brain":
+        pixel = WIDTH / min(hr.shape) if spacing is None else spacing
+        box = bounding_box(head, margin=8)  # air around it, where the slice has some
+        brain = np.zeros_like(head)
+        brain[box] = find_brain(hr[box], tumour[box], head[box], pixel=pixel)
+        return brain
+    if tissue == "head":
+        return head
+    if tissue == "foreground":
+        return find_foreground(hr) | tumour
+    if tissue == "everything":
+        return np.ones_like(head)
+    raise ValueError(f"no tissue {tissue!r}; there are {', '.join(TISSUES)}, or a mask (H, W)")
 
 
 def _sums_under(shape: Mask, features: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medsr_lib.assess.quality import metrics as of_image
-from medsr_lib.assess.quality.regions import NAMES, check_names, of_case
+from medsr_lib.assess.quality.regions import NAMES, Tissue, check_names, of_case
 from medsr_lib.assess.quality.ssim import BORDER, INNER, PARTS, WINDOW, to_double
 from medsr_lib.assess.restored import Method, Restored, restored
 from medsr_lib.case import Case
@@ -47,6 +47,7 @@ def score(
     region_names: Sequence[str] | None = None,
     metrics: Sequence[str] = METRICS,
     measures: Mapping[str, Measure] | None = None,
+    tissue: Tissue = "brain",
     device: str = "auto",
     keep_going: bool = False,
     progress: bool = True,
@@ -59,7 +60,7 @@ def score(
     PSNR that of its MSE. Masking the images first would make every method look better.
 
     What cannot be measured is NaN, and counted by `summary`: a region that is empty or below
-    `MIN_PIXELS` (as `normal`, `mirror` and `matched` are where the tumour leaves no normal tissue),
+    `MIN_PIXELS` (as `normal`, `matched` and `mirror` are where no brain is found or none is left),
     for SSIM also one too small without the outer 5 pixels, `ms_ssim` of an image smaller than 176
     pixels or of a region within 80 of its edge.
 
@@ -75,6 +76,8 @@ def score(
             (`metrics.ssim_map_within`: what of ssim has not leaked in from outside the region), all
             without the outer 5 pixels, as ssim; and those of `MEASURES`.
         measures: more of your own, as in `MEASURES`; a network in one must be on the device.
+        tissue: what the tumour is compared with, in `normal`, `matched` and `mirror`, as in
+            `regions.regions`; masks of your own by case id.
         device: where SR and the maps are computed; "auto" takes CUDA, else MPS, else the CPU.
         keep_going: leave out cases that cannot be restored by one of the methods, in place of
             raising.
@@ -102,12 +105,13 @@ def score(
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
     for batch in loop:
-        rows += _rows(batch, region_names, metrics, extra)
+        rows += _rows(batch, region_names, metrics, extra, tissue)
     if not rows:
         first = next(iter(left_out.values()))
         raise ValueError(f"none of the {len(left_out)} cases can be scored; the first: {first}")
     table = pd.DataFrame(rows)
-    name = getattr(degrade, "name", None) or getattr(degrade, "__name__", type(degrade).__name__)
+    names = (getattr(degrade, attribute, None) for attribute in ("label", "name", "__name__"))
+    name = next((name for name in names if name), type(degrade).__name__)
     table.insert(5, "scale", scale)
     table.insert(6, "degradation", name)
     table.attrs["left_out"] = left_out
@@ -167,6 +171,7 @@ def _rows(
     region_names: Sequence[str],
     metrics: Sequence[str],
     measures: Mapping[str, Measure],
+    tissue: Tissue,
 ) -> Iterator[dict[str, Any]]:
     """The rows of a batch: each method's cases, each case's regions."""
     for case in batch.cases:
@@ -175,7 +180,7 @@ def _rows(
             raise ValueError(
                 f"case {case.id}: SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}"
             )
-    found = (of_case(case, region_names).values() for case in batch.cases)
+    found = (of_case(case, region_names, tissue=tissue).values() for case in batch.cases)
     masks = torch.stack([torch.stack(list(of)) for of in found]).to(batch.hr.device)
     # On a CPU slice by slice, which its cache holds; elsewhere all at once.
     parts = masks.split(1 if masks.device.type == "cpu" else len(masks))

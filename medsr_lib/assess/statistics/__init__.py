@@ -9,23 +9,31 @@ from medsr_lib.assess.statistics.agreement import (
 from medsr_lib.assess.statistics.bootstrap import bootstrap_interval
 from medsr_lib.assess.statistics.contrasts import (
     Contrast,
+    case_differences,
     contrasts,
     detectable,
     effect_size,
     means,
+    over_seeds,
     paired_difference,
     patient_differences,
 )
-from medsr_lib.assess.statistics.estimate import Estimate, adjust, as_table
-from medsr_lib.assess.statistics.noninferiority import non_inferiority, verdicts
+from medsr_lib.assess.statistics.estimate import (
+    Estimate,
+    adjust,
+    as_table,
+    footnote,
+    with_case_interval,
+)
+from medsr_lib.assess.statistics.noninferiority import equivalence, non_inferiority, verdicts
 from medsr_lib.assess.statistics.regression import mixed_model
 from medsr_lib.assess.statistics.roc import (
     auc,
-    auc_difference,
     auc_interval,
     delong,
     roc_curve,
 )
+from medsr_lib.assess.statistics.shares import share, share_difference
 
 __all__ = [
     "Contrast",
@@ -34,21 +42,27 @@ __all__ = [
     "agreement_by_method",
     "as_table",
     "auc",
-    "auc_difference",
     "auc_interval",
     "bootstrap_interval",
+    "case_differences",
     "ccc",
     "contrasts",
     "delong",
     "detectable",
     "effect_size",
+    "equivalence",
+    "footnote",
     "icc",
     "limits_of_agreement",
     "means",
     "mixed_model",
     "non_inferiority",
+    "over_seeds",
     "paired_difference",
     "patient_differences",
     "roc_curve",
+    "share",
+    "share_difference",
     "verdicts",
+    "with_case_interval",
 ]

@@ -13,8 +13,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
+from medsr_lib import checks
 from medsr_lib.assess.statistics.bootstrap import estimates
-from medsr_lib.assess.statistics.estimate import Estimate
+from medsr_lib.assess.statistics.estimate import Estimate, over_trainings
+from medsr_lib.assess.statistics.shares import share, share_difference
 
 KEYS = ["patient", "id", "method", "region"]
 
@@ -48,7 +50,8 @@ def paired_difference(
 
     Within each case [metric(method) - metric(baseline)] in `region`, less the same in `reference`
     (difference in differences); the mean over a patient's cases, then over patients. Interval and p
-    are those of `bootstrap.estimates`, over patients.
+    are those of `bootstrap.estimates`, over patients. Where there is no reference and all
+    values are 0 or 1 (`right`, `found`), the interval is that of `shares.share_difference`.
 
     Args:
         table: of `score.score`: one scale and degradation, a row per case, method and region. A
@@ -86,10 +89,60 @@ def contrasts(
     """
     differences = _differences(table, specs)
     found = estimates([_by_patient(d).to_numpy() for d in differences], seed=seed)
-    return {
-        spec: replace(estimate, cases=int(d.count()), skipped=int(d.isna().sum()))
-        for spec, estimate, d in zip(specs, found, differences)
+    out = {}
+    for spec, estimate, d in zip(specs, found, differences):
+        if not spec.reference and estimate.patients > 1 and _is_binary(table, spec):
+            estimate = replace(_difference_of_shares(d.dropna()), p=estimate.p)
+        out[spec] = replace(estimate, cases=int(d.count()), skipped=int(d.isna().sum()))
+    return out
+
+
+def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
+    """`paired_difference` over several trainings: the mean, and how far they differ.
+
+    The value is the mean over trainings of what each gives. Interval and p are those of
+    `estimate.over_trainings`: they hold for other patients and another training alike.
+
+    Args:
+        table: as of `paired_difference`, with a column `seed`: each training measured on the same
+            cases. A method without training is repeated for each seed.
+        contrast: what is asked.
+
+    Returns:
+        With `seeds`, and the least and greatest value of a training in `seed_low` and `seed_high`.
+        A case that one of the trainings lacks is skipped. With one seed, only patients vary.
+
+    Raises:
+        ValueError: as `paired_difference`.
+    """
+    need(table, "seed")
+    by_seed = {
+        seed: _differences(rows, [contrast])[0]
+        for seed, rows in table.groupby("seed", sort=True, observed=True)
     }
+    cases = pd.DataFrame(by_seed)
+    measured = cases[np.isfinite(cases).all(axis=1)]
+    if measured.empty:
+        raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
+    of_patient = measured.groupby(level="patient").mean().to_numpy()  # (patients, trainings)
+    n = len(of_patient)
+    variance = float(of_patient.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
+    return over_trainings(
+        of_patient.mean(0),
+        variance=variance,
+        df=n - 1,
+        cases=len(measured),
+        patients=n,
+        skipped=len(cases) - len(measured),
+    )
+
+
+def case_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:
+    """The difference of `paired_difference` for each case, by patient and id; NaN if not measured.
+
+    What `equivalence` takes.
+    """
+    return _differences(table, [contrast])[0]
 
 
 def patient_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:
@@ -103,8 +156,9 @@ def means(
     """Mean of each metric over patients, with its 95 % interval, for each group of rows.
 
     A patient's value is the mean over the patient's cases; the interval is that of
-    `bootstrap_interval`, over patients. It shows how far patients differ: to compare two methods,
-    take `contrasts`, where each case is its own control.
+    `bootstrap_interval`, over patients, or that of `shares.share` where all values of a metric are
+    0 or 1. It shows how far patients differ: to compare two methods, take `contrasts`, where each
+    case is its own control.
 
     Args:
         table: of `score.score`, or several of them with further columns.
@@ -119,14 +173,19 @@ def means(
         ValueError: a column that the table does not have.
     """
     need(table, *by, *metrics, "patient")
-    rows, samples = [], []
+    binary = {metric for metric in metrics if _all_binary(table[metric])}
+    rows, samples, shares = [], [], {}
     for keys, group in table.groupby(list(by), sort=False, observed=True):
         for metric in metrics:
             finite = group[metric].where(np.isfinite(group[metric]))
             counts = {"cases": int(finite.count()), "skipped": int(finite.isna().sum())}
             rows.append(dict(zip(by, keys)) | {"metric": metric} | counts)
             samples.append(finite.groupby(group["patient"]).mean().dropna().to_numpy())
-    found = [vars(e) | row for e, row in zip(estimates(samples, seed=seed), rows)]
+            if metric in binary and finite.notna().any():
+                right = finite.dropna()
+                shares[len(rows) - 1] = share(right, group.loc[right.index, "patient"])
+    estimated = [shares.get(i, e) for i, e in enumerate(estimates(samples, seed=seed))]
+    found = [vars(e) | row for e, row in zip(estimated, rows)]
     columns = ["metric", "value", "low", "high", "patients", "cases", "skipped"]
     return pd.DataFrame(found, columns=[*by, *columns])
 
@@ -138,8 +197,11 @@ def effect_size(per_patient: ArrayLike) -> Estimate:
     Γ((f-1)/2)), f = n - 1 (Hedges 1981, equation 6e). The interval inverts the noncentral t
     distribution (Cumming & Finch 2001), which supposes normal patients; it needs no correction.
     NaN for fewer than three patients, or if all are equal.
+
+    Raises:
+        ValueError: NaN or infinite values.
     """
-    values = np.asarray(per_patient, float)
+    values = checks.finite("per_patient", per_patient)
     n = len(values)
     if n < 3 or np.ptp(values) == 0:
         return Estimate(float("nan"), patients=n)
@@ -193,6 +255,23 @@ def _noncentrality(t: float, f: int, share: float) -> float:
             lambda nc: stats.norm.cdf(t * scale - nc).mean() - share, t - reach, t + reach
         )
     )
+
+
+def _is_binary(table: pd.DataFrame, spec: Contrast) -> bool:
+    """Whether both methods have 0 and 1 only in the region."""
+    of = table["method"].isin([spec.method, spec.baseline]) & (table["region"] == spec.region)
+    return _all_binary(table.loc[of, spec.metric])
+
+
+def _all_binary(values: pd.Series) -> bool:
+    """Whether numbers are 0 or 1 wherever there is one."""
+    return bool(values.dropna().isin((0, 1)).all())
+
+
+def _difference_of_shares(difference: pd.Series) -> Estimate:
+    """`share_difference` from differences of -1, 0 and 1, by patient."""
+    patients = difference.index.get_level_values("patient")
+    return share_difference(difference > 0, difference < 0, patients)
 
 
 def _by_patient(difference: pd.Series) -> pd.Series:

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from medsr_lib.assess.statistics.contrasts import check_once, need
 
 FORMULA = "value ~ {terms} + log_area"
+LEAST = 30  # patients; fewer, and the sandwich's intervals are far too short
 OPTIMISERS = ["powell", "nm", "bfgs"]  # "lbfgs" steps over into the jump at 0, and stays
 NO_VARIANCE = (
     "the variance between patients went to 0, where statsmodels' own coefficients are wrong: "
     "these are ordinary least squares, with intervals over patients"
+)
+TOO_FEW = (
+    f"not fitted: {{n}} patients, and below {LEAST} the intervals of a mixed model cover too little"
 )
 COLUMNS = ["value", "low", "high", "p", "se", "se_model"]
 
@@ -26,7 +30,8 @@ class MixedModel:
 
     Attributes:
         coefficients: a row per term: value, low and high of its 95 % interval, p, se, and se_model,
-            the standard error if the random intercept were all that cases of a patient share.
+            the standard error if the random intercept were all that cases of a patient share. Empty
+            below 30 patients.
         patient_sd, residual_sd: of the random intercept (NaN where none was found) and the rest.
         rows, cases, patients: that went in.
         skipped: rows left out, without a value of the metric or of the tumour's area.
@@ -46,6 +51,8 @@ class MixedModel:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.patients < LEAST:
+            return f"mixed model, {self.notes[0]} (n = {self.cases} cases, {self.skipped} skipped)"
         state = "converged" if self.converged else "DID NOT CONVERGE (see the notes)"
         numbers = (
             f"mixed model, {state}; n = {self.patients} patients, {self.cases} cases, "
@@ -67,7 +74,8 @@ def mixed_model(table: pd.DataFrame, *, metric: str, baseline: str, reference: s
     standard errors of the gains are too small. Intervals and p therefore use the cluster-robust
     sandwich over patients (Liang & Zeger 1986, Biometrika 73:13) with the small-sample factor and t
     with patients - 1 degrees of freedom (Cameron & Miller 2015, J Hum Resour 50:317, section VI);
-    they need about 40 patients. In a simulation (`tests/assess/statistics/test_regression.py`: 40
+    they need about 40 patients, and below 30 nothing is fitted: the table is empty, and the note
+    says why. In a simulation (`tests/assess/statistics/test_regression.py`: 40
     patients, gains that differ by four times the noise) they covered 93.5 %, those of `se_model`
     34 %.
 
@@ -79,16 +87,15 @@ def mixed_model(table: pd.DataFrame, *, metric: str, baseline: str, reference: s
         reference: the region all others are compared to.
 
     Raises:
-        ValueError: a column, method or region that is not there, fewer than two methods, regions or
-            patients, or rows that occur twice. A fit that fails raises nothing: see
+        ValueError: a column, method or region that is not there, fewer than two methods or regions,
+            or rows that occur twice. A fit that fails raises nothing: see
             `converged` and `notes`.
     """
     data = _prepare(table, metric, baseline, reference)
     kept = data.dropna(subset=["value", "log_area"])
-    if kept["patient"].nunique() < 2:
-        raise ValueError(f"a mixed model needs two patients or more with a value of {metric}")
     kept = kept.assign(log_area=kept["log_area"] - kept["log_area"].mean())
-    fit, notes = _fit(kept)
+    few = kept["patient"].nunique() < LEAST
+    fit, notes = (None, (TOO_FEW.format(n=kept["patient"].nunique()),)) if few else _fit(kept)
     ratio = 0.0 if fit is None else float(fit.cov_re.iloc[0, 0] / fit.scale)
     if fit is not None and not ratio:
         notes = (NO_VARIANCE, *notes)

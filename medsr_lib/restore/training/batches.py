@@ -7,7 +7,7 @@ to be restored after an interruption, and any number of processes together draw 
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, cast
 
@@ -187,6 +187,17 @@ class Crops(_Batches):
         hr = self.pixels.index_select(0, at.flatten()).view(at.shape).float()
         hr.sub_(drawn["low"][:, None, None]).div_(drawn["span"][:, None, None]).clamp_(0, 1)
         return hr[:, None]  # (B, 1, s, s)
+
+    def degraded(self, hr: Tensor, step: int, degrade: Callable[[Tensor], Tensor]) -> Tensor:
+        """LR of the batch of a step; noise follows from seed, step and place in the batch.
+
+        A degradation that draws noise has `keyed`, as `degrade.Degradation` has.
+        """
+        keyed = getattr(degrade, "keyed", None)
+        if keyed is not None:
+            places = range(self.share.start, self.share.stop)
+            degrade = keyed([f"training {self.seed}, step {step}, crop {i}" for i in places])
+        return degrade(hr)
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
         """Rows and columns of the crops, (BLOCK, B, s), whose sums are places in `pixels`; the

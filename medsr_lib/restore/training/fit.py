@@ -83,7 +83,7 @@ def fit(
         degrade: HR -> LR, as `degrade.by_name` gives.
         loss: (SR, HR) -> a number.
         steps: to take in all, over all sessions.
-        seed: of crops, flips and transposes.
+        seed: of crops, flips and transposes, and of the noise of a `degrade.Degradation`.
         recipe: batch, learning rate, clipping.
         crop: side of the crops in HR pixels, a multiple of the scale.
         checkpoint: the file to resume from and to save to.
@@ -134,7 +134,7 @@ def fit(
     network.train()
     for step in training:
         hr = crops(step)  # (B, 1, S, S)
-        lr = degrade(hr)  # (B, 1, S / scale, S / scale)
+        lr = crops.degraded(hr, step, degrade)  # (B, 1, S / scale, S / scale)
         with clock.measure("step"):
             with engine.autocast():
                 value = loss(restore(lr), hr)

@@ -174,7 +174,7 @@ def fit_gan(
     discriminator.train()
     for step in training:
         hr = crops(step)  # (B, 1, S, S)
-        lr = degrade(hr)  # (B, 1, S / scale, S / scale)
+        lr = crops.degraded(hr, step, degrade)  # (B, 1, S / scale, S / scale)
         with clock.measure("step"):
             with engine.autocast():
                 sr = restore(lr)  # (B, 1, S, S)

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 CENTRES = ("value", "d")  # the first of these is what an interval belongs to
 ENDS = ("low", "high")
-UNSHOWN = ("low90", "high90", "boot_low", "boot_high")  # stay in results.json
+UNSHOWN = ("low90", "high90", "skewness")  # stay in results.json
 ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "hr", "lr")}
 THINGS = ("cases", "slices", "images")  # what is counted beside patients
 LONGEST = 24  # rows that a page shows of a table

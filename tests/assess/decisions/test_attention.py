@@ -105,3 +105,17 @@ def test_refuses_what_is_no_map():
         decisions.lesion_overlap(maps, maps)
     with pytest.raises(ValueError, match=r"maps: expected \(N, H, W\), got \(4, 4\)"):
         decisions.lesion_overlap(maps[0], maps > 0)
+
+
+def test_the_zero_line_is_the_similarity_to_the_next_other_patient():
+    maps = torch.rand(4, 6, 6, generator=torch.Generator().manual_seed(0))
+    found = decisions.similarity_of_others(maps, ["a", "a", "b", "c"])
+    by_hand = decisions.map_similarity(maps[[2, 2, 3, 0]], maps)
+    assert found.equals(by_hand)
+    assert (decisions.similarity_of_others(maps[:1].repeat(3, 1, 1), "abc")["shift"] == 0).all()
+
+
+@pytest.mark.parametrize(("patients", "got"), [("aab", "got 3, 2"), ("aaaa", "got 4, 1")])
+def test_the_zero_line_needs_two_patients(patients, got):
+    with pytest.raises(ValueError, match=got):
+        decisions.similarity_of_others(torch.rand(4, 6, 6), patients)

@@ -194,9 +194,11 @@ def test_measure_of_a_tumour_that_is_too_small(slice_pair):
 bicubic = partial(resample.bicubic, scale=2)
 
 
-def table(cases, **methods):
-    shrink = degrade.by_name("bicubic", scale=2)
-    return appearance.appearance(methods, cases, degrade=shrink, upsample=bicubic, scale=2)
+def table(cases, noise=0.0, **methods):
+    shrink = degrade.by_name("bicubic", scale=2, noise=noise, seed=0)
+    return appearance.appearance(
+        methods, cases, degrade=shrink, upsample=bicubic, scale=2, tissue="head"
+    )
 
 
 def test_a_row_per_case_method_and_region_and_hr_has_not_changed(cases):
@@ -208,6 +210,22 @@ def test_a_row_per_case_method_and_region_and_hr_has_not_changed(cases):
     hr = found[(found["method"] == "HR") & (found["region"] == "tumour")]
     for name in ("brightness_shift", "sharpness_change", "hfen", "consistency"):
         assert hr[name].abs().max() < 1e-6
+
+
+def test_hr_invents_nothing_and_interpolation_adds_nothing(cases):
+    found = table(cases[:2], bicubic=bicubic)
+    columns = ["slope", "unexplained", "invented", "unlike_both"]
+    rows = found[found["region"] == "tumour"].groupby("method")[columns].mean()
+    assert rows.loc["HR"].tolist()[:3] == pytest.approx([1, 0, 0], abs=1e-6)
+    assert rows.loc["bicubic", ["slope", "invented"]].tolist() == [0, 0]
+    assert math.isnan(rows.loc["bicubic", "unexplained"])
+    assert rows["unlike_both"].max() < 0.05
+
+
+def test_with_noise_consistency_of_hr_is_the_noise(cases):
+    found = table(cases, noise=0.02, bicubic=bicubic)
+    hr = found[(found["method"] == "HR") & (found["region"] == "tumour")]
+    assert hr["consistency"].mean() == pytest.approx(0.02 * math.sqrt(2 / math.pi), rel=0.15)
 
 
 def test_a_brighter_image_is_brighter_by_that_much(cases):

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.lesions.contrast_detail import Design, contrast_detail
+from medsr_lib.assess.lesions.contrast_detail import (
+    Design,
+    contrast_detail,
+    detectability,
+    differences,
+)
 from medsr_lib.assess.lesions.insert import insert
 from medsr_lib.case import Case
 from medsr_lib.restore import degrade, resample
@@ -27,13 +32,91 @@ def cases():
     return noisy(10, 96, "AABBCCDDEE")
 
 
-def table(cases, design=DESIGN, scale=2, methods=None, **changes):
+def respond(cases, design=DESIGN, scale=2, methods=None, noise=0.0, **changes):
     if methods is None:
         methods = {"bicubic": partial(resample.bicubic, scale=scale)}
-    shrink = partial(degrade.bicubic, scale=scale)
+    shrink = degrade.by_name("bicubic", scale=scale, noise=noise, seed=1)
+    # White noise holds no brain.
     return contrast_detail(
-        methods, cases, replace(design, **changes), degrade=shrink, scale=scale, seed=0
+        *(methods, cases, replace(design, **changes)), degrade=shrink, scale=scale, seed=0,
+        tissue="everything",
+    )  # fmt: skip
+
+
+def table(cases, **changes):
+    return detectability(respond(cases, **changes), seed=0)
+
+
+@pytest.fixture(scope="module")
+def responses(cases):
+    """To what bicubic makes of ten patients' cases, to the same again, and to a noisier one."""
+    bicubic = partial(resample.bicubic, scale=2)
+    rng = torch.Generator().manual_seed(0)
+
+    def noisy_bicubic(lr):
+        return bicubic(lr) + 0.02 * torch.randn(1, 1, 96, 96, generator=rng)
+
+    methods = {"bicubic": bicubic, "same": bicubic, "noisy": noisy_bicubic}
+    patients = noisy(10, 96, "ABCDEFGHIJ")
+    return respond(patients, methods=methods)
+
+
+def test_a_response_for_every_place_method_and_lesion(cases):
+    everywhere = torch.ones_like(cases[0].mask)
+    found = respond([*cases[:9], replace(cases[9], mask=everywhere)])
+    nowhere = found[found["id"] == "9"]
+    assert (nowhere["place"] == -1).all()
+    assert nowhere[["present", "absent"]].isna().all(axis=None)
+    assert len(nowhere) == 2 * 2
+    keys = ["id", "place", "method", "diameter", "contrast"]
+    assert not found.duplicated(keys).any()
+    kept = found.dropna()
+    assert (kept["present"] - kept["absent"]).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_differences_are_those_of_d_and_paired(responses):
+    found = differences(responses, baseline="bicubic", seed=0).set_index(["method", "diameter"])
+    d = detectability(responses, seed=0).set_index(["method", "diameter"])["d"]
+    for (method, diameter), row in found.iterrows():
+        assert row["value"] == pytest.approx(d[method, diameter] - d["bicubic", diameter])
+    assert (found.loc["same", ["value", "p"]] == [0, 1]).all(axis=None)
+    assert (found.loc["noisy", "high"] < 0).all()
+    assert (found["p_adjusted"] >= found["p"]).all()
+    assert set(found["patients"]) == {10}
+    assert found.loc["noisy", "p"].max() < 0.05
+
+
+def test_the_order_of_rows_does_not_matter(responses):
+    shuffled = responses.sample(frac=1, random_state=0)
+    keys = ["method", "diameter"]
+    a, b = (
+        differences(r, baseline="bicubic", seed=0).set_index(keys).sort_index()["value"]
+        for r in (responses, shuffled)
     )
+    np.testing.assert_allclose(a, b)
+
+
+def test_differences_that_cannot_be_taken(responses):
+    with pytest.raises(ValueError, match="no other methods to compare with 'nearest'"):
+        differences(responses, baseline="nearest", seed=0)
+    lame = responses.drop(index=responses.index[responses["method"] == "noisy"][0])
+    with pytest.raises(ValueError, match="noisy and bicubic were not measured at the same places"):
+        differences(lame, baseline="bicubic", seed=0)
+    with pytest.raises(ValueError, match="no column 'present'"):
+        detectability(responses.drop(columns="present"), seed=0)
+
+
+def test_noise_of_a_case_is_the_same_with_a_lesion_and_without(cases):
+    seen = []
+
+    def watched(lr):
+        seen.append(lr)
+        return resample.bicubic(lr, scale=2)
+
+    respond(cases, methods={"watched": watched}, noise=0.05)
+    without, *with_lesions = seen[0]
+    for lr in with_lesions:
+        assert ((lr - without).abs() > 1e-4).float().mean() < 0.5  # where lesions are, no more
 
 
 def test_a_row_for_every_method_diameter_and_contrast(cases):
@@ -89,6 +172,24 @@ def test_lesions_go_where_their_contrast_fits(cases):
 
     half = [replace(case, image=half_bright(case.image)) for case in cases]
     assert set(table(half, contrasts=[0.3])["skipped"]) == {0}
+
+
+@pytest.mark.parametrize("psf", [1.0, 6.0])
+def test_places_are_those_that_insert_takes_with_its_blur(psf):
+    cases = noisy(6, 160, "ABCDEF")
+    found = respond(cases, diameters=[3], contrasts=[0.1], psf=psf)  # 6: wider than the lesion
+    assert (found["place"] >= 0).all()
+
+
+def test_no_place_whose_blur_would_be_clipped():
+    cases = noisy(6, 96, "ABCDEF")
+    specks = torch.zeros(96, 96)
+    specks[::12, ::12] = 0.55
+    spotted = [replace(case, image=(case.image + specks).clamp(0, 1)) for case in cases]
+    changes = {"diameters": [3], "contrasts": [0.3]}
+    assert (respond(spotted, psf=0.8, **changes)["place"] >= 0).any()
+    with pytest.raises(ValueError, match="no lesion of 3 pixels fits"):
+        respond(spotted, psf=4.0, **changes)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.lesions.insert import insert, places, remove
+from medsr_lib.assess.lesions.insert import insert, places, reach, remove
 
 SIZE = 96
 y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
@@ -126,3 +126,11 @@ def test_what_cannot_be_removed():
         remove(grey, grey > 0)
     with pytest.raises(ValueError, match="mask must be bool"):
         remove(grey, grey)
+
+
+@pytest.mark.parametrize(("diameter", "psf"), [(3, 0.0), (9, 0.0), (6, 2.5)])
+def test_reach_is_the_farthest_pixel_that_changes(diameter, psf):
+    far = reach(diameter, psf)
+    put(centre=(far, far), diameter=diameter, psf=psf)
+    with pytest.raises(ValueError, match="reaches out"):
+        put(centre=(far - 1, far), diameter=diameter, psf=psf)

@@ -6,7 +6,12 @@ import torch
 from scipy.stats import norm
 
 from medsr_lib.assess.lesions.insert import insert
-from medsr_lib.assess.lesions.observers import detectability, laguerre_gauss
+from medsr_lib.assess.lesions.observers import (
+    detectability,
+    laguerre_gauss,
+    pseudo_values,
+    responses,
+)
 
 P = 21
 SIGMA = 0.1
@@ -27,7 +32,8 @@ def patches(n, signal, seed=0):
 
 def measure(present, absent, groups=None):
     groups = range(len(present)) if groups is None else groups
-    return detectability(present, absent, groups=groups, width=7.0, seed=0)
+    responded = responses(present, absent, groups=groups, width=7.0)
+    return detectability(*responded, groups=groups, seed=0)
 
 
 @pytest.mark.parametrize("contrast", [0.015, 0.03, 0.06])
@@ -83,6 +89,23 @@ def test_copies_of_patches_do_not_narrow_the_interval():
     assert (copied.cases, copied.patients) == (240, 60)
     assert copied.value == pytest.approx(once.value, rel=0.02)
     assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.05)
+
+
+def test_pseudo_values_are_those_of_the_jackknife_and_their_mean_is_d():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(range(5), 3)
+    absent = rng.standard_normal(15)
+    present = absent + 1 + 0.3 * rng.standard_normal(15)
+
+    def index(kept):
+        variance = (present[kept].var(ddof=1) + absent[kept].var(ddof=1)) / 2
+        return (present[kept].mean() - absent[kept].mean()) / math.sqrt(variance)
+
+    whole = index(groups >= 0)
+    left_out = np.array([index(groups != g) for g in range(5)])
+    found = pseudo_values(present, absent, groups=groups)
+    assert found.mean() == pytest.approx(whole)
+    assert np.diff(found) == pytest.approx(-4 * np.diff(left_out))
 
 
 @pytest.mark.parametrize("diameter", [3, 6, 9])

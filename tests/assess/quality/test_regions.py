@@ -1,11 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from medsr_lib.assess.quality.regions import NAMES, match, of_case, regions
+from medsr_lib.assess.quality.regions import NAMES, find_foreground, match, of_case
+from medsr_lib.assess.quality.regions import regions as of_tissue
 from medsr_lib.case import Case
 
 SIZE = 160
+regions = partial(of_tissue, tissue="head")  # a grey disk is no brain
 rows, columns = np.mgrid[:SIZE, :SIZE]
 
 
@@ -100,13 +104,25 @@ def test_a_constant_image_is_all_head(image):
 
 def test_mirror_lies_on_the_other_side(found):
     mirror = found["mirror"]
-    assert mirror.sum() == found["tumour"].sum()
-    assert np.argwhere(mirror).mean(0) == pytest.approx([70, 110], abs=1)
+    assert mirror.sum() == pytest.approx(found["tumour"].sum(), rel=0.05)
+    assert np.argwhere(mirror).mean(0) == pytest.approx([70, 110], abs=2)
     assert not (mirror & ~found["normal"]).any()
 
 
 def test_mirror_of_a_tumour_on_the_midline_is_empty(image):
     assert not regions(image, disk(70, 80, 12))["mirror"].any()
+
+
+def test_no_mirror_where_5_percent_leave_the_tissue(image):
+    tissue = torch.from_numpy(disk(80, 80, 70))
+    assert of_tissue(image, disk(70, 50, 12), tissue=tissue)["mirror"].any()
+    tissue[:, 116:] = False
+    assert not of_tissue(image, disk(70, 50, 12), tissue=tissue)["mirror"].any()
+
+
+def test_no_mirror_in_a_slice_without_left_and_right():
+    half = disk(80, 80, 70) * (0.1 + 0.8 * (columns > 60 + 0.5 * rows))
+    assert not regions(half.astype(np.float32), disk(70, 50, 12))["mirror"].any()
 
 
 def test_matched_has_the_tumours_shape_and_lies_in_normal(found):
@@ -209,3 +225,59 @@ def test_refuses_bad_masks(kind):
     shape, mask, reason = BAD[kind]
     with pytest.raises(ValueError, match=reason):
         regions(np.zeros(shape, np.float32), mask)
+
+
+TUMOUR = disk(70, 50, 12)
+
+
+@pytest.mark.parametrize("tissue", ["head", "foreground", "everything"])
+def test_another_tissue_has_no_brain(image, tissue):
+    image[disk(8, 8, 3)] = 0.5  # a speck in the air
+    found = of_tissue(image, TUMOUR, tissue=tissue)
+    expected = {
+        "head": found["head"].numpy(),
+        "foreground": find_foreground(image),
+        "everything": np.ones_like(TUMOUR),
+    }[tissue]
+    np.testing.assert_array_equal(found["normal"], expected & ~within(TUMOUR, 15))
+    assert not found["brain"].any()
+    assert found["normal"][found["matched"]].all()
+    assert not (found["rest_of_head"] & found["normal"]).any()
+
+
+def test_a_mask_of_the_tissue_is_the_brain(image):
+    own = torch.from_numpy(disk(80, 80, 60))
+    found = of_tissue(image, TUMOUR, tissue=own)
+    np.testing.assert_array_equal(found["brain"], own | torch.from_numpy(TUMOUR))
+    np.testing.assert_array_equal(found["normal"], own.numpy() & ~within(TUMOUR, 15))
+    rest = found["head"].numpy() & ~own.numpy() & ~within(TUMOUR, 15)
+    np.testing.assert_array_equal(found["rest_of_head"], rest)
+
+
+def test_without_a_brain_nothing_is_compared(image):
+    found = of_tissue(image, disk(80, 80, 0))
+    for name in ("brain", "normal", "matched", "mirror", "rest_of_head"):
+        assert not found[name].any()
+    assert found["head"].any()
+
+
+def test_masks_by_case_are_cropped_as_cases_are(image):
+    own = torch.from_numpy(disk(80, 80, 60))
+    case = Case("1", "P1", "", torch.from_numpy(image), torch.from_numpy(TUMOUR)).cropped(6)
+    found = of_case(case, ["brain"], tissue={"1": own})["brain"]
+    assert torch.equal(found, (own[2:158, 2:158] | case.mask))
+    with pytest.raises(ValueError, match="case 1: tissue holds no mask of it"):
+        of_case(case, ["brain"], tissue={"2": own})
+
+
+@pytest.mark.parametrize(
+    ("tissue", "wrong"),
+    [
+        ("bone", "no tissue 'bone'; there are brain, head"),
+        (torch.zeros(3, 4, dtype=torch.bool), r"tissue is \(3, 4\) and the image \(160, 160\)"),
+        (torch.zeros(SIZE, SIZE), "tissue must be a mask of bool, got torch.float32"),
+    ],
+)
+def test_refuses_other_tissues(image, tissue, wrong):
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        of_tissue(image, TUMOUR, tissue=tissue)

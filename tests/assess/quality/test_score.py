@@ -18,7 +18,8 @@ from medsr_lib.restore import degrade, resample
 shrink = degrade.by_name("bicubic", scale=4)
 enlarge = partial(resample.bicubic, scale=4)
 nearest = partial(resample.nearest, scale=4)
-run = partial(score, degrade=shrink, scale=4, device="cpu", progress=False)
+# The cases are too small a head for a brain.
+run = partial(score, degrade=shrink, scale=4, tissue="head", device="cpu", progress=False)
 GAIN = {"metric": "ssim", "method": "bicubic", "baseline": "nearest", "region": "tumour", "seed": 0}
 gain = partial(statistics.paired_difference, reference=None, **GAIN)
 
@@ -60,7 +61,7 @@ def test_a_row_for_every_case_method_and_region_says_whose_it_is(table):
 def test_values_equal_boolean_indexing_of_the_maps(table, cases, region):
     hr = cases[3].image[None, None]
     sr = enlarge(shrink(hr))
-    m = regions(cases[3].image, cases[3].mask)[region]
+    m = regions(cases[3].image, cases[3].mask, tissue="head")[region]
     error = (sr - hr).double()[0, 0][m].square().mean().item()
     inside = m[5:-5, 5:-5]
     ssim = metrics.ssim_map(sr, hr, data_range=1.0)[0, 5:-5, 5:-5][inside].double().mean().item()
@@ -170,6 +171,17 @@ def test_no_place_in_normal_tissue_is_nan_and_counted(cases, columns, empty):
     assert (estimate.cases, estimate.skipped) == (3, 1)
 
 
+def test_the_tissue_is_handed_on_by_case(cases):
+    left = torch.zeros_like(cases[0].mask)
+    left[:, :20] = True
+    found = run({"nearest": nearest}, cases[:2], tissue={"1": left, "2": ~left})
+    pixels = found.set_index(["id", "region"])["pixels"]
+    assert pixels["1", "brain"] == (left | cases[0].mask).sum()
+    assert pixels["2", "brain"] == (~left | cases[1].mask).sum()
+    with pytest.raises(ValueError, match="case 2: tissue holds no mask of it"):
+        run({"nearest": nearest}, cases[:2], tissue={"1": left})
+
+
 def test_a_constant_image_is_all_head_and_measured(cases):
     flat = replace(cases[0], image=torch.full_like(cases[0].image, 0.5))
     table = run({"nearest": nearest}, [flat])
@@ -233,13 +245,16 @@ def large():
     y, x = np.mgrid[:320, :304]
     head = ((y - 160) / 140) ** 2 + ((x - 150) / 130) ** 2 < 1
     waves = 0.1 * np.sin(x / 3) * np.cos(y / 4)
-    image = torch.from_numpy(head * (0.2 + 0.001 * x + waves) + 0.02 * rng.random(x.shape)).float()
+    image = torch.from_numpy(head * (0.2 + 0.001 * y + waves) + 0.02 * rng.random(x.shape)).float()
     mask = torch.from_numpy((y - 150) ** 2 + (x - 110) ** 2 < 400)
     image[mask] += 0.3
     image = image.clamp(0, 1)
-    table = run({"bicubic": enlarge}, [Case("9", "p", "glioma", image, mask)], metrics=WINDOWED)
+    brain = torch.from_numpy(((y - 160) / 120) ** 2 + ((x - 150) / 110) ** 2 < 1)
+    case = Case("9", "p", "glioma", image, mask)
+    table = run({"bicubic": enlarge}, [case], metrics=WINDOWED, tissue={"9": brain})
     hr = image[None, None]
-    return table.set_index("region"), enlarge(shrink(hr)), hr, regions(image, mask)
+    found = regions(image, mask, tissue=brain)
+    return table.set_index("region"), enlarge(shrink(hr)), hr, found
 
 
 @pytest.mark.parametrize("name", ["luminance", "contrast", "structure"])

@@ -1,9 +1,11 @@
 from dataclasses import asdict, astuple
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from medsr_lib.assess import statistics
 from medsr_lib.assess.statistics import Contrast, bootstrap, paired_difference
@@ -54,14 +56,15 @@ def test_without_a_reference_it_is_the_plain_difference():
 def test_turning_methods_round_turns_the_sign():
     found = estimate(tidy(PATIENTS))
     turned = estimate(tidy(PATIENTS), method="bicubic", baseline="ESPCN")
-    assert turned.value == pytest.approx(-found.value)
-    assert turned.p == found.p
+    assert (turned.value, turned.low) == pytest.approx((-found.value, -found.high))
 
 
 def test_patients_weigh_the_same_whatever_their_cases():
     often = PATIENTS | {"C": PATIENTS["C"] * 20}
-    assert estimate(tidy(often)).value == pytest.approx(estimate(tidy(PATIENTS)).value)
-    assert estimate(tidy(often)).p == estimate(tidy(PATIENTS)).p
+    for end in ("value", "low"):
+        assert getattr(estimate(tidy(often)), end) == pytest.approx(
+            getattr(estimate(tidy(PATIENTS)), end)
+        )
 
 
 def test_the_same_seed_gives_the_same_estimate_and_another_gives_another(skewed):
@@ -288,3 +291,97 @@ def test_interval_covers_the_truth_and_ignoring_patients_does_not(monkeypatch):
             covered[unit] += found.low <= truth <= found.high
     assert 0.91 <= covered["patients"] / 200 <= 0.985
     assert covered["slices"] / 200 < 0.80
+
+
+def decisions(right, cases=1):
+    """A table of `right` by method, for patients of so many cases each."""
+    n = len(right["HR"])
+    rows = {"id": range(n), "patient": np.arange(n) // cases, "region": "whole"}
+    return pd.concat([pd.DataFrame(rows | {"method": k, "right": v}) for k, v in right.items()])
+
+
+def test_a_difference_of_decisions_has_a_score_interval_and_the_p_of_sign_flips():
+    now = np.r_[np.zeros(3), np.ones(27)]
+    table = decisions({"HR": np.ones(30), "ESPCN": now})
+    spec = Contrast("right", "ESPCN", "HR", "whole")
+    (found,) = statistics.contrasts(table, [spec], seed=0).values()
+    score = statistics.share_difference(now == 1, np.ones(30), range(30))
+    assert found.value == pytest.approx(-0.1)
+    assert (found.low, found.high, found.low90) == (score.low, score.high, score.low90)
+    assert found.p == pytest.approx(0.25, abs=0.02)
+    same = statistics.contrasts(decisions({"HR": now, "ESPCN": now}), [spec], seed=0)[spec]
+    assert same.low < same.value == 0 < same.high  # no change in 30 patients rules out none
+
+
+def test_a_mean_of_decisions_has_wilsons_interval():
+    table = decisions({"HR": np.r_[np.zeros(3), np.ones(27)]})
+    row = statistics.means(table, metrics=["right"], by=["method"], seed=0).iloc[0]
+    expected = proportion_confint(27, 30, method="wilson")
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.9, *expected))
+    assert (row["cases"], row["patients"]) == (30, 30)
+
+
+def trainings(shift, n=20):
+    """ESPCN in so many trainings, which gain `shift` more each; bicubic is the same in all."""
+    gains = np.random.default_rng(0).normal(0.02, 0.01, n)
+    tables = [
+        tidy({f"P{i}": [g + more] for i, g in enumerate(gains)}).assign(seed=seed)
+        for seed, more in enumerate(shift)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+SEEDED = Contrast("ssim", "ESPCN", "bicubic", "tumour", "matched")
+
+
+def test_one_training_and_equal_ones_give_students_interval_over_patients():
+    one, three = (statistics.over_seeds(trainings([0] * k), SEEDED) for k in (1, 3))
+    of_patient = statistics.patient_differences(trainings([0]), SEEDED)
+    student = stats.t.interval(0.95, 19, of_patient.mean(), stats.sem(of_patient))
+    assert (one.low, one.high) == pytest.approx(student)
+    assert (three.value, three.low, three.p) == pytest.approx((one.value, one.low, one.p))
+    assert (one.seeds, three.seeds, three.patients, three.cases) == (0, 3, 20, 20)
+    assert one.p == pytest.approx(stats.ttest_1samp(of_patient, 0).pvalue)
+
+
+def test_trainings_that_differ_widen_the_interval_and_their_range_is_told():
+    shift = np.array([0, 0.01, 0.05])
+    same, found = (statistics.over_seeds(trainings(s), SEEDED) for s in ([shift.mean()] * 3, shift))
+    assert found.value == pytest.approx(same.value)
+    assert found.high - found.low > 4 * (same.high - same.low)
+    assert found.seed_high - found.seed_low == pytest.approx(0.05)
+    assert "3 trainings from" in str(found)
+
+
+def test_a_case_that_one_training_lacks_is_skipped():
+    table = trainings([0, 0.01])
+    table.loc[(table["seed"] == 1) & (table["id"] == table["id"].iloc[0]), "ssim"] = np.nan
+    found = statistics.over_seeds(table, SEEDED)
+    assert (found.cases, found.skipped, found.patients) == (19, 1, 19)
+    with pytest.raises(ValueError, match="no case was measured in all 2 trainings"):
+        statistics.over_seeds(table.assign(ssim=table["ssim"].where(table["seed"] == 0)), SEEDED)
+    with pytest.raises(ValueError, match="no column 'seed'"):
+        statistics.over_seeds(table.drop(columns="seed"), SEEDED)
+
+
+def test_runs_of_alike_slices_widen_the_interval_beside_that_of_single_slices():
+    gains = np.random.default_rng(0).normal(0.02, 0.01, 20)
+    table = tidy({f"P{i}": [g] * 5 for i, g in enumerate(gains)})
+    ask = partial(paired_difference, **asdict(SEEDED), seed=0)
+    found = statistics.with_case_interval(ask, table)
+    assert (found.low, found.patients) == (ask(table).low, 20)
+    assert 1.8 < (found.high - found.low) / (found.case_high - found.case_low) < 2.8  # 5 alike
+    assert str(found).endswith("] if every case were a patient")
+
+
+def test_differences_of_cases_are_those_that_the_mean_is_of():
+    found = statistics.case_differences(tidy(PATIENTS), SEEDED)
+    assert list(found.index.names) == ["patient", "id"]
+    of_patient = found.groupby(level="patient").mean()
+    assert of_patient.mean() == pytest.approx(estimate(tidy(PATIENTS)).value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_effect_size_refuses_patients_without_a_value(bad):
+    with pytest.raises(ValueError, match="per_patient must be finite"):
+        statistics.effect_size([1.0, 2.0, bad])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from medsr_lib.assess.statistics import Contrast, Estimate, adjust, as_table
+from medsr_lib.assess.statistics import Contrast, Estimate, adjust, as_table, footnote
 
 P_VALUES = [0.04, 0.001, 0.03, 0.9, 0.012, 0.012]
 
@@ -20,8 +20,16 @@ P_VALUES = [0.04, 0.001, 0.03, 0.9, 0.012, 0.012]
         (Estimate(0.25), "0.2500 [no interval]"),
         (Estimate(0.5, 0.5, 0.5, p=1.0), "+0.5000 [+0.5000, +0.5000], p = 1"),
         (Estimate(12.3, -40, 60, p=0.3), "+12 [-40, +60], p = 0.3"),
+        (
+            Estimate(0.2, 0.1, 0.3, patients=9, seeds=3, seed_low=0.15, seed_high=0.26),
+            "0.20 [0.10, 0.30] (n = 9 patients, 3 trainings from 0.15 to 0.26)",
+        ),
+        (
+            Estimate(0.2, 0.1, 0.3, patients=9, case_low=0.12, case_high=0.28),
+            "0.20 [0.10, 0.30] (n = 9 patients); [0.12, 0.28] if every case were a patient",
+        ),
     ],
-    ids=["a share", "a small difference", "bare", "sure", "unsure"],
+    ids=["a share", "a small difference", "bare", "sure", "unsure", "trainings", "runs"],
 )
 def test_an_estimate_reads_well(estimate, text):
     assert str(estimate) == text
@@ -63,3 +71,11 @@ def test_adjust_refuses():
         adjust([0.1], method="bonferroni")
     with pytest.raises(ValueError, match="between 0 and 1"):
         adjust([0.1, 1.2])
+
+
+def test_one_footnote_says_what_is_missing():
+    whole, few = Estimate(0.1, 0, 0.2, p=0.1, patients=9), Estimate(0.1, 0, 0.2, patients=5)
+    assert footnote([whole]) == ""
+    assert footnote([whole, few, few]).startswith("No p is given below 8 patients")
+    assert "No interval" not in footnote({"a": few})
+    assert footnote([Estimate(0.1, patients=9)]).startswith("No interval is given")

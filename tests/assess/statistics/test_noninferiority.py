@@ -1,7 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from medsr_lib.assess.statistics import Contrast, Estimate, bootstrap, non_inferiority, verdicts
+from medsr_lib.assess.statistics import (
+    Contrast,
+    Estimate,
+    bootstrap,
+    equivalence,
+    non_inferiority,
+    verdicts,
+)
 
 SAFE, HARMS, OPEN = "not inferior within margin", "harms", "no harm shown"
 
@@ -96,3 +106,80 @@ def test_a_method_at_the_margin_is_called_safe_in_one_of_twenty_studies(monkeypa
     samples = np.random.default_rng(0).normal(-0.01, 0.02, (1500, 30))
     words = [judge(e).words for e in bootstrap.estimates(list(samples), seed=0)]
     assert 0.035 <= words.count(SAFE) / 1500 <= 0.067
+
+
+def test_a_bound_counts_only_with_25_times_the_squared_skewness_of_patients():
+    safe = made(-0.004, 0.004, patients=100)
+    for skewness, words in ((-1.9, SAFE), (-2.1, "not enough data"), (2.1, SAFE)):  # 4 * 25 = 100
+        assert judge(replace(safe, skewness=skewness)).words == words
+    turned = judge(replace(safe, skewness=2.1), higher_is_better=False)
+    assert turned.words == "not enough data"
+    assert "skewness +2.1): 111 patients would be needed, there are 100" in turned.reason
+    assert judge(replace(made(-0.03, -0.012), skewness=-9)).words == HARMS  # harm needs no bound
+
+
+@pytest.mark.slow
+def test_skewed_losses_at_the_margin_are_called_safe_in_one_of_twenty_studies(monkeypatch):
+    """11 % of studies of 15 patients before skewness counted (`benchmarks/intervals.py`)."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    losses = np.random.default_rng(0).lognormal(0, 1, (1500, 15))
+    samples = -0.01 - 0.01 * (losses - np.exp(0.5))
+    words = [judge(e).words for e in bootstrap.estimates(list(samples), seed=0)]
+    assert words.count(SAFE) / 1500 <= 0.06
+
+
+def cases(of_patient, per_patient=2):
+    """Changes of so many cases of each patient, of which the patient's mean is given."""
+    values = np.repeat(of_patient, per_patient) + np.tile([0.001, -0.001], len(of_patient))
+    index = pd.MultiIndex.from_tuples(
+        [(f"P{i // per_patient}", f"c{i}") for i in range(len(values))], names=["patient", "id"]
+    )
+    return pd.Series(values, index)
+
+
+def test_equivalent_is_said_where_the_90_percent_interval_lies_within_the_margin():
+    changes = cases(np.random.default_rng(0).normal(0, 0.003, 30))
+    found = equivalence(changes, margin=0.01, seed=0)
+    (mean,) = bootstrap.estimates([changes.groupby("patient").mean().to_numpy()], seed=0)
+    assert found.words == "equivalent within ±0.01"
+    assert found.bound == max(-mean.low90, mean.high90)
+    assert (found.worst, found.worst_id) == (
+        changes[changes.abs().idxmax()],
+        changes.abs().idxmax()[1],
+    )
+    assert (found.estimate.cases, found.estimate.patients) == (60, 30)
+    assert found.worst_id in str(found)
+    just = found.bound
+    assert equivalence(changes, margin=just, seed=0).words == "not shown"
+    assert equivalence(changes, margin=1.01 * just, seed=0).words.startswith("equivalent")
+
+
+def test_equivalence_needs_patients_that_vary_and_are_not_skewed():
+    normal = np.random.default_rng(0).normal(0, 0.003, 30)
+    few = equivalence(cases(normal[:14]), margin=0.01, seed=0)
+    assert (few.words, few.reason) == ("not enough data", "14 patients are fewer than 15.")
+    equal = equivalence(cases(np.zeros(30)), margin=0.01, seed=0)
+    assert equal.words == "not enough data"
+    assert "all patients have the same value" in equal.reason
+    for sign in (-1, 1):
+        skewed = sign * np.r_[np.linspace(0, 0.001, 29), 0.02]
+        assert "skewness" in equivalence(cases(skewed), margin=0.02, seed=0).reason
+
+
+def test_equivalence_counts_what_was_not_measured_and_refuses_what_it_cannot_test():
+    changes = cases(np.random.default_rng(0).normal(0, 0.003, 30))
+    changes.iloc[3] = np.nan
+    assert equivalence(changes, margin=0.01, seed=0).estimate.skipped == 1
+    with pytest.raises(ValueError, match="margin must be a positive number"):
+        equivalence(changes, margin=0, seed=0)
+    with pytest.raises(ValueError, match="indexed by patient and id"):
+        equivalence(changes.reset_index(drop=True), margin=0.01, seed=0)
+    with pytest.raises(ValueError, match="no case has a difference"):
+        equivalence(changes * np.nan, margin=0.01, seed=0)
+
+
+def test_a_change_at_the_margin_is_called_equivalent_in_one_of_twenty_studies(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    samples = np.random.default_rng(0).normal(0.01, 0.02, (400, 40))
+    said = [equivalence(cases(s), margin=0.01, seed=0).words for s in samples[:200]]
+    assert np.mean([words.startswith("equivalent") for words in said]) <= 0.09

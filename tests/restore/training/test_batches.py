@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from medsr_lib.restore import degrade
 from medsr_lib.restore.training import batches
 from medsr_lib.restore.training.batches import (
     Crops,
@@ -89,6 +90,21 @@ def test_the_shares_of_all_processes_are_the_batch_of_one(images, step, world):
     shares = [crops_of(images, batch=16, rank=r, world=world)(step) for r in range(world)]
     assert [len(share) for share in shares] == [16 // world] * world
     assert torch.equal(torch.cat(shares), crops_of(images, batch=16)(step))
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_noise_follows_from_seed_step_and_place_in_the_batch(images, world):
+    noisy = degrade.by_name("bicubic", scale=2, noise=0.05, seed=1)
+    grey = torch.full((8, 1, 4, 4), 0.5)
+
+    def lr(step, rank=0, world=1, seed=0):
+        crops = crops_of(images, batch=8, rank=rank, world=world, seed=seed)
+        return crops.degraded(grey[: 8 // world], step, noisy)
+
+    assert torch.equal(torch.cat([lr(5, rank, world) for rank in range(world)]), lr(5))
+    assert len(lr(5).flatten(1).unique(dim=0)) == 8
+    for other in (lr(6), lr(5, seed=1)):
+        assert not torch.equal(other, lr(5))
 
 
 def test_refuses_a_batch_that_the_processes_cannot_share(images):

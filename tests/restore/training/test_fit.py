@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -85,6 +86,13 @@ def test_the_same_seed_gives_the_same_training_and_another_gives_another(train):
 )
 def test_resumes_bit_for_bit_after_an_interruption(train, tmp_path, interruption):
     resumed_bit_for_bit(train, tmp_path, **interruption)
+
+
+def test_resumes_bit_for_bit_with_noise_in_lr(train, tmp_path):
+    noisy = degrade.by_name("bicubic", scale=2, noise=0.02, seed=1)
+    resumed_bit_for_bit(partial(train, degrade=noisy), tmp_path, step=12)
+    (a, _), (b, _) = train(degrade=noisy), train()
+    assert not identical(a.state_dict(), b.state_dict())
 
 
 def test_resumes_bit_for_bit_after_running_out_of_hours(train, tmp_path, clock):

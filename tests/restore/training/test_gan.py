@@ -110,6 +110,7 @@ def test_validation_and_picture_do_not_change_the_training(train, changes):
         (8, "note", {"precision": Precision("bfloat16")}),
         (8, "_save", {"precision": Precision("float16")}),
         (8, "note", {"weights": Weights(0.5, ramp_up=9), "recipe": Recipe(4, (1e-3, 1e-4))}),
+        (8, "note", {"degrade": degrade.by_name("bicubic", scale=2, noise=0.02, seed=1)}),
     ],
     ids=str,
 )

@@ -23,9 +23,9 @@ from skimage.draw import polygon2mask
 from medsr_lib import checks
 from medsr_lib.data.figshare import TUMOURS
 from medsr_lib.data.phantom import files
-from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, make_head
-from medsr_lib.data.phantom.brain.picture import draw
-from medsr_lib.data.phantom.brain.tumour import make_tumour
+from medsr_lib.data.phantom.brain.head import NORMAL, PLANES, Head, make_head
+from medsr_lib.data.phantom.brain.picture import brain_mask, draw
+from medsr_lib.data.phantom.brain.tumour import Tumour, make_tumour
 from medsr_lib.files import atomic
 
 VERSION = 1  # of the drawing: a folder drawn by another one is not taken for the same phantom
@@ -94,8 +94,7 @@ def write_figshare(
         checks.whole(name, value, least=_LEAST[name])
     root, recipe = Path(root), {"phantom": VERSION, **recipe}
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
-    visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
-    slices = [(visit, k) for visit in visits for k in visit.slices]
+    slices = _slices(patients, slices_per_patient, seed)
     jobs: dict[Path, Callable[[], None]] = {}
     for number, (visit, k) in enumerate(slices, 1):
         path, place = root / "data" / f"{number}.mat", (k, slices_per_patient)
@@ -104,6 +103,26 @@ def write_figshare(
     jobs[cvind] = partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
     files.write(root, recipe, jobs, present=[*root.glob("cvind.mat"), *root.glob("data/*")])
     return root
+
+
+def figshare_brains(
+    *, patients: int, slices_per_patient: int, seed: int, size: int = 512
+) -> Iterator[NDArray[np.bool_]]:
+    """The brain in each slice of `write_figshare`, in the order of its files.
+
+    The files do not hold it, as those of the original do not: it is the truth that a method which
+    looks for the brain can be tested on. A tumour may reach beyond it.
+
+    Args:
+        patients, slices_per_patient, seed, size: as in `write_figshare`.
+
+    Yields:
+        (size, size) bool: cerebrum, cerebellum and stem with the fluid in their folds, ventricles
+        and basal cisterns, without the membranes and the fluid around them.
+    """
+    for visit, k in _slices(patients, slices_per_patient, seed):
+        head, _, level = _anatomy(visit, (k, slices_per_patient), seed)
+        yield brain_mask(head, plane=visit.plane, level=level, size=size)
 
 
 def examinations(patients: int, *, slices_per_patient: int, seed: int) -> list[Examination]:
@@ -126,6 +145,12 @@ def examinations(patients: int, *, slices_per_patient: int, seed: int) -> list[E
             )
             visits.append(visit)
     return visits
+
+
+def _slices(patients: int, slices_per_patient: int, seed: int) -> list[tuple[Examination, int]]:
+    """Every slice in the order of the files: its examination, its number among the patient's."""
+    visits = examinations(patients, slices_per_patient=slices_per_patient, seed=seed)
+    return [(visit, k) for visit in visits for k in visit.slices]
 
 
 def _tumours(patients: int) -> list[str]:
@@ -165,27 +190,34 @@ def _write_slice(
 def _draw_slice(
     visit: Examination, place: tuple[int, int], *, seed: int, size: int
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.float64]]:
-    """Image (size, size), mask (size, size) and border (n, 2) as x, y from 0; upright.
-
-    `place` is the slice's number and how many there are; they lie in the tumour's middle part.
-    """
-    person = np.random.default_rng([seed, visit.person, 1])
-    head = make_head(person, visit.plane)
-    tumour = make_tumour(visit.tumour, person)
+    """Image (size, size), mask (size, size) and border (n, 2) as x, y from 0; upright."""
+    head, tumour, level = _anatomy(visit, place, seed)
     shared = np.random.default_rng([seed, visit.person, 2 + visit.repeat])
     raw_max = math.exp(shared.uniform(*np.log(RAW_MAX)))
-    if visit.repeat:
-        tumour = replace(tumour, radii=float(shared.uniform(0.8, 1.15)) * tumour.radii)
-    reach = float(tumour.radii[NORMAL[visit.plane]])
-    spacing = min(SLICE_STEP, reach / place[1])
-    level = float((head.turn @ (head.scale * tumour.centre))[NORMAL[visit.plane]])
-    level += spacing * (place[0] - (place[1] - 1) / 2)
     own = np.random.default_rng([seed, visit.person, 2 + visit.repeat, place[0]])
     picture, outline = draw(head, tumour, plane=visit.plane, level=level, size=size, rng=own)
     raw = np.round(picture * (raw_max * own.uniform(0.96, 1))).astype(np.int16)
     border = _thin(outline, step=4 * size / 512)
     mask = polygon2mask((size, size), border[:, ::-1])
     return raw, mask, border
+
+
+def _anatomy(visit: Examination, place: tuple[int, int], seed: int) -> tuple[Head, Tumour, float]:
+    """Whose head, which tumour, and the slice's level in mm.
+
+    `place` is the slice's number and how many there are; they lie in the tumour's middle part.
+    """
+    person = np.random.default_rng([seed, visit.person, 1])
+    head = make_head(person, visit.plane)
+    tumour = make_tumour(visit.tumour, person)
+    if visit.repeat:
+        shared = np.random.default_rng([seed, visit.person, 2 + visit.repeat])
+        shared.uniform()  # of the intensities
+        tumour = replace(tumour, radii=float(shared.uniform(0.8, 1.15)) * tumour.radii)
+    reach = float(tumour.radii[NORMAL[visit.plane]])
+    spacing = min(SLICE_STEP, reach / place[1])
+    level = float((head.turn @ (head.scale * tumour.centre))[NORMAL[visit.plane]])
+    return head, tumour, level + spacing * (place[0] - (place[1] - 1) / 2)
 
 
 def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:

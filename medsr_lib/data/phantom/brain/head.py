@@ -76,6 +76,8 @@ def _turn(normal: int, angles: NDArray[np.float64]) -> Array:
 
 CEREBRUM_CENTRE = np.array((0.0, -2.0, 8.0))
 CEREBRUM_RADII = np.array((67.0, 86.0, 65.0))
+FORAMEN = -62.0  # height of the foramen magnum, just below the cerebellum
+MEMBRANES = 2.0  # mm of fluid and membranes around the brain
 # The midline of a face without its nose: chin, lips, forehead.
 _PROFILE_Z = (-125, -116, -106, -98, -92, -86, -80, -74, -66, -30, -20, 0, 20)
 _PROFILE_Y = (70, 92, 98, 93, 99, 96, 101, 96, 95, 94, 98, 99, 97)
@@ -102,7 +104,7 @@ def surfaces(head: Head, p: Array) -> dict[str, Array]:
         "cerebellum": cerebellum,
         "stem": stem,
         "brain": brain,
-        "cavity": join(brain, cistern, 6) - 2.0,
+        "cavity": join(brain, cistern, 6) - MEMBRANES,
         "skin": _skin(p, vault - 2.0),
         "ventricles": _ventricles(p, head.ventricles),
         "deep": _deep_grey(p),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from medsr_lib.data.phantom.brain import brain, outside
-from medsr_lib.data.phantom.brain.head import Head
+from medsr_lib.data.phantom.brain.head import FORAMEN, MEMBRANES, Head
 from medsr_lib.data.phantom.brain.solids import Array
 from medsr_lib.data.phantom.brain.tumour import Tumour, draw_tumour
 from medsr_lib.data.phantom.brain.view import AIR, View, line_of, view
@@ -45,6 +45,18 @@ def draw(
     brain.draw_vessels(s)
     outline = draw_tumour(s, tumour)
     return _acquire(s, rng), outline
+
+
+def brain_mask(head: Head, *, plane: str, level: float, size: int) -> NDArray[np.bool_]:
+    """The pixels (size, size) of a slice whose centres lie in the brain, as `draw` paints it.
+
+    Cerebrum, cerebellum and stem with the fluid in their folds, ventricles and basal cisterns, down
+    to the foramen magnum, below which the stem is called cord.
+    """
+    s = view(head, plane, level, size, np.random.default_rng(0))  # the texture alone is random
+    mask = np.zeros((size, size), bool)
+    mask[s.box] = (s.at["cavity"] < -MEMBRANES) & (s.p[2] > FORAMEN)
+    return mask
 
 
 def _acquire(s: View, rng: np.random.Generator) -> Array:

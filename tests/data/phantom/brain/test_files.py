@@ -153,6 +153,17 @@ def test_bicubic_finds_real_slices_as_hard(tmp_path):
     assert 31.5 < np.mean(values) < 33.7
 
 
+def test_the_exact_brains_belong_to_the_files(slices):
+    brains = list(phantom.figshare_brains(**SMALL))
+    assert len(brains) == len(slices)
+    for (image, mask, *_), brain in zip(slices, brains):
+        assert brain.shape == image.shape
+        assert brain.dtype == bool
+        assert 0.1 < brain.mean() < 0.6
+        assert (image[brain] > 0.05 * image.max()).mean() > 0.85  # not the air of another slice
+        assert (mask & brain).sum() > 0.1 * mask.sum()  # a pituitary one lies below it
+
+
 def _bicubic_psnr(image):
     hr = torch.from_numpy(image / image.max())[None, None].float()
     lr = interpolate(hr, scale_factor=0.25, mode="bicubic", antialias=True)
