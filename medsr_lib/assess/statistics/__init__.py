@@ -18,6 +18,12 @@ from medsr_lib.assess.statistics.contrasts import (
 )
 from medsr_lib.assess.statistics.estimate import Estimate, adjust, as_table
 from medsr_lib.assess.statistics.noninferiority import non_inferiority, verdicts
+from medsr_lib.assess.statistics.null_band import (
+    Band,
+    deficit_closed,
+    null_bands,
+    verdict_table,
+)
 from medsr_lib.assess.statistics.regression import mixed_model
 from medsr_lib.assess.statistics.roc import (
     auc,
@@ -28,6 +34,7 @@ from medsr_lib.assess.statistics.roc import (
 )
 
 __all__ = [
+    "Band",
     "Contrast",
     "Estimate",
     "adjust",
@@ -39,6 +46,7 @@ __all__ = [
     "bootstrap_interval",
     "ccc",
     "contrasts",
+    "deficit_closed",
     "delong",
     "detectable",
     "effect_size",
@@ -47,8 +55,10 @@ __all__ = [
     "means",
     "mixed_model",
     "non_inferiority",
+    "null_bands",
     "paired_difference",
     "patient_differences",
     "roc_curve",
+    "verdict_table",
     "verdicts",
 ]
