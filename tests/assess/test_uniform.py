@@ -137,6 +137,6 @@ def test_refuses_what_is_no_family_and_lr_without_its_case(case):
         uniform.references(enlarge, strengths={"sharpening": [1]})
     with pytest.raises(ValueError, match="'mixture' of references has no strengths"):
         uniform.references(enlarge, strengths={"mixture": []})
-    method = uniform.references(partial(enlarge))["uniform mixture 0.1"]
+    method = uniform.references(partial(enlarge))["uniform mixture 0.2"]
     with pytest.raises(TypeError, match="made from HR; call the one `of` a case"):
         method(shrink(case.image[None, None]))

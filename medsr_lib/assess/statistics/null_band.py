@@ -170,13 +170,13 @@ def null_band(
     )
     if not len(patients):
         return replace(found, reason="no band: no case has all values")
-    curves = _places(families)
+    curves = positions(families)
     short = [f for f, at in curves.items() if not _reaches(q.mean(0), at)]
     if missing := [f for f in short if f not in MAY_FALL_SHORT]:
         reason = f"no band: the gain lies outside the range of {', '.join(missing)}"
         return replace(found, left_out=tuple(short), reason=reason)
     curves = {f: at for f, at in curves.items() if f not in short}
-    of_families = _references(q.mean(0)[None], d.mean(0)[None], curves)
+    of_families = references_at(q.mean(0)[None], d.mean(0)[None], curves)
     references = {name: float(value[0]) for name, value in of_families.items()}
     for family in curves:
         if abs(references[f"{family} pair"] - references[family]) < SAME:
@@ -184,7 +184,7 @@ def null_band(
     ends = min(references.values()), max(references.values())
     distance = replace(found.distance, value=float(_outside(contrast.value, *ends)))
     if len(patients) >= bootstrap.FEW:
-        distance = _with_interval(distance, q, d, curves, seed)
+        distance = with_interval(distance, q, d, curves, seed)
     return replace(found, references=references, distance=distance, left_out=tuple(short))
 
 
@@ -357,7 +357,7 @@ def _need(table: pd.DataFrame, column: str, names: Iterable[str]) -> None:
         raise ValueError(f"no {column} {missing[0]!r} in the table; it has {existing}")
 
 
-def _places(families: Mapping[str, Sequence[str]]) -> dict[str, slice]:
+def positions(families: Mapping[str, Sequence[str]]) -> dict[str, slice]:
     """Where each family's strengths are, after method and baseline."""
     found, start = {}, 2
     for family, names in families.items():
@@ -372,7 +372,7 @@ def _reaches(q: Array, at: slice) -> bool:
     return bool(low <= q[:2].min() and q[:2].max() <= high)
 
 
-def _references(q: Array, d: Array, curves: Mapping[str, slice]) -> dict[str, Array]:
+def references_at(q: Array, d: Array, curves: Mapping[str, slice]) -> dict[str, Array]:
     """Contrasts (b,) of each reference, from means q and d (b, names)."""
     found = {}
     for family, at in curves.items():
@@ -398,7 +398,7 @@ def _outside(value: Array | float, low: Array | float, high: Array | float) -> A
     return np.where(abs(found) > SAME, found, 0.0)
 
 
-def _with_interval(
+def with_interval(
     distance: Estimate, q: Array, d: Array, curves: Mapping[str, slice], seed: int
 ) -> Estimate:
     """The distance with interval and p, from q and d (patients, names)."""
@@ -406,7 +406,7 @@ def _with_interval(
     drawn = []
     for counts in bootstrap.resampled(n, seed=seed, resamples=bootstrap.RESAMPLES):
         of_q, of_d = counts / n @ q, counts / n @ d
-        found = np.stack(list(_references(of_q, of_d, curves).values()))
+        found = np.stack(list(references_at(of_q, of_d, curves).values()))
         drawn.append(_outside(of_d[:, 0] - of_d[:, 1], found.min(0), found.max(0)))
     values = np.concatenate(drawn)
     wider = float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf(LEVEL / 2, n - 1)))
