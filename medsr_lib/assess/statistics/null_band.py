@@ -133,12 +133,16 @@ def null_band(
     patients (Hesterberg 2015, The American Statistician 69:371: quantiles of Student's t, and n in
     place of n - 1). The test is that of the nearest edge, two-sided: to lie outside the band is to
     lie beyond every reference, so that no correction for their number is needed (intersection-union
-    test; Berger 1982, Technometrics 24:295). Fewer than 8 patients have neither.
+    test; Berger 1982, Technometrics 24:295). Fewer than 8 patients have neither. In 1000
+    simulations from 227 real slices (`benchmarks/null_band.py`), a method on the edge itself was
+    called worse in 3.3 % of samples of 233 patients and in fewer of smaller ones, nominally 2.5 %;
+    one 0.005 SSIM beyond it in 32, 56 and 88 % of samples of 50, 100 and 233 patients.
 
     Args:
         table: of `score.score`, with the methods of `uniform.references` among its methods. A case
             in which a value needed is missing or infinite is skipped, and counted.
-        metric: of which more is better, in the table; "psnr" is in dB, per case and region.
+        metric: of which more is better, in the table. "psnr" is in dB of each case and region, so
+            that the mixture with HR, which takes the same share of error everywhere, is at 0.
         method, baseline: two of the table's methods. The baseline need not be the one that the
             references were made from.
         region, reference, gain_region: three of the table's regions.
@@ -172,7 +176,7 @@ def null_band(
         return replace(found, reason="no band: no case has all values")
     curves = positions(families)
     short = [f for f, at in curves.items() if not _reaches(q.mean(0), at)]
-    if missing := [f for f in short if f not in MAY_FALL_SHORT]:
+    if missing := [f for f in short if f not in MAY_FALL_SHORT or len(short) == len(curves)]:
         reason = f"no band: the gain lies outside the range of {', '.join(missing)}"
         return replace(found, left_out=tuple(short), reason=reason)
     curves = {f: at for f, at in curves.items() if f not in short}

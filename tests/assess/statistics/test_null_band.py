@@ -126,6 +126,8 @@ def test_less_noise_may_not_reach_and_is_left_out():
     found = band(table_of(BY_HAND | noise))
     assert found.left_out == ("noise",)
     assert "noise" not in found.references
+    alone = {name: BY_HAND[name] for name in ("bicubic", "mine")} | noise
+    assert band(table_of(alone)).words == "no band: the gain lies outside the range of noise"
     reached = {**noise, "uniform noise 0": (0.90, 0.70, 0.60)}
     assert band(table_of(BY_HAND | reached)).references["noise"] == pytest.approx(0)
 
