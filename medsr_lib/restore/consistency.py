@@ -30,11 +30,6 @@ class Consistent(nn.Module):
         own = for_case(self.method, case)
         return self if own is self.method else Consistent(own, self.degrade)
 
-    def of(self, case: Case) -> "Consistent":
-        """The same for one case, where the method differs from case to case."""
-        own = for_case(self.method, case)
-        return self if own is self.method else Consistent(own, self.degrade)
-
     def forward(self, lr: Tensor) -> Tensor:
         """LR (B, 1, h, w) -> SR (B, 1, scale h, scale w) in [0, 1]."""
         sr: Tensor = self.method(lr)

@@ -37,7 +37,7 @@ from medsr_lib.show.decisions import (
     reliability,
     roc_curves,
 )
-from medsr_lib.show.estimates import differences, transfer_matrix
+from medsr_lib.show.estimates import differences, null_bands, transfer_matrix
 from medsr_lib.show.images import (
     comparison,
     error_maps,
@@ -85,6 +85,7 @@ __all__ = [
     "keep",
     "lesion_locations",
     "lesion_sizes",
+    "null_bands",
     "perception_plane",
     "quality_by_level",
     "region_map",

@@ -1,4 +1,4 @@
-"""Figures of estimates: differences as a forest plot, and gains as a matrix.
+"""Figures of estimates: differences as a forest plot, with null bands, and gains as a matrix.
 
 An estimate has the attributes `value`, `low`, `high` (its 95 % interval), `p`, `cases`, `patients`
 and `skipped`; interval and p may be NaN.
@@ -26,14 +26,24 @@ from medsr_lib.show.style import (
     choose,
     count,
     drawn,
+    label_of,
     margin_text,
     name_rows,
+    need,
     people,
+    plural,
     signed,
 )
 
 Estimated: TypeAlias = Any
 """A number with its interval, by its attributes as they are named above."""
+
+BAND = "#DCDCDC"
+_DRAWN = ("contrast", "contrast_low", "contrast_high", "band_low", "band_high")
+_OF_BANDS = (
+    *("metric", "region", "method", *_DRAWN, "lowest", "highest"),
+    *("distance", "distance_low", "distance_high", "verdict", "patients", "cases"),
+)
 
 
 @drawn
@@ -79,6 +89,93 @@ def forest(axes: Axes, estimates: Mapping[str, Estimated], *, width: float = 2.4
         axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
     axes.set_xlim(-reach, reach)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+@drawn
+def null_bands(
+    verdicts: pd.DataFrame, *, metric: str, region: str = "tumour", title: str | None = None
+) -> Figure:
+    """Draw contrasts as a forest plot, each over the band that uniform changes of its gain span.
+
+    Args:
+        verdicts: a row per method with the columns metric, region, method, contrast, contrast_low,
+            contrast_high, band_low, band_high, lowest, highest (what makes the edges), distance,
+            distance_low, distance_high, verdict, patients and cases; ends may be NaN.
+        metric, region: which rows to draw.
+        title: None says what the verdicts are.
+    """
+    need(verdicts, *_OF_BANDS)
+    choose("metric", [metric], verdicts["metric"].unique())
+    choose("region", [region], verdicts["region"].unique())
+    rows = verdicts[verdicts["metric"].eq(metric) & verdicts["region"].eq(region)]
+    if rows.empty:
+        raise ValueError(f"there is no {metric} of {region} to draw")
+    figure, axes = plt.subplots(figsize=(9.4, 0.9 + 0.46 * len(rows)))
+    name_rows(axes, [textwrap.fill(str(name), 22) for name in rows["method"]])
+    axes.axvline(0, color=INK, linewidth=1)
+    values = rows[list(_DRAWN)].to_numpy(float)
+    digits = 4 if np.nanmax(abs(values), initial=0) < 0.1 else 2
+    for at, row in enumerate(rows.to_dict("records")):
+        band = Rectangle((row["band_low"], at - 0.36), row["band_high"] - row["band_low"], 0.72)
+        band.set(facecolor=BAND, edgecolor=MUTED, linewidth=0.6, zorder=0.5)
+        if np.isfinite(row["band_low"] + row["band_high"]):
+            axes.add_patch(band)
+        tone = METHOD_COLOURS.get(str(row["method"]), INK)
+        ends = [row["contrast_low"], row["contrast_high"]]
+        axes.plot(ends, [at, at], color=tone, lw=2.4, solid_capstyle="butt")
+        axes.plot(row["contrast"], at, "o", color=tone, markersize=8, markeredgecolor="white")
+        texts = (_with_ends(row, digits), textwrap.fill(str(row["verdict"]), 26))
+        for text, place in zip(texts, (0.2, 2.2)):
+            margin_text(axes, at, text, place)
+    for text, place in (("distance to the band [95 %]", 0.2), ("verdict", 2.2)):
+        margin_text(axes, -0.9, text, place, color=MUTED)
+    low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
+    margin = 0.06 * (high - low or 1)
+    axes.set_xlim(low - margin, high + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    unit = label_of(metric)[0]
+    axes.set_xlabel(f"← gains less in the {region}   |   gains more →\n{unit}")
+    first = rows.iloc[0]
+    edges = sorted({*rows["lowest"], *rows["highest"]} - {""})
+    caption(
+        figure,
+        title or _message(rows, unit.split(",")[0], region),
+        "point and line: contrast and its 95 % interval",
+        "grey: the contrasts of uniform changes of the same whole-brain gain, on the same images"
+        + (f"; its ends are made by: {', '.join(edges)}" if edges else ""),
+        people(first["cases"], first["patients"]),
+    )
+    return figure
+
+
+def _message(rows: pd.DataFrame, unit: str, region: str) -> str:
+    """What the verdicts say, as a title."""
+    different = rows[rows["verdict"].str.startswith("treats")]
+    judged = int(np.isfinite(rows["distance_low"]).sum())
+    if not judged:
+        return f"{unit}: no verdict on the {region}"
+    if different.empty:
+        who = "the method is not" if judged == 1 else f"none of {plural(judged, 'method')} is"
+        return f"{unit}: in the {region}, {who} distinguishable from a uniform change"
+    if len(different) == 1:
+        return f"{unit}: {different['method'].iloc[0]} {different['verdict'].iloc[0]}"
+    how = ["worse" if "worse" in verdict else "better" for verdict in different["verdict"]]
+    who = ", ".join(f"{name} ({what})" for name, what in zip(different["method"], how))
+    return (
+        f"{unit}: {len(different)} of {plural(judged, 'method')} treat the {region} differently "
+        f"from a uniform change: {who}"
+    )
+
+
+def _with_ends(row: Mapping[Any, Any], digits: int) -> str:
+    if not np.isfinite(row["distance"]):
+        return "–"
+    if not np.isfinite(row["distance_low"]):
+        return f"{signed(row['distance'], digits)} [no interval]"
+    value, low, high = (
+        signed(x, digits) for x in (row["distance"], row["distance_low"], row["distance_high"])
+    )
+    return f"{value} [{low}, {high}]"
 
 
 @drawn

@@ -321,7 +321,7 @@ def test_prepare_refuses(chest, path, arguments, reason):
 def test_open_refuses_what_is_no_store(mixed, slices, path):
     with pytest.raises(FileNotFoundError, match=r"none\.h5: no such file; store\.prepare writes"):
         store.open(path.with_name("none.h5"))
-    with pytest.raises(ValueError, match=r"1\.mat: expected 'medsr store 2', found None; prepare"):
+    with pytest.raises(ValueError, match=r"1\.mat: expected 'medsr store 3', found None; prepare"):
         store.open(mixed / "data" / "1.mat")
     with h5py.File(path, "a") as file:
         file.attrs["format"] = "medsr store 99"

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from medsr_lib import show
@@ -61,3 +62,62 @@ def test_what_cannot_be_drawn_is_refused(gains, estimate):
         show.transfer_matrix({"bicubic": {"bicubic": estimate(value=np.nan)}}, note="")
     with pytest.raises(ValueError, match=r"unknown interpolation \['nearest'\]"):
         show.transfer_matrix(gains, interpolation=["nearest"], note="")
+
+
+@pytest.fixture
+def verdicts():
+    """Two methods: one within its band, one below it."""
+    same = "not distinguishable from a uniform change"
+    names = "method contrast contrast_low contrast_high distance distance_low distance_high verdict"
+    rows = [
+        ("ESPCN", -0.004, -0.006, -0.002, 0, -0.001, 0, same),
+        ("SRGAN", -0.02, -0.024, -0.016, -0.01, -0.014, -0.006, WORSE),
+    ]
+    about = {"metric": "ssim", "region": "tumour", "patients": 233, "cases": 3064}
+    band = {"band_low": -0.01, "band_high": -0.003, "lowest": "low-pass", "highest": "mixture"}
+    return pd.DataFrame(rows, columns=names.split()).assign(**about, **band)
+
+
+WORSE = "treats the tumour worse than a uniform change"
+
+
+def test_null_bands_are_drawn_behind_the_contrasts(verdicts, text_of):
+    figure = show.null_bands(verdicts, metric="ssim")
+    bands = figure.axes[0].patches
+    assert [(band.get_x(), band.get_width()) for band in bands] == [
+        (-0.01, pytest.approx(0.007))
+    ] * 2
+    text = text_of(figure).replace("\n", " ")
+    parts = "−0.0100 [−0.0140, −0.0060]", "0.0000 [−0.0010, 0.0000]", "low-pass, mixture"
+    for part in (*parts, "3 064 images of 233 patients", f"SSIM: SRGAN {WORSE}"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("change", "title"),
+    [
+        ({"verdict": WORSE}, "SSIM: 2 of 2 methods treat the tumour differently from a uniform"),
+        ({"verdict": "not"}, "SSIM: in the tumour, none of 2 methods is distinguishable from a"),
+        ({"distance_low": np.nan, "verdict": "too few patients"}, "SSIM: no verdict on the tumour"),
+    ],
+)
+def test_the_title_says_what_the_verdicts_say(verdicts, text_of, change, title):
+    text = text_of(show.null_bands(verdicts.assign(**change), metric="ssim"))
+    assert title in text.replace("\n", " ")
+
+
+def test_a_method_without_a_band_has_a_row_that_says_so(verdicts, text_of):
+    none = dict.fromkeys(("band_low", "band_high", "distance", "distance_low"), np.nan)
+    bare = verdicts.assign(**none, lowest="", highest="", verdict="no band: the gain is too large")
+    figure = show.null_bands(bare, metric="ssim", title="None")
+    assert not figure.axes[0].patches
+    assert "no band: the gain is too" in text_of(figure)
+
+
+def test_null_bands_that_do_not_exist_are_refused(verdicts):
+    with pytest.raises(ValueError, match=r"unknown metric \['psnr'\]; there is \['ssim'\]"):
+        show.null_bands(verdicts, metric="psnr")
+    with pytest.raises(ValueError, match=r"unknown region \['rim'\]"):
+        show.null_bands(verdicts, metric="ssim", region="rim")
+    with pytest.raises(ValueError, match=r"lacks the columns \['verdict'\]"):
+        show.null_bands(verdicts.drop(columns="verdict"), metric="ssim")

@@ -26,6 +26,12 @@ from medsr_lib.assess.statistics.estimate import (
     with_case_interval,
 )
 from medsr_lib.assess.statistics.noninferiority import equivalence, non_inferiority, verdicts
+from medsr_lib.assess.statistics.null_band import (
+    Band,
+    deficit_closed,
+    null_bands,
+    verdict_table,
+)
 from medsr_lib.assess.statistics.regression import mixed_model
 from medsr_lib.assess.statistics.roc import (
     auc,
@@ -36,6 +42,7 @@ from medsr_lib.assess.statistics.roc import (
 from medsr_lib.assess.statistics.shares import share, share_difference
 
 __all__ = [
+    "Band",
     "Contrast",
     "Estimate",
     "adjust",
@@ -47,6 +54,7 @@ __all__ = [
     "case_differences",
     "ccc",
     "contrasts",
+    "deficit_closed",
     "delong",
     "detectable",
     "effect_size",
@@ -57,12 +65,14 @@ __all__ = [
     "means",
     "mixed_model",
     "non_inferiority",
+    "null_bands",
     "over_seeds",
     "paired_difference",
     "patient_differences",
     "roc_curve",
     "share",
     "share_difference",
+    "verdict_table",
     "verdicts",
     "with_case_interval",
 ]
