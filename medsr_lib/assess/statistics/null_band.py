@@ -17,7 +17,7 @@ from scipy import stats
 from medsr_lib.assess import uniform
 from medsr_lib.assess.statistics import bootstrap
 from medsr_lib.assess.statistics.contrasts import KEYS, check_once, need
-from medsr_lib.assess.statistics.estimate import Estimate, adjust
+from medsr_lib.assess.statistics.estimate import FEW, Estimate, adjust
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ class Band:
         """What the distance says with this p value, such as one corrected for a family."""
         if self.reason:
             return self.reason
-        if self.distance.patients < bootstrap.FEW:
+        if self.distance.patients < FEW:
             return "too few patients"
         if not p <= LEVEL:
             return "not distinguishable from a uniform change"
@@ -187,7 +187,7 @@ def null_band(
             del references[f"{family} pair"]
     ends = min(references.values()), max(references.values())
     distance = replace(found.distance, value=float(_outside(contrast.value, *ends)))
-    if len(patients) >= bootstrap.FEW:
+    if len(patients) >= FEW:
         distance = with_interval(distance, q, d, curves, seed)
     return replace(found, references=references, distance=distance, left_out=tuple(short))
 
