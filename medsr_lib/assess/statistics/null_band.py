@@ -23,7 +23,8 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.05  # of the two-sided decision
 SAME = 1e-9  # means that differ by less differ by rounding
-MAY_FALL_SHORT = ("noise",)  # without any noise there is no more to gain
+# Without any noise there is no more to gain; linear is hardly worse than a baseline that it equals.
+MAY_FALL_SHORT = ("noise", "linear")
 DEFICITS = ("ssim", "psnr")
 
 
@@ -149,8 +150,9 @@ def null_band(
         seed: of the bootstrap.
 
     Returns:
-        Where the method's gain lies beyond the range of a family, or no case has all values, there
-        is no band and `reason` says so: nothing is extrapolated.
+        Nothing is extrapolated. Where the method's gain lies beyond the range of a family, there is
+        no band and `reason` says so, as where no case has all values; noise and linear, which
+        cannot always reach, are left out of the band instead.
 
     Raises:
         ValueError: "mse"; a metric, method or region that the table does not have, no references in
