@@ -12,7 +12,7 @@ import pytest
 import torch
 from servers import serving, zipped
 
-from medsr_lib.data import figshare, source, store
+from medsr_lib.data import figshare, source, splits, store
 
 
 @pytest.fixture
@@ -217,6 +217,14 @@ def test_runs_of_slices_stand_for_patients_whom_no_pid_tells(unknown, write_cvin
     packed = store.prepare(unknown, unknown / "packed.h5")
     assert packed.table.attrs["notes"] == table.attrs["notes"]
     assert packed[0].patient in named
+
+
+def test_validation_slices_are_no_neighbours_of_training_slices(unknown, write_cvind):
+    write_cvind(unknown / "cvind.mat", [1, 1, 1, 2, 2, 2, 3, 2, 2, 2])
+    train, _ = splits.split(source.index(unknown), fold=3)
+    part = splits.by_patient(train, n_folds=3, seed=0).set_axis(train["id"].astype(int))
+    for run in ([1, 2, 3], [4, 5, 6], [8, 9, 10]):
+        assert part[run].nunique() == 1
 
 
 def test_without_folds_unknown_patients_are_told_of_and_slices_stay_alone(unknown):

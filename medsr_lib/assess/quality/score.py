@@ -152,6 +152,37 @@ def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) ->
     return out
 
 
+def by_seed(table: pd.DataFrame, trainings: Mapping[str, Mapping[int, str]]) -> pd.DataFrame:
+    """Several trainings of a method under its one name, told apart by a column `seed`.
+
+    Each training is scored as a method of its own, so that every case is restored and measured
+    once. Of the result, `statistics.over_seeds` asks how a method does over its trainings.
+
+    Args:
+        table: of `score`.
+        trainings: method -> the name that each seed's training has in the table. All methods have
+            the same seeds.
+
+    Returns:
+        A copy; the rows of methods that are not in `trainings` are there once for each seed.
+
+    Raises:
+        ValueError: other seeds in one method than in another, or a training the table lacks.
+    """
+    seeds = {method: list(names) for method, names in trainings.items()}
+    if len({tuple(of) for of in seeds.values()}) != 1:
+        raise ValueError(f"all methods need the same seeds, and at least one; got {seeds}")
+    every = {name for names in trainings.values() for name in names.values()}
+    if missing := every - set(table["method"]):
+        raise ValueError(f"the table has no method {sorted(missing)}; score each training")
+    parts = []
+    for seed in next(iter(seeds.values())):
+        own = {names[seed]: method for method, names in trainings.items()}
+        rows = table[table["method"].isin(own) | ~table["method"].isin(every)]
+        parts.append(rows.assign(method=rows["method"].replace(own), seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _expected(table: pd.DataFrame, keys: list[str]) -> pd.Series:
     """How many cases each group would have, if every method and region were measured in all."""
     of_case = [key for key in keys if key not in _OF_MEASUREMENT]

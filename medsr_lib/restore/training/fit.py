@@ -53,6 +53,7 @@ def fit(
     loss: Loss = F.mse_loss,
     steps: int,
     seed: int,
+    after: History | None = None,
     recipe: Recipe = Recipe(),
     crop: int = 96,
     checkpoint: str | Path | None = None,
@@ -84,6 +85,7 @@ def fit(
         loss: (SR, HR) -> a number.
         steps: to take in all, over all sessions.
         seed: of crops, flips and transposes, and of the noise of a `degrade.Degradation`.
+        after: the history of a training that comes first. Until it is done no step is taken.
         recipe: batch, learning rate, clipping.
         crop: side of the crops in HR pixels, a multiple of the scale.
         checkpoint: the file to resume from and to save to.
@@ -105,7 +107,8 @@ def fit(
         Diverged: a loss that is no longer finite, or on the validation images a hundred times what
             it has been (a ValueError too).
     """
-    clock, engine = Clock(hours, reserve), Engine(device, precision)
+    clock = Clock(hours if after is None or after.done else 1e-12, reserve)
+    engine = Engine(device, precision)
     settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
         images, validation, engine, recipe, degrade=describe(degrade), **settings

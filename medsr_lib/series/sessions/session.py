@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medsr_lib import checks
 from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context
 from medsr_lib.series.sessions.state import State
@@ -63,8 +64,10 @@ class Session:
             for path in sorted(self.folder.iterdir())
             if path.is_file() and path.name[0] != "." and path.name not in left_out
         }
+        to_come = [h.steps for name, h in trainings.items() if name not in found.checkpoints]
         state = replace(
             found,
+            steps=found.steps + sum(to_come),
             done=all(history.done for history in trainings.values()),
             files=found.files | others,
             docker_image=os.environ.get("KAGGLE_DOCKER_IMAGE"),
@@ -72,6 +75,22 @@ class Session:
             hours_before=self.hours_before,
         )
         return states.write(self.folder, self.context.marked(state) if self.context else state)
+
+
+def seeds(name: str, *, seed: int, trainings: int) -> dict[str, int]:
+    """The seeds of several trainings of one network, by the names of their files.
+
+    The first keeps the plain name, by which other notebooks find it.
+
+    >>> seeds("espcn", seed=0, trainings=3)
+    {'espcn': 0, 'espcn_seed1': 1, 'espcn_seed2': 2}
+
+    Raises:
+        ValueError: fewer than one training.
+    """
+    checks.whole("trainings", trainings, least=1)
+    others = range(seed + 1, seed + trainings)
+    return {name: seed} | {f"{name}_seed{other}": other for other in others}
 
 
 def begin(

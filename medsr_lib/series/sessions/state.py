@@ -25,7 +25,8 @@ class State:
 
     Attributes:
         notebook: its name, `03_srgan`.
-        step, steps: taken and requested, of all trainings together, over all sessions.
+        step, steps: taken and requested, of all trainings together, over all sessions; requested
+            are those of trainings that have not begun, too, where the session ended well.
         fingerprint: of the weights in all the checkpoints.
         files: the `sha256` and `bytes` of every file in the folder.
         checkpoints: the `step`, `steps` and `configuration` of those that belong to a training.

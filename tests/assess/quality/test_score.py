@@ -314,6 +314,31 @@ def test_summary_counts_measures_that_are_missing_apart(cases):
     assert "contrast_skipped" not in found
 
 
+def test_trainings_of_a_method_share_its_name_and_the_others_are_repeated(table):
+    found = scoring.by_seed(table, {"network": {3: "nearest", 4: "half"}})
+    assert len(found) == 4 / 3 * len(table)
+    for seed, name in ((3, "nearest"), (4, "half")):
+        of_seed = found[found["seed"] == seed].set_index(["method", "id", "region"])["ssim"]
+        own = table.set_index(["method", "id", "region"])["ssim"]
+        pd.testing.assert_series_equal(of_seed["network"], own[name])
+        pd.testing.assert_series_equal(of_seed["bicubic"], own["bicubic"])
+    asked = statistics.Contrast("ssim", "network", "bicubic", "whole")
+    assert statistics.over_seeds(found, asked).seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("trainings", "message"),
+    [
+        ({}, r"the same seeds, and at least one; got \{\}"),
+        ({"a": {0: "half"}, "b": {1: "nearest"}}, r"got \{'a': \[0\], 'b': \[1\]\}"),
+        ({"a": {0: "half", 1: "third"}}, r"no method \['third'\]; score each training"),
+    ],
+)
+def test_trainings_that_do_not_fit_the_table_are_refused(table, trainings, message):
+    with pytest.raises(ValueError, match=message):
+        scoring.by_seed(table, trainings)
+
+
 def lose(table, method, *ids):
     return table[~((table["method"] == method) & table["id"].isin(ids))]
 

@@ -105,6 +105,16 @@ def test_resumes_bit_for_bit_after_running_out_of_hours(train, tmp_path, clock):
     assert same_end(tmp_path / "whole.pt", tmp_path / "a.pt", [network], [again])
 
 
+@pytest.mark.filterwarnings("ignore:no time for a single step of training")
+def test_a_further_training_waits_for_the_one_before_to_be_done(train, tmp_path):
+    _, first = train(hours=1e-12)
+    _, history = train(tmp_path / "b.pt", after=first)
+    assert (history.steps, history.steps_done, history.done) == (STEPS, 0, False)
+    assert list(tmp_path.iterdir()) == []
+    _, first = train()
+    assert train(tmp_path / "b.pt", after=first)[1].done
+
+
 @pytest.mark.parametrize("seconds", [3.5, 10.5, 20.5, 27.0])
 def test_hours_stops_before_the_limit(train, clock, seconds):
     _, history = train(loss=clock.slow(F.mse_loss), hours=seconds / 3600)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import chains
 import pytest
@@ -28,6 +29,22 @@ def test_a_session_goes_on_from_the_one_before(former, tmp_path):
     assert (state.session, state.step, state.steps, state.done) == (2, 80, 100, False)
     assert (state.chain, state.parameters) == ("abc", {"scale": 2})
     assert state.hours_before == states.read(folder).hours
+
+
+def test_trainings_that_have_not_begun_count_as_steps_to_come(former, tmp_path):
+    folder, context = former
+    this = chains.begin(tmp_path / "second", folder, context.values())
+    waiting = SimpleNamespace(steps=50, steps_done=0, done=False)
+    trainings = chains.train(this.folder, each=chains.STEPS)
+    path = this.record(trainings | {"srresnet_seed1_checkpoint.pt": waiting})
+    state = states.verify(path.parent)
+    assert (state.step, state.steps, state.done) == (chains.STEPS, chains.STEPS + 50, False)
+
+
+def test_the_first_training_keeps_the_plain_name():
+    assert session.seeds("espcn", seed=5, trainings=2) == {"espcn": 5, "espcn_seed6": 6}
+    with pytest.raises(ValueError, match="trainings must be a whole number of at least 1, got 0"):
+        session.seeds("espcn", seed=0, trainings=0)
 
 
 def test_a_later_session_does_not_start_from_zero(former, tmp_path):
