@@ -138,7 +138,8 @@ def test_04_takes_the_networks_of_03_in(executed):
         if row["region"] == "tumour":
             other = table["tumour", row["method"]]
             assert other["psnr"] == pytest.approx(row["psnr"], abs=1e-4)
-    assert "SRGAN, tumour − matched" in executed["04_regional_ssim"]["contrasts"]
+    bands = executed["04_regional_ssim"]["bands"]
+    assert {"linear", "ESPCN", "SRResNet", "SRGAN"} == {row["method"] for row in bands}
 
 
 @pytest.mark.slow
@@ -151,9 +152,11 @@ def test_04_measures_every_region_and_the_primary_contrast(executed):
     primary = found["primary"]
     assert primary["low"] <= primary["value"] <= primary["high"]
     assert primary["patients"] == 3
-    tumour, matched = (found["contrasts"][f"ESPCN, {name}"] for name in ("tumour", "matched"))
-    assert tumour["skipped"] == matched["skipped"] == primary["skipped"] == 0
-    assert primary["value"] == pytest.approx(tumour["value"] - matched["value"], abs=1e-9)
+    (band,) = (r for r in found["bands"] if (r["method"], r["metric"]) == ("ESPCN", "ssim"))
+    assert band["contrast"] == pytest.approx(primary["value"], abs=1e-9)
+    assert band["verdict"] == "too few patients"
+    share = {(r["method"], r["metric"], r["baseline"], r["region"]): r for r in found["deficits"]}
+    assert share["bicubic", "ssim", "linear", "tumour"]["value"] < 0
 
 
 @pytest.mark.slow
@@ -266,7 +269,7 @@ def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
     )
     assert result.error is None
     table = result.record["values"]["table"]
-    assert list(dict.fromkeys(row["method"] for row in table)) == ["bicubic", "lanczos", "mine"]
+    assert list(dict.fromkeys(row["method"] for row in table)) == ["bicubic", "linear", "lanczos", "mine"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
