@@ -19,16 +19,20 @@ from medsr_lib.assess.decisions.detector import (
 from medsr_lib.assess.decisions.metadata import guess_class
 from medsr_lib.assess.decisions.readers import patches
 from medsr_lib.assess.decisions.segmenter import segment, segment_summary
+from medsr_lib.assess.decisions.trainings import by_training, differing, majority
 
 __all__ = [
+    "by_training",
     "calibration_error",
     "classify",
     "classify_summary",
     "detect",
+    "differing",
     "gradcam",
     "guess_class",
     "lesion_overlap",
     "log_odds",
+    "majority",
     "map_similarity",
     "operating_point",
     "patches",
