@@ -93,14 +93,14 @@ def estimates(samples: Sequence[Array], *, seed: int) -> list[Estimate]:
             continue
         values = np.stack([samples[i] for i in same], axis=1)  # (n, k)
         tested = _sign_flips(values, seed) if n >= FEW else np.full(len(same), np.nan)
-        made = np.column_stack([_bootstrap_t(values, seed), tested, _skewness(values)])
+        made = np.column_stack([_bootstrap_t(values, seed), tested, skewness(values)])
         for i, numbers in zip(same, made.tolist()):
             known = {k: x for k, x in zip(MADE, numbers) if np.isfinite(x)}
             found[i] = Estimate(found[i].value, patients=n, **known)
     return found
 
 
-def _skewness(values: Array) -> Array:
+def skewness(values: Array) -> Array:
     """G1 of Joanes & Gill 1998 (10.1111/1467-9884.00122) of (n, k) values; 0 where it has none."""
     varies, found = _varies(values), np.zeros(values.shape[1])
     if len(values) > 2 and varies.any():

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from medsr_lib import checks
-from medsr_lib.assess.statistics.bootstrap import estimates
+from medsr_lib.assess.statistics.bootstrap import estimates, skewness
 from medsr_lib.assess.statistics.estimate import Estimate, over_trainings
 from medsr_lib.assess.statistics.shares import share, share_difference
 
@@ -127,7 +127,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
     of_patient = measured.groupby(level="patient").mean().to_numpy()  # (patients, trainings)
     n = len(of_patient)
     variance = float(of_patient.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
-    return over_trainings(
+    found = over_trainings(
         of_patient.mean(0),
         variance=variance,
         df=n - 1,
@@ -135,6 +135,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
         patients=n,
         skipped=len(cases) - len(measured),
     )
+    return replace(found, skewness=float(skewness(of_patient.mean(1, keepdims=True))[0]))
 
 
 def case_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:

@@ -353,6 +353,18 @@ def test_trainings_that_differ_widen_the_interval_and_their_range_is_told():
     assert "3 trainings from" in str(found)
 
 
+def test_a_few_patients_who_lose_much_are_seen_over_trainings_too():
+    table = trainings([0, 0])
+    worst = (table["patient"] == "P0") & (table["method"] == "ESPCN")
+    table.loc[worst & (table["region"] == "tumour"), "ssim"] -= 0.5
+    found = statistics.over_seeds(table, SEEDED)
+    of_patient = statistics.patient_differences(table.query("seed == 0"), SEEDED)
+    assert found.skewness == pytest.approx(stats.skew(of_patient, bias=False))
+    verdict = statistics.non_inferiority(found, margin=0.2)
+    assert verdict.words == "not enough data"
+    assert "skewness -4" in verdict.reason
+
+
 def test_a_case_that_one_training_lacks_is_skipped():
     table = trainings([0, 0.01])
     table.loc[(table["seed"] == 1) & (table["id"] == table["id"].iloc[0]), "ssim"] = np.nan
