@@ -201,21 +201,60 @@ def train_val_test(table: pd.DataFrame, *, seed: int, validation: float = 0.15) 
         "train", "validation", "test" or <NA> for each row, with the table's index.
 
     Raises:
-        ValueError: no test set (create folds with `splits.by_patient` then), nothing to train on, a
-            class that is missing in a part, or a share out of range.
+        ValueError: no test set (`cross_fit` needs none), nothing to train on, a class that is
+            missing in a part, or a share out of range.
     """
-    if not 0 < validation <= 0.5:
-        raise ValueError(f"validation must lie above 0 and at most at 0.5, got {validation}")
     is_test = table["split"] == "test"
     if not is_test.any():
         raise ValueError(
-            "there is no test set among the splits; assign all patients to folds with "
-            'splits.by_patient(table.assign(label=table["subtype"]), n_folds=5, seed=seed)'
+            "there is no test set among the splits; take `cross_fit`, which tests all patients"
         )
     fresh = table["duplicate_of"].isna()
     pooled = ~is_test & fresh & ~table["patient"].isin(table["patient"][is_test])
     if not pooled.any():
         raise ValueError("all patients are in the test set; nothing is left to train on")
+    return _parts(table, is_test & fresh, pooled, seed=seed, validation=validation)
+
+
+def cross_fit(
+    table: pd.DataFrame, *, folds: int, seed: int, validation: float = 0.15
+) -> pd.DataFrame:
+    """Assign the radiographs `folds` times, so that each patient is tested once.
+
+    The folders' splits do not count. Patients are drawn into folds, stratified by none, bacteria
+    and virus; each fold is the test set once, and validation patients are drawn from the others.
+    Repeats of an earlier file are <NA>, as in `train_val_test`.
+
+    Args:
+        table: from `source.index`.
+        folds: at least 2.
+        seed: of the assignment.
+        validation: share of the patients who are not tested, as in `train_val_test`.
+
+    Returns:
+        A column for each fold, 1 to `folds`: "train", "validation", "test" or <NA> for each row,
+        with the table's index.
+
+    Raises:
+        ValueError: fewer patients than folds, a class that is missing in a part, or a share out of
+            range.
+    """
+    fresh = table["duplicate_of"].isna()
+    of = table[fresh].assign(label=table["subtype"])
+    fold = splits.by_patient(of, n_folds=folds, seed=seed).reindex(table.index, fill_value=0)
+    parts = {
+        k: _parts(table, fold == k, fresh & (fold != k), seed=seed, validation=validation)
+        for k in range(1, folds + 1)
+    }
+    return pd.DataFrame(parts)
+
+
+def _parts(
+    table: pd.DataFrame, test: pd.Series, pooled: pd.Series, *, seed: int, validation: float
+) -> pd.Series:
+    """The part of each row: the test set as it is, the pool divided by patient."""
+    if not 0 < validation <= 0.5:
+        raise ValueError(f"validation must lie above 0 and at most at 0.5, got {validation}")
     pool = table[pooled]
     with warnings.catch_warnings():  # few patients of a subtype: what matters is checked below
         warnings.filterwarnings("ignore", "The least populated class")
@@ -223,7 +262,7 @@ def train_val_test(table: pd.DataFrame, *, seed: int, validation: float = 0.15) 
             pool.assign(label=pool["subtype"]), n_folds=round(1 / validation), seed=seed
         )
     part = pd.Series(pd.NA, index=table.index, dtype="string", name="part")
-    part[is_test & fresh] = "test"
+    part[test] = "test"
     part[pool.index[fold > 1]] = "train"
     part[pool.index[fold == 1]] = "validation"
     for name, of in table["label"].groupby(part):

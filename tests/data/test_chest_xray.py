@@ -187,7 +187,7 @@ def test_train_val_test_of_the_small_set(chest):
 
 
 def test_train_val_test_refuse_what_cannot_be_split(many):
-    with pytest.raises(ValueError, match=r"there is no test set .*splits\.by_patient"):
+    with pytest.raises(ValueError, match="there is no test set .*cross_fit"):
         chest_xray.train_val_test(many[many["split"] != "test"], seed=0)
     with pytest.raises(ValueError, match="nothing is left to train on"):
         chest_xray.train_val_test(many[many["split"] == "test"], seed=0)
@@ -195,3 +195,18 @@ def test_train_val_test_refuse_what_cannot_be_split(many):
         chest_xray.train_val_test(many, seed=0, validation=0.7)
     with pytest.raises(ValueError, match="has no NORMAL; more patients are needed"):
         chest_xray.train_val_test(many[many["label"] == "PNEUMONIA"], seed=0)
+
+
+def test_cross_fitting_tests_each_patient_once(many):
+    parts = chest_xray.cross_fit(many, folds=3, seed=0, validation=0.25)
+    assert list(parts) == [1, 2, 3]
+    assert (parts == "test").sum(axis=1).tolist() == [1] * 118 + [0, 0]  # two are repeats
+    for part in parts.values.T:
+        of = many["patient"].groupby(part)
+        assert of.nunique().sum() == 59
+        assert set(of.groups) == {"train", "validation", "test"}
+        assert many["subtype"].groupby(part).nunique().eq(3).all()
+    other = chest_xray.cross_fit(many, folds=3, seed=1, validation=0.25)
+    assert (parts[1].fillna("") != other[1].fillna("")).any()
+    with pytest.raises(ValueError, match="n_folds must lie in"):
+        chest_xray.cross_fit(many, folds=1, seed=0)

@@ -9,6 +9,7 @@ from medsr_lib.assess.decisions.attention import (
 from medsr_lib.assess.decisions.classifier import classify, classify_summary
 from medsr_lib.assess.decisions.detector import (
     calibration_error,
+    chance_error,
     detect,
     log_odds,
     operating_point,
@@ -19,11 +20,13 @@ from medsr_lib.assess.decisions.detector import (
 from medsr_lib.assess.decisions.metadata import guess_class
 from medsr_lib.assess.decisions.readers import patches
 from medsr_lib.assess.decisions.segmenter import segment, segment_summary
-from medsr_lib.assess.decisions.trainings import by_training, differing, majority
+from medsr_lib.assess.decisions.trainings import by_training, changes, differing, majority
 
 __all__ = [
     "by_training",
     "calibration_error",
+    "chance_error",
+    "changes",
     "classify",
     "classify_summary",
     "detect",

@@ -23,6 +23,7 @@ from medsr_lib.assess.decisions.classifier import decision_table
 from medsr_lib.assess.decisions.readers import Network
 from medsr_lib.assess.statistics.estimate import Estimate
 from medsr_lib.assess.statistics.roc import checked
+from medsr_lib.assess.statistics.shares import share
 
 
 def log_odds(
@@ -89,24 +90,28 @@ def threshold_at(scores: ArrayLike, positive: ArrayLike, *, specificity: float) 
 
 
 def operating_point(
-    scores: ArrayLike, positive: ArrayLike, patients: ArrayLike, *, threshold: float
+    scores: ArrayLike, positive: ArrayLike, patients: ArrayLike, *, threshold: ArrayLike
 ) -> dict[str, Estimate]:
-    """Sensitivity and specificity, by these names, at a threshold, with intervals.
+    """Sensitivity and specificity, by these names, at a threshold: shares over patients.
 
-    The intervals are Wilson's (1927, JASA 22:209; by statsmodels) with the number of patients in
-    place of that of images: at least as wide as they should be, and not empty where all images are
-    correctly classified, as a bootstrap's are.
+    The intervals are those of `statistics.share`, not empty where all images are correctly
+    classified, as a bootstrap's are.
+
+    Args:
+        scores: (n,), or (k, n) of k trainings.
+        positive, patients: (n,).
+        threshold: from which on an image is positive; a number, or of the shape of the scores where
+            images or trainings have thresholds of their own.
     """
-    z, truth, who = checked(scores, positive, patients)
-    found = {}
-    for name, of, right in (
-        ("sensitivity", truth, z >= threshold),
-        ("specificity", ~truth, z < threshold),
-    ):
-        share, n = float(right[of].mean()), len(np.unique(who[of]))
-        low, high = proportion_confint(share * n, n, method="wilson")
-        found[name] = Estimate(share, float(low), float(high), cases=int(of.sum()), patients=n)
-    return found
+    several = np.atleast_2d(checks.finite("scores", scores))
+    cut = np.broadcast_to(checks.finite("threshold", threshold), several.shape)
+    who = np.asarray(patients)
+    for row in several:
+        _, truth, _ = checked(row, positive, who)
+    return {
+        "sensitivity": share((several >= cut)[:, truth], who[truth]),
+        "specificity": share((several < cut)[:, ~truth], who[~truth]),
+    }
 
 
 def reliability(p: ArrayLike, positive: ArrayLike, *, bins: int) -> pd.DataFrame:
@@ -154,12 +159,30 @@ def calibration_error(table: pd.DataFrame) -> float:
     return float((table["n"] * gap).sum() / table["n"].sum())
 
 
+def chance_error(p: ArrayLike, *, bins: int, seed: int, draws: int = 200) -> float:
+    """The calibration error that these probabilities would have by chance, if they were right.
+
+    The mean of `calibration_error` over labels that are drawn with the probabilities themselves: it
+    is the zero line of a few images, which never have an error of 0.
+
+    Args:
+        p: (n,) probabilities in [0, 1].
+        bins: as of `reliability`.
+        seed: of the labels.
+        draws: how often labels are drawn.
+    """
+    shares = checks.finite("p", p)
+    labels = np.random.default_rng(seed).random((draws, len(shares))) < shares
+    both = labels[labels.any(1) & ~labels.all(1)]  # one class only is no data to calibrate on
+    return float(np.mean([calibration_error(reliability(shares, y, bins=bins)) for y in both]))
+
+
 def detect(
     scores: Mapping[str, ArrayLike],
     cases: pd.DataFrame,
     *,
     classes: Sequence[str],
-    threshold: float,
+    threshold: ArrayLike,
     reference: str,
 ) -> pd.DataFrame:
     """Decisions of a detector on the same cases, as each method shows them.
@@ -172,7 +195,8 @@ def detect(
         cases: a row per image, in their order: columns id, patient, label (one of the classes);
             others are left.
         classes: the names of the negatives and of the positives.
-        threshold: from which on an image is positive.
+        threshold: from which on an image is positive; (N,) where each has its own, because several
+            detectors read them (cross-fitting).
         reference: the method whose decisions the others are compared with.
 
     Returns:
@@ -184,6 +208,7 @@ def detect(
     """
     if len(classes) != 2:
         raise ValueError(f"classes must be two, negatives first, got {list(classes)}")
+    cut = np.broadcast_to(checks.finite("threshold", threshold), (len(cases),))
     z = {method: np.asarray(values, float) for method, values in scores.items()}
     for method, values in z.items():
         if values.shape != (len(cases),) or not np.isfinite(values).all():
@@ -191,7 +216,7 @@ def detect(
                 f"method {method!r}: expected {len(cases)} finite scores, got {values.shape}"
             )
     shares = {method: np.stack([expit(-v), expit(v)], 1) for method, v in z.items()}
-    predicted = {method: (v >= threshold).astype(int) for method, v in z.items()}
+    predicted = {method: (v >= cut).astype(int) for method, v in z.items()}
     table = decision_table(shares, predicted, cases, classes=classes, reference=reference)
     table.insert(table.columns.get_loc("p_true"), "logit", np.concatenate(list(z.values())))  # type: ignore[arg-type]
     return table

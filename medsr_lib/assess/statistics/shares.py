@@ -4,6 +4,8 @@ The bootstrap fails here: with few patients it may never see the one that is rar
 mean over patients of a patient's share of cases.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
@@ -21,20 +23,30 @@ def share(right: ArrayLike, patients: ArrayLike) -> Estimate:
     """The share that is right, with Wilson's interval (1927, JASA 22:209; by statsmodels).
 
     Of several cases of a patient it takes the number that were worth as much if they were
-    independent (`effective_size`).
+    independent (`effective_size`). Of several trainings it is the mean; the number of cases is then
+    lowered, so that the variance between trainings over their number comes on top.
 
     Args:
-        right: (n,) true or false.
+        right: (n,) true or false, or (k, n) of k trainings.
         patients: (n,) whose case it is.
 
     Raises:
         ValueError: no cases, lengths that differ, or values that are neither true nor false.
     """
-    of_patient, cases = _by_patient([checks.binary("right", right)], patients)
-    p = float(of_patient[:, 0].mean())
-    n = effective_size(of_patient[:, 0], variance=p * (1 - p), cases=cases)
+    several = np.atleast_2d(checks.binary("right", right))
+    of_patient, cases = _by_patient(list(several), patients)
+    by_seed, of_each = of_patient.mean(0), of_patient.mean(1)
+    p = float(of_each.mean())
+    variance = p * (1 - p)
+    n = effective_size(of_each, variance=variance, cases=cases)
+    if len(by_seed) > 1 and variance > 0:
+        n = 1 / (1 / n + float(by_seed.var(ddof=1)) / len(by_seed) / variance)
     ends = [proportion_confint(p * n, n, alpha=1 - level, method="wilson") for level in LEVELS]
-    return _estimate(p, ends, cases=cases, patients=len(of_patient))
+    found = _estimate(p, ends, cases=cases, patients=len(of_patient))
+    if len(by_seed) == 1:
+        return found
+    low, high = float(by_seed.min()), float(by_seed.max())
+    return replace(found, seeds=len(by_seed), seed_low=low, seed_high=high)
 
 
 def share_difference(right: ArrayLike, baseline: ArrayLike, patients: ArrayLike) -> Estimate:

@@ -95,17 +95,35 @@ def test_the_threshold_refuses_no_specificity():
         d.threshold_at([0, 1], [False, True], specificity=0)
 
 
-def test_sensitivity_and_specificity_count_images_and_trust_patients():
+def test_sensitivity_and_specificity_are_shares_over_patients():
     z = [2, 2, 0, -1, -1, 3]
     ill = [True, True, True, False, False, False]
     found = d.operating_point(z, ill, ["p", "p", "q", "r", "s", "t"], threshold=1)
     sensitivity, specificity = found["sensitivity"], found["specificity"]
-    assert sensitivity.value == specificity.value == pytest.approx(2 / 3)
+    assert (sensitivity.value, specificity.value) == (0.5, pytest.approx(2 / 3))
     assert (sensitivity.cases, specificity.cases) == (3, 3)
     assert (sensitivity.patients, specificity.patients) == (2, 3)
-    assert sensitivity.high > specificity.high
     expected = proportion_confint(2, 3, method="wilson")
     assert (specificity.low, specificity.high) == pytest.approx(expected)
+
+
+def test_trainings_and_images_may_have_thresholds_of_their_own():
+    ill, who = [True, True, False, False], list("pqrs")
+    found = d.operating_point([[1, 1, 0, 0], [1, 0, 0, 0]], ill, who, threshold=0.5)
+    assert (found["sensitivity"].value, found["sensitivity"].seed_low) == (0.75, 0.5)
+    carried = d.operating_point([1, 0, 1, 0], ill, who, threshold=[0.5, -1, 2, 0.5])
+    assert (carried["sensitivity"].value, carried["specificity"].value) == (1, 1)
+    with pytest.raises(ValueError, match="broadcast"):
+        d.operating_point([1, 0, 1, 0], ill, who, threshold=[0.5, 1])
+
+
+def test_a_detector_that_is_right_has_the_error_of_chance():
+    p = np.random.default_rng(0).random(60)
+    chance = d.chance_error(p, bins=8, seed=0)
+    drawn = np.random.default_rng(1).random((50, 60)) < p
+    found = np.mean([d.calibration_error(d.reliability(p, y, bins=8)) for y in drawn])
+    assert chance == pytest.approx(found, abs=0.02)
+    assert chance > d.chance_error(np.repeat(p, 20), bins=8, seed=0)
 
 
 def test_calibration_error_is_that_of_torchmetrics(scores):

@@ -44,6 +44,15 @@ def test_a_share_of_single_cases_has_wilsons_interval():
     assert share([1] * 20, range(20)).low > 0.8  # where all are right there is an interval, too
 
 
+def test_trainings_that_differ_widen_the_interval():
+    right = np.arange(40) < 32
+    alike, apart = share([right] * 3, range(40)), share([right, right, ~right], range(40))
+    once = share(right, range(40))
+    assert (alike.low, alike.high) == pytest.approx((once.low, once.high))
+    assert (apart.value, apart.seeds, apart.seed_low, apart.seed_high) == (0.6, 3, 0.2, 0.8)
+    assert apart.high - apart.low > 1.5 * (alike.high - alike.low)
+
+
 def test_cases_of_one_patient_that_agree_are_one_case():
     rng = np.random.default_rng(0)
     right, baseline = rng.random(20) < 0.7, rng.random(20) < 0.8
