@@ -31,6 +31,7 @@ SMALL = {
     "fold": 2,
     "steps": 30,
     "pretraining": 30,
+    "trainings": 2,
     "classifier_steps": 10,
     "crop": 32,
     "limit": 2,
@@ -127,21 +128,26 @@ def chain(out: Path, **options):
     return kaggle_chain.run(made, **DEFAULTS | options)
 
 
-def notebook_that_stops(folder: Path, *, after: int) -> Path:
-    """A folder with notebook 03, and a cell in it that plays a clock: so many steps of SRResNet and
-    SRGAN a session; the classifier, which is trained before, is not counted.
+def notebook_that_stops(
+    folder: Path, *, after: int, name: str = "03", behind: str = "classifier.about"
+) -> Path:
+    """A folder with a notebook, and a cell in it that plays a clock: so many steps a session, and
+    one more look at the clock as each training begins. What is trained before the cell `behind`
+    (the classifier of notebook 03) is not counted.
     """
-    content = plan.one("03", None).content
-    at = next(n for n, cell in enumerate(content.cells) if "classifier.about" in cell.source)
+    notebook = plan.one(name, None)
+    content = notebook.content
+    at = next(n for n, cell in enumerate(content.cells) if behind in cell.source)
     content.cells.insert(at + 1, new_code_cell(CLOCK.format(after=after), id="clock"))
     folder.mkdir(parents=True)
-    (folder / f"{NOTEBOOK}.ipynb").write_text(outputs.text(content), encoding="utf-8")
+    (folder / f"{notebook.name}.ipynb").write_text(outputs.text(content), encoding="utf-8")
     return folder
 
 
 def same_trainings(one: Path, other: Path) -> bool:
-    """Whether both trainings ended the same, bit for bit, and so did the networks in use."""
-    names = ("srresnet_checkpoint.pt", "srgan_checkpoint.pt")
+    """Whether all trainings ended the same, bit for bit, and so did the networks in use."""
+    names, others = ({p.name for p in f.glob("*_checkpoint.pt")} for f in (one, other))
+    assert names == others
     assert all(identical(state_in(one / name), state_in(other / name)) for name in names)
     found, expected = (json.loads((f / "results.json").read_text())["values"] for f in (one, other))
     assert found["weights"] == expected["weights"]

@@ -5,6 +5,7 @@ SLICES = {
     "fold": 2,
     "steps": 60,
     "pretraining": 60,
+    "trainings": 2,
     "classifier_steps": 20,
     "segmenter_steps": 20,
     "robust_steps": 20,

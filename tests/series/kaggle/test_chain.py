@@ -370,9 +370,11 @@ def test_notebook_03_in_sessions_equals_one_uninterrupted_run(start, out, tmp_pa
     folder = chains.notebook_that_stops(tmp_path / "notebooks", after=45)
     options = {"parameters": chains.SMALL, "folder": folder, "pause": time.sleep, "poll": 0.5}
     state = chains.chain(out, **options)
-    assert (state.session, state.done) == (2, True)
-    assert chains.same_trainings(out / "s02" / chains.NOTEBOOK, whole_03.folder)
-    assert chains.pushed(service) == SLUGS[:2]
+    assert (state.session, state.done) == (3, True)
+    first = states.read(out / "s01" / chains.NOTEBOOK)
+    assert (first.step, first.steps) == (30 + 13, 3 * 30)  # the last training has not begun
+    assert chains.same_trainings(out / "s03" / chains.NOTEBOOK, whole_03.folder)
+    assert chains.pushed(service) == SLUGS[:3]
     output = service.sessions[-1].files()
     assert not [name for name in output if name.endswith("slices.h5")]
     contents = [c if isinstance(c, bytes) else c.read_bytes() for c in output.values()]

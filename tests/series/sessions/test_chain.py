@@ -11,7 +11,8 @@ from pathlib import Path
 import chains
 import pytest
 
-from medsr_lib.series import cli
+from medsr_lib.data import phantom
+from medsr_lib.series import cli, run
 from medsr_lib.series.sessions import chain, plan
 from medsr_lib.series.sessions import state as states
 
@@ -211,3 +212,25 @@ def test_ctrl_c_ends_a_chain_of_processes_and_the_same_command_goes_on(series, o
     state = states.verify(out / "s02" / "03_srgan")
     assert (state.session, state.done) == (2, True)
     assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_notebook_02_ends_in_its_second_training_and_resumes_there(out, tmp_path):
+    data, name = tmp_path / "data", "02_espcn"
+    phantom.write_figshare(data, patients=15, slices_per_patient=2, seed=1, size=128)
+    small = {"steps": 60, "limit": 2} | {k: chains.SMALL[k] for k in ("scale", "fold", "crop")}
+    small |= {"trainings": 3, "device": "cpu"}
+    (whole,) = run.run(["02"], data=data, out=tmp_path / "whole", parameters=small)
+    assert whole.error is None
+    stopped = {"name": "02", "behind": "session.begin(", "after": 100}
+    folder = chains.notebook_that_stops(tmp_path / "notebooks", **stopped)
+    settings = {"hours": 1.0, "data": data, "parameters": small, "log": lambda line: None}
+    state = chain.run_chain(plan.one("02", folder), sessions=3, out=out, **settings)
+    assert (state.session, state.step, state.done) == (2, 180, True)
+    first, last = (states.read(out / s / name) for s in ("s01", "s02"))
+    ended = {k: of["step"] for k, of in first.checkpoints.items()}
+    assert ended == {"espcn_checkpoint.pt": 60, "espcn_seed1_checkpoint.pt": 38}
+    assert (first.steps, last.steps) == (180, 180)
+    assert not (out / "s01" / name / "espcn_seed1.pt").exists()
+    assert (out / "s02" / name / "espcn_seed2.pt").exists()
+    assert chains.same_trainings(out / "s02" / name, tmp_path / "whole" / name)
