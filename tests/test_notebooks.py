@@ -186,12 +186,22 @@ def test_05_says_what_would_be_seen(executed):
     found = executed["05_appearance"]
     change = {(r["method"], r["metric"]): r["value"] for r in found["appearance"]}
     assert change["bicubic", "sharpness_change"] < 0
-    shares = {(r["region"], r["method"]): r for r in found["invention"]}
-    assert max(shares, key=lambda of: shares[of]["omission"])[1] == "bicubic"
-    for row in shares.values():
-        parts = (row[k] for k in ("improvement", "omission", "hallucination"))
+    shares = {(r["method"], r["metric"]): r for r in found["invention"] if r["region"] == "tumour"}
+    names = ["improvement", "omission", "unlike_both"]
+    for name in (*METHODS, "linear", "HR, low-pass", "HR, sharper low-pass"):
+        parts = [shares[name, part]["value"] for part in names]
         assert sum(parts) == pytest.approx(1, abs=1e-3)
-    assert [row["method"] for row in found["painted_in"]] == METHODS
+        assert shares["bicubic", "omission"]["value"] >= parts[1]
+    assert (
+        shares["HR, low-pass", "invented"]["value"]
+        < 0.02
+        < shares["linear", "unlike_both"]["value"]
+    )
+    assert shares["bicubic + noise", "unexplained"]["value"] > 0.95
+    beyond = {row["method"]: row["value"] for row in found["beyond"]}
+    assert beyond["bicubic"] < 0
+    assert [row["method"] for row in found["painted_in"]] == ["bicubic", "linear", *METHODS[1:]]
+    assert {row["words"] for row in found["painted_in"]} == {"not enough data"}
     assert found["slices"] == executed["04_regional_ssim"]["slices"]
 
 
@@ -218,11 +228,14 @@ def test_06_puts_lesions_in_and_asks_a_classifier_and_a_segmenter(executed):
 def test_07_matches_training_with_test_and_needs_nobody_elses_network(executed):
     found = executed["07_existing_networks"]
     matrix = {row["trained on"]: row for row in found["robustness"]}
-    assert list(matrix) == ["bicubic", "blur", "kspace", "lanczos"]
+    kinds, noises = ["bicubic", "blur", "kspace"], ["bicubic, noise 1 %", "bicubic, noise 2 %"]
+    assert list(matrix) == ["linear", *kinds, *noises, "lanczos"]
+    assert len(found["conditions"]) == 3 * 5 - 1
+    assert {row["words"] for row in found["conditions"]} == {"not enough data"}
     assert found["methods"] == {}
     gains = networks_of(found)
-    assert {method for _, method, *_ in gains} == {"lanczos", "ESPCN, of these data"}
-    for kind in ("bicubic", "blur", "kspace"):
+    assert {method for _, method, *_ in gains} == {"linear", "lanczos", "ESPCN, of these data"}
+    for kind in kinds:
         for row, name in (("lanczos", "lanczos"), ("bicubic", "ESPCN, of these data")):
             gain = gains[kind, name, "psnr", "tumour"]
             assert gain["value"] == pytest.approx(matrix[row][kind], abs=1e-6)
@@ -281,7 +294,12 @@ def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
     )
     assert result.error is None
     table = result.record["values"]["table"]
-    assert list(dict.fromkeys(row["method"] for row in table)) == ["bicubic", "linear", "lanczos", "mine"]
+    assert list(dict.fromkeys(row["method"] for row in table)) == [
+        "bicubic",
+        "linear",
+        "lanczos",
+        "mine",
+    ]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)

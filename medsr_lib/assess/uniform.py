@@ -93,6 +93,15 @@ def references(
     return found
 
 
+def from_hr(change: Method) -> Method:
+    """A method that shows HR changed, such as its low-pass: what is in it, nobody invented.
+
+    Args:
+        change: HR (1, 1, H, W) -> the same size; clipped to [0, 1] here.
+    """
+    return _FromHR(change)
+
+
 def families(table: pd.DataFrame) -> dict[str, list[str]]:
     """The references among the methods of a table: family -> their names, in the table's order."""
     found: dict[str, list[str]] = {}
@@ -195,6 +204,20 @@ class _Reference:
 
     def __call__(self, lr: Tensor) -> Tensor:
         raise TypeError("a uniform reference is made from HR; call the one `of` a case")
+
+
+@dataclass(frozen=True, eq=False)
+class _FromHR:
+    """HR changed, as a method that differs from case to case."""
+
+    change: Method
+
+    def of(self, case: Case) -> Method:
+        """LR of this case, of any size -> its HR changed, (1, 1, H, W)."""
+        return lambda lr: self.change(case.image[None, None].to(lr.device)).clamp(0, 1)
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        raise TypeError("this reference is made from HR; call the one `of` a case")
 
 
 def _mixture(of: _Of, t: float) -> Tensor:

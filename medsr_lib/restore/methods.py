@@ -173,6 +173,15 @@ def _adapted(name: str, network: Callable[..., Any], scale: int) -> Method:
         raise ValueError(f"method {name!r}: {error}") from error
 
 
+def restores_anew(method: Method) -> bool:
+    """Whether a method restores any LR image; False for images that are restored already (`dir:`).
+
+    Those cannot show what becomes of a slice whose lesion was erased or put in (`Case.altered`).
+    """
+    inner = method.method if isinstance(method, consistency.Consistent) else method
+    return not isinstance(inner, programs.Images)
+
+
 def describe(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
     """What is known of methods, for a report, by name.
 

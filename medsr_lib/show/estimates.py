@@ -180,14 +180,18 @@ def _with_ends(row: Mapping[Any, Any], digits: int) -> str:
 
 @drawn
 def transfer_matrix(
-    gains: Mapping[str, Mapping[str, Estimated]], *, interpolation: Sequence[str] = (), note: str
+    gains: Mapping[str, Mapping[str, Estimated]],
+    *,
+    interpolation: Sequence[str] = (),
+    title: str = "Trained on one degradation, tested on another",
+    note: str,
 ) -> Figure:
     """Draw how much PSNR each training gains on each degradation, and mark training = test.
 
     Args:
-        gains: degradation tested -> degradation trained with, or name of an interpolation -> gain
-            over bicubic interpolation in dB.
-        interpolation: rows without a training; they come last and are not marked.
+        gains: degradation tested -> degradation trained with, or name of an interpolation or a
+            filter -> gain over bicubic interpolation in dB.
+        interpolation: rows without a network; they come last and are not marked.
     """
     values = pd.DataFrame({on: {by: e.value for by, e in of.items()} for on, of in gains.items()})
     choose("interpolation", interpolation, values.index)
@@ -227,12 +231,12 @@ def transfer_matrix(
     one = next(e for of in gains.values() for e in of.values())
     caption(
         figure,
-        "Trained on one degradation, tested on another",
+        title,
         note,
         f"gain over bicubic interpolation, mean of {people(one.cases, one.patients)}, in brackets "
         "its 95 % interval",
         "black frame: tested on what it was trained with",
-        f"{', '.join(interpolation)}: interpolation, without training" if interpolation else None,
+        f"{', '.join(interpolation)}: no network" if interpolation else None,
     )
     return figure
 

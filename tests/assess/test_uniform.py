@@ -140,3 +140,10 @@ def test_refuses_what_is_no_family_and_lr_without_its_case(case):
     method = uniform.references(partial(enlarge))["uniform mixture 0.2"]
     with pytest.raises(TypeError, match="made from HR; call the one `of` a case"):
         method(shrink(case.image[None, None]))
+
+
+def test_hr_can_be_shown_changed_whatever_lr_is(case):
+    method = uniform.from_hr(lambda hr: 2 * hr)
+    assert torch.equal(method.of(case)(torch.zeros(1, 1, 2, 2))[0, 0], (2 * case.image).clamp(0, 1))
+    with pytest.raises(TypeError, match="made from HR; call the one `of` a case"):
+        method(torch.zeros(1, 1, 2, 2))

@@ -95,6 +95,15 @@ def test_what_is_known_of_a_method_is_said_for_a_report(espcn, tmp_path):
     assert rows["theirs"][1] == "unknown, not checked"
 
 
+def test_images_restored_already_restore_nothing_anew(espcn, tmp_path):
+    to_lr = degrade.by_name("bicubic", scale=2)
+    theirs = f"theirs=dir:{tmp_path}/{{id}}.png"
+    asked = ["bicubic+consistent", f"mine={espcn}", theirs, f"{theirs}+consistent"]
+    found = methods.find(asked, scale=2, degrade=to_lr)
+    anew = [name for name, method in found.items() if methods.restores_anew(method)]
+    assert anew == ["bicubic+consistent", "mine"]
+
+
 def test_a_method_that_is_there_already_is_found_by_its_name(tmp_path):
     found_before = linear.LinearFilter(scale=2).eval()
     to_lr = degrade.by_name("bicubic", scale=2)

@@ -42,7 +42,7 @@ def test_a_matrix_writes_gains_with_intervals_and_n(gains, text_of):
     for part in (*parts, "gain in PSNR, dB"):
         assert part in text
     text = text.replace("\n", " ")
-    assert "lanczos: interpolation, without training" in text
+    assert "lanczos: no network" in text
     assert "ESPCN; gain over bicubic interpolation, mean of 3 064 images" in text
 
 
