@@ -6,6 +6,7 @@ a smaller squared error on them. At scale 1 it is the best linear filter against
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any, cast
 
 import torch
@@ -22,6 +23,7 @@ RIDGE = 1e-9  # of the mean energy of a tap: enough to solve where LR is band-li
 MOST = 200  # images: from 100 on, more changed PSNR on real slices by less than 0.001 dB
 FOLDS = 5  # of `cross_fit`
 BAR = "fitting the linear filter"
+UNUSABLE = (OSError, ValueError, TypeError)  # what reading or degrading an image raises
 
 Degrade = Callable[[Tensor], Tensor]
 
@@ -142,6 +144,7 @@ def fit(
     degrade: Degrade,
     scale: int,
     taps: int = TAPS,
+    keep_going: bool = False,
     progress: bool = True,
 ) -> LinearFilter:
     """The linear filter of least squared error on some images, ready to be applied.
@@ -154,6 +157,7 @@ def fit(
         degrade: HR -> LR.
         scale: of the degradation; 1 for noise.
         taps: side of the square of LR pixels, odd.
+        keep_going: leave out images that cannot be degraded, such as without an acquired LR image.
         progress: show a progress bar.
 
     Raises:
@@ -161,17 +165,23 @@ def fit(
     """
     equations = _Equations(scale, taps)
     for i in tqdm(_evenly(len(hr_images)), BAR, disable=not progress, leave=False):
-        equations.add(hr_images[i], degrade)
+        with suppress(*UNUSABLE) if keep_going else nullcontext():
+            equations.add(hr_images[i], degrade)
     return equations.solve()
 
 
 def fit_apart(
-    training: Sequence[Case], tested: Sequence[Case], *, degrade: Degrade, scale: int
+    training: Sequence[Case],
+    tested: Sequence[Case],
+    *,
+    degrade: Degrade,
+    scale: int,
+    keep_going: bool = False,
 ) -> LinearFilter | CrossFitted:
     """The linear filter that knows no tested patient: `fit` on training cases, else `cross_fit`."""
     if len(training):
-        return fit(training, degrade=degrade, scale=scale)
-    return cross_fit(tested, degrade=degrade, scale=scale)
+        return fit(training, degrade=degrade, scale=scale, keep_going=keep_going)
+    return cross_fit(tested, degrade=degrade, scale=scale, keep_going=keep_going)
 
 
 @torch.no_grad()
@@ -181,6 +191,7 @@ def cross_fit(
     degrade: Degrade,
     scale: int,
     taps: int = TAPS,
+    keep_going: bool = False,
     progress: bool = True,
 ) -> CrossFitted:
     """Linear filters for cases that are all tested: each patient's is fitted on other patients.
@@ -193,6 +204,7 @@ def cross_fit(
         degrade: HR -> LR.
         scale: of the degradation; 1 for noise.
         taps: side of the square of LR pixels, odd.
+        keep_going: leave out images that cannot be degraded, such as without an acquired LR image.
         progress: show a progress bar.
 
     Raises:
@@ -207,7 +219,8 @@ def cross_fit(
     group = {patient: i % min(FOLDS, len(patients)) for i, patient in enumerate(patients)}
     parts = [_Equations(scale, taps) for _ in set(group.values())]
     for i in tqdm(_evenly(len(cases)), BAR, disable=not progress, leave=False):
-        parts[group[cases[i].patient]].add(cases[i], degrade)
+        with suppress(*UNUSABLE) if keep_going else nullcontext():
+            parts[group[cases[i].patient]].add(cases[i], degrade)
     whole = _Equations(scale, taps)
     for part in parts:
         whole.gram += part.gram
