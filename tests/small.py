@@ -22,4 +22,12 @@ DENOISING = {
     "levels": [0.05, 0.2],
     "device": "cpu",
 }
-DETECTION = {"size": 64, "steps": 40, "noise_levels": [0.1], "scales": [2], "device": "cpu"}
+DETECTION = {
+    "size": 64,
+    "folds": 2,
+    "trainings": 2,
+    "steps": 20,
+    "noise_levels": [0.1],
+    "scales": [2],
+    "device": "cpu",
+}

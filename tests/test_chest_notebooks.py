@@ -1,5 +1,6 @@
 """The notebooks on radiographs, executed with small parameters, and what they recorded."""
 
+import numpy as np
 import pytest
 from small import DENOISING, DETECTION
 
@@ -39,17 +40,18 @@ def test_08_names_what_the_files_reveal(denoised):
 @pytest.mark.slow
 def test_08_measures_all_methods_at_every_kind_and_level(denoised):
     found = denoised
-    methods = ["noisy", "median", "bilateral", "non-local means", "total variation", "autoencoder"]
+    tuned = ["median", "bilateral", "non-local means", "total variation"]
+    methods = ["noisy", "linear", *tuned, "autoencoder"]
     rows = {
         (r["noise"], r["level"], r["method"], r["metric"]): r["value"] for r in found["quality"]
     }
     assert len(rows) == 3 * 2 * len(methods) * 3
-    assert [row["filter"] for row in found["filters"]] == methods[1:-1]
+    assert [row["filter"] for row in found["filters"]] == tuned
     assert rows["gaussian", 0.2, "noisy", "psnr"] < rows["gaussian", 0.05, "noisy", "psnr"] - 8
     for row in found["gains"]:
         if row["metric"] == "psnr":
             at = row["noise"], row["level"]
-            best = max(rows[*at, name, "psnr"] for name in methods[1:-1])
+            best = max(rows[*at, name, "psnr"] for name in tuned)
             assert rows[*at, row["baseline"], "psnr"] == pytest.approx(best)
     assert found["primary"]["low"] <= found["primary"]["value"] <= found["primary"]["high"]
 
@@ -59,7 +61,7 @@ def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
     found = denoised
     table = {(row["scale"], row["method"]): row for row in found["upscaled"]}
     assert list(table) == [
-        (s, m) for s in (2, 4) for m in ("bicubic", "lanczos", "ESPCN", "SRResNet")
+        (s, m) for s in (2, 4) for m in ("bicubic", "lanczos", "linear", "ESPCN", "SRResNet")
     ]
     assert table[2, "bicubic"]["psnr"] > table[4, "bicubic"]["psnr"] + 2
     assert {row["cases"] for row in table.values()} == {found["test_images"]}
@@ -100,28 +102,47 @@ def test_09_finds_the_class_in_the_files_and_gives_both_detectors(detected):
 
 
 @pytest.mark.slow
+def test_09_tests_every_patient_by_every_training(detected):
+    assert (detected["images"], detected["patients"], detected["restored_patients"]) == (51, 30, 10)
+    for area in detected["auc"].values():
+        assert (area["seeds"], area["patients"]) == (detected["trainings"], 30)
+        assert area["seed_low"] <= area["value"] <= area["seed_high"]
+    assert [row["patients"] for row in detected["operating_points"]][::3] == [30, 30]
+    for row in detected["calibration"]:
+        assert row["min"] <= row["mean"] <= row["max"]
+        assert row["chance"] > 0
+
+
+@pytest.mark.slow
 def test_09_compares_every_view_with_the_originals(detected):
-    views = [
-        "×2, bicubic",
-        *(f"noise 0.1, {m}" for m in ("unrestored", "median", "non-local means")),
-    ]
+    kinds = ("unrestored", "linear", "median", "non-local means")
+    views = ["×2, bicubic", "×2, linear", *(f"noise 0.1, {m}" for m in kinds)]
     assert [row["method"] for row in detected["changes"]] == views
-    assert [row["method"] for row in detected["decisions"]] == ["original", *views]
-    original, *others = detected["decisions"]
-    assert (original["flipped"], original["cases"]) == (0, detected["images"])
-    for row, change in zip(others, detected["changes"]):
-        assert row["auc"] - original["auc"] == pytest.approx(change["value"])
-        assert row["flipped"] == row["to_wrong"] + row["to_right"]
+    single = [row for row in detected["decisions"] if row["seed"] != "majority"]
+    by_method = {m: [r for r in single if r["method"] == m] for m in ("original", *views)}
+    original = np.mean([row["auc"] for row in by_method["original"]])
+    for change in detected["changes"]:
+        rows = by_method[change["method"]]
+        assert len(rows) == detected["trainings"]
+        assert np.mean([r["auc"] for r in rows]) - original == pytest.approx(change["value"])
         assert change["low"] <= change["value"] <= change["high"]
-    assert detected["attention"][0]["correlation"] == pytest.approx(1)
+        assert all(r["flipped"] == r["to_wrong"] + r["to_right"] for r in rows)
+    assert [row["method"] for row in detected["rights"]] == views
     assert {row["label"] for row in detected["shifts"]} == {"NORMAL", "PNEUMONIA"}
+
+
+@pytest.mark.slow
+def test_09_shows_the_zero_line_of_attention_and_of_flips(detected):
+    shown = {row["method"]: row for row in detected["attention"]}
+    assert {"another patient", "another training", "×2, bicubic"} <= set(shown)
+    assert len(detected["differing"]) == 1  # pairs of trainings
 
 
 @pytest.mark.slow
 def test_09_takes_the_networks_of_08_in(radiographs, denoised, detected, out):
     (result,) = run.run(["09"], data=radiographs, out=out, parameters=DETECTION)
     assert result.error is None
-    found = {row["method"]: row for row in result.record["values"]["decisions"]}
+    found = {row["method"]: row for row in result.record["values"]["changes"]}
     assert {"×2, ESPCN", "×2, SRResNet", "noise 0.1, autoencoder"} <= set(found)
-    alone = {row["method"]: row for row in detected["decisions"]}
+    alone = {row["method"]: row for row in detected["changes"]}
     assert found["×2, bicubic"]["auc"] == pytest.approx(alone["×2, bicubic"]["auc"])

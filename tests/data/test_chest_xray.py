@@ -187,7 +187,7 @@ def test_train_val_test_of_the_small_set(chest):
 
 
 def test_train_val_test_refuse_what_cannot_be_split(many):
-    with pytest.raises(ValueError, match="there is no test set .*cross_fit"):
+    with pytest.raises(ValueError, match=r"there is no test set .*cross_fit"):
         chest_xray.train_val_test(many[many["split"] != "test"], seed=0)
     with pytest.raises(ValueError, match="nothing is left to train on"):
         chest_xray.train_val_test(many[many["split"] == "test"], seed=0)
