@@ -34,6 +34,7 @@ from medsr_lib.show.decisions import (
     confusion,
     decision_changes,
     diagnosis_changes,
+    over_trainings,
     reliability,
     roc_curves,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "lesion_locations",
     "lesion_sizes",
     "null_bands",
+    "over_trainings",
     "perception_plane",
     "quality_by_level",
     "region_map",

@@ -11,6 +11,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pandas.api.types import is_integer_dtype
 
 from medsr_lib.show.estimates import Estimated
 from medsr_lib.show.panels import (
@@ -41,7 +42,7 @@ SHADES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 CLASSIFIED = {
     "to_wrong": ("right on HR, wrong here", "#D55E00"),
-    "otherwise": ("wrong on both, in another way", "#BBBBBB"),
+    "otherwise": ("other flips", "#BBBBBB"),
     "to_right": ("wrong on HR, right here", "#0072B2"),
 }
 SEGMENTED = {
@@ -56,6 +57,8 @@ DIAGNOSED = {
     "cleared": ("false alarm gone", "#56B4E9"),
 }
 """Label and colour of each kind of change."""
+
+MAJORITY = "majority"  # the row of what most trainings say, among those of each training
 
 
 @drawn
@@ -182,36 +185,72 @@ def confusion(tables: Mapping[str, pd.DataFrame], *, note: str) -> Figure:
 
 @drawn
 def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note: str) -> Figure:
-    """Draw the decisions of a classifier and of a segmenter that change from HR to SR, as counts.
+    """Draw the decisions of a classifier and of a segmenter that change from HR to SR, as counts:
+    a thick bar for what most of their trainings say, below it a thin one for each training.
 
     Accuracy and Dice with their intervals are drawn by `differences`.
 
     Args:
-        classified: a row per method (the index), `HR` among them, with the columns `cases`,
-            `patients`, `accuracy`, `flipped`, `to_wrong` and `to_right`.
-        segmented: a row per method (the index), `HR` among them, with the columns `lesions`,
-            `dice`, `lost`, `gained` and `new`.
+        classified: a row per method, `HR` among them, and training: the index method and seed, with
+            `MAJORITY` the last of the seeds; the columns `cases`, `patients`, `accuracy`,
+            `flipped`, `to_wrong` and `to_right`.
+        segmented: the same rows with the columns `lesions`, `dice`, `lost`, `gained` and `new`.
         note: what to add below the title: by what the decisions were made.
     """
     need(classified, "cases", "patients", "accuracy", "flipped", "to_wrong", "to_right")
     need(segmented, "lesions", "dice", "lost", "gained", "new")
-    size = (8.8, 1.9 + 0.36 * max(len(classified), len(segmented)))
-    figure, (left, right) = plt.subplots(1, 2, figsize=size)
+    single = _trainings(classified)
+    methods = len(classified) // (len(single) + 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 1.9 + 0.5 * methods))
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
-    _stacks(left, classified.assign(otherwise=changed), CLASSIFIED)
-    _column(left, "accuracy", [f"{100 * share:.0f} %" for share in classified["accuracy"]])
+    _blocks(left, classified.assign(otherwise=changed), CLASSIFIED)
+    _column(left, "accuracy", _ranges(100 * classified["accuracy"], digits=0))
     left.set_title(f"Diagnosis of {plural(classified['cases'].max(), 'image')}", weight="bold")
     left.set_xlabel("images whose diagnosis changes")
-    _stacks(right, segmented, SEGMENTED)
-    _column(right, "mean Dice", [f"{dice:.2f}" for dice in segmented["dice"]])
+    _blocks(right, segmented, SEGMENTED)
+    _column(right, "mean Dice", _ranges(segmented["dice"], digits=2))
     right.set_title(f"Outline of {plural(segmented['lesions'].max(), 'lesion')}", weight="bold")
     right.set_xlabel("lesions that come or go")
     for axes in (left, right):
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), handlelength=1.1)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / methods), handlelength=1.1)
     first = classified.iloc[0]
-    title = "Which decisions change from HR to SR?"
-    caption(figure, title, note, people(first["cases"], first["patients"]))
+    caption(
+        figure,
+        "Which decisions change from HR to SR?",
+        note,
+        people(first["cases"], first["patients"]),
+        f"thick: what most of {plural(len(single), 'training')} say, with its counts; thin: each",
+        "at the right: accuracy in % and Dice, mean and range over trainings",
+    )
     return figure
+
+
+def over_trainings(table: pd.DataFrame, *, columns: Sequence[str]) -> pd.DataFrame:
+    """Write a table of trainings for reading: "0.95 (0.90 to 1.00)", the mean and the range.
+
+    Args:
+        table: a row per method and training: the index method and seed, with `MAJORITY` the last of
+            the seeds.
+        columns: to write; whole numbers are counts, others get three digits.
+
+    Returns:
+        Text; two rows a method: "mean (range)", and "most of 5" for what most trainings say.
+    """
+    need(table, *columns)
+    single = _trainings(table)
+    most = f"most of {len(single)}"
+    rows = {}
+    for method in dict.fromkeys(table.index.get_level_values("method")):
+        of_method = table.loc[method]
+        ranges, of_most = {}, {}
+        for name in columns:
+            values, counted = of_method.loc[single, name], is_integer_dtype(table[name])
+            digits = 0 if counted else 3
+            ranges[name] = _range(values, digits=digits, mean=1 if counted else 3)
+            of_most[name] = f"{of_method.loc[MAJORITY, name]:.{digits}f}"
+        rows |= {(method, "mean (range)"): ranges, (method, most): of_most}
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return found.rename_axis(index=["method", "trainings"])
 
 
 @drawn
@@ -302,8 +341,7 @@ def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
             text = " + ".join(count(abs(n)) for n in parts[::sign])
             beside(axes, parts.sum(), row, text, 4 * sign)
         if not counts.any():
-            text = "reference" if table.index[row] == "HR" else "none"
-            beside(axes, 0, row, text, color=MUTED)
+            beside(axes, 0, row, "none", color=MUTED)
     name_rows(axes, [textwrap.fill(str(name), 28) for name in table.index])
     left, right = labelled.clip(upper=0).sum(axis=1).min(), labelled.clip(lower=0).sum(axis=1).max()
     axes.set(ylabel="", xlim=(1.4 * left, max(1.4 * right, 1)))
@@ -311,6 +349,52 @@ def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
     axes.xaxis.set_major_formatter(lambda x, _: count(abs(x)))
     axes.axvline(0, color=INK, linewidth=1)
     axes.grid(axis="x")
+
+
+def _blocks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]]) -> None:
+    """Draw per method a thick stacked bar of the majority, and below it a thin one per training."""
+    single = _trainings(table)
+    methods = list(dict.fromkeys(table.index.get_level_values("method")))
+    thin = 0.42 / len(single)
+    places = {k: (0.02 + thin * (i + 0.5), 0.8 * thin) for i, k in enumerate(single)}
+    for row, method in enumerate(methods):
+        for seed, (below, height) in ({MAJORITY: (-0.17, 0.3)} | places).items():
+            counts, left = table.loc[(method, seed), list(kinds)], 0
+            for (label, tone), n in zip(kinds.values(), counts):
+                shown: Any = {"color": tone, "label": label if row == 0 else None}
+                if seed != MAJORITY:
+                    shown |= {"alpha": 0.55, "label": None}
+                axes.barh(row + below, n, height, left, **shown)
+                left += n
+            if seed == MAJORITY:
+                text = " + ".join(count(n) for n in counts if n)
+                none = "reference" if method == "HR" else "none by most"
+                beside(axes, left, row + below, text or none, color=INK if text else MUTED)
+    name_rows(axes, [textwrap.fill(str(name), 28) for name in methods])
+    axes.set_xlim(0, max(1.4 * table[list(kinds)].sum(axis=1).max(), 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.grid(axis="x")
+
+
+def _trainings(table: pd.DataFrame) -> list[str]:
+    """The seeds among the rows of a table."""
+    seeds = table.index.get_level_values("seed").unique()
+    if MAJORITY not in seeds or len(seeds) < 2:
+        raise ValueError(f"the table needs rows of trainings and {MAJORITY!r}, got {list(seeds)}")
+    return [seed for seed in seeds if seed != MAJORITY]
+
+
+def _ranges(values: pd.Series, *, digits: int) -> list[str]:
+    """Mean and range over trainings of each method, as text."""
+    single = values.drop(MAJORITY, level="seed").groupby("method", sort=False)
+    return [_range(of_method, digits=digits, mean=digits) for _, of_method in single]
+
+
+def _range(values: pd.Series, *, digits: int, mean: int) -> str:
+    text = f"{values.mean():.{mean}f}"
+    ends = f"{values.min():.{digits}f} to {values.max():.{digits}f}"
+    return text if len(values) == 1 else f"{text} ({ends})"
 
 
 def _column(axes: Axes, name: str, texts: Sequence[str]) -> None:

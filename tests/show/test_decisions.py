@@ -36,17 +36,25 @@ def decided():
     return pd.DataFrame(rows, columns=columns)
 
 
+def of_trainings(rows):
+    """Of each method: three trainings, the counts of which are 0, all and twice, and most."""
+    seeds = {"1": 0, "2": 1, "3": 2, "majority": 1}
+    tables = {seed: pd.DataFrame(rows, index=METHODS) * times for seed, times in seeds.items()}
+    return pd.concat(tables, names=["seed"]).swaplevel().sort_index(level=0, sort_remaining=False)
+
+
 @pytest.fixture
 def classified():
     rows = {"to_wrong": [0, 5, 2], "to_right": [0, 1, 4], "flipped": [0, 9, 6]}
-    about = {"cases": 150, "patients": 37, "accuracy": [0.86, 0.83, 0.87]}
-    return pd.DataFrame({**about, **rows}, index=METHODS)
+    accuracy = [v for method in (0.83, 0.86, 0.87) for v in (method, method - 0.1, method, method)]
+    table = of_trainings(rows).loc[METHODS]
+    return table.assign(cases=150, patients=37, accuracy=[*accuracy])
 
 
 @pytest.fixture
 def segmented():
     rows = {"lost": [0, 7, 0], "gained": [0, 0, 0], "new": [0, 3, 0]}
-    return pd.DataFrame({"lesions": 148, "dice": [0.83, 0.8, 0.826], **rows}, index=METHODS)
+    return of_trainings(rows).loc[METHODS].assign(lesions=148, dice=0.8)
 
 
 def widths(axes):
@@ -80,18 +88,37 @@ def test_confusion_shows_counts_and_shares_of_the_true_class(text_of):
     assert "by hand; 60 images" in text
 
 
+def bars_of(axes, method, tall):
+    """Widths of the bars of the row of a method, the thick one's or the thin ones'."""
+    bars = [bar for bar in axes.patches if round(bar.get_y() + 0.05) == method]
+    return [bar.get_width() for bar in bars if (bar.get_height() > 0.2) == tall]
+
+
 def test_changes_are_stacked_by_what_they_turn_into(classified, segmented, text_of):
     figure = show.decision_changes(classified, segmented, note="found at a Dice of 0.5")
     left, right = figure.axes
-    assert widths(left) == [[0, 5, 2], [0, 3, 0], [0, 1, 4]]
-    assert [bar.get_x() for bar in left.containers[2]] == [0, 8, 2]
-    assert widths(right) == [[0, 7, 0], [0, 3, 0], [0, 0, 0]]
+    assert bars_of(left, 1, tall=True) == [5, 3, 1]
+    assert bars_of(left, 1, tall=False) == [0, 0, 0, 5, 3, 1, 10, 6, 2]
+    assert bars_of(right, 1, tall=True) == [7, 3, 0]
     texts = [text.get_text() for text in right.texts]
-    assert texts.count("none") == texts.count("reference") == texts.count("7 + 3") == 1
+    assert texts.count("none by most") == texts.count("reference") == texts.count("7 + 3") == 1
     text = text_of(figure)
-    assert "found at a Dice of 0.5; 150 images of 37 patients" in text
-    for part in ("86 %", "0.83", "Diagnosis of 150 images", "Outline of 148 lesions"):
+    assert "found at a Dice of 0.5; 150 images of 37 patients; thick: what most of 3" in text
+    for part in ("80 (73 to 83)", "0.80 (0.80 to 0.80)", "Diagnosis of 150 images", "148 lesions"):
         assert part in text
+
+
+def test_trainings_are_written_with_their_range_beside_what_most_say(classified):
+    found = show.over_trainings(classified, columns=["accuracy", "flipped"])
+    assert found.index.tolist()[2:4] == [("bicubic", "mean (range)"), ("bicubic", "most of 3")]
+    assert found.iloc[2].tolist() == ["0.827 (0.760 to 0.860)", "9.0 (0 to 18)"]
+    assert found.iloc[3].tolist() == ["0.860", "9"]
+    one = classified.loc[(slice(None), ["2", "majority"]), :]
+    assert show.over_trainings(one, columns=["flipped"]).loc["bicubic", "flipped"].tolist() == [
+        *("9.0", "9")
+    ]
+    with pytest.raises(ValueError, match="needs rows of trainings and 'majority', got"):
+        show.over_trainings(classified.drop("majority", level="seed"), columns=["flipped"])
 
 
 def test_changed_diagnoses_go_to_the_side_of_their_harm(decided, text_of):

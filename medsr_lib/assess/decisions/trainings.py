@@ -4,13 +4,16 @@ The tables are those of `classify`, `segment` or `detect`, one for each training
 together with a column `seed` that tells the trainings apart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from medsr_lib.assess.decisions.readers import ABOUT
-from medsr_lib.assess.statistics.contrasts import need
+from medsr_lib.assess.statistics.contrasts import Contrast, contrasts, need, over_seeds
+from medsr_lib.assess.statistics.estimate import Estimate
 
 MAJORITY = "majority"
 CASE = [*ABOUT, "method", "region"]
@@ -64,6 +67,39 @@ def by_training(
     parts = single | {MAJORITY: summary(of_most)}
     found = pd.concat(parts, names=["seed"]).swaplevel()
     return found.loc[[(m, k) for m in parts[MAJORITY].index for k in parts]]
+
+
+def changes(
+    table: pd.DataFrame, specs: Sequence[Contrast], *, seed: int
+) -> dict[Contrast, Estimate]:
+    """`statistics.contrasts` over several trainings of a reader.
+
+    Of a decision, which is 0 or 1 in all rows, it is the majority that is compared, with the score
+    interval of `statistics.share_difference`, which covers where a mean of rare flips would not; of
+    other metrics the mean over trainings (`statistics.over_seeds`). The range over trainings, in
+    `seed_low` and `seed_high`, is what one training alone may give.
+
+    Args:
+        table: with a column `seed`.
+        specs: what is asked.
+        seed: of the sign flips.
+
+    Raises:
+        ValueError: as `majority` and `statistics.over_seeds`.
+    """
+    of_most = contrasts(majority(table), specs, seed=seed)
+    found = {}
+    for spec in specs:
+        mean = over_seeds(table, spec)
+        found[spec] = mean
+        if table[spec.metric].dropna().isin((0, 1)).all():
+            spread: dict[str, Any] = {
+                "seeds": mean.seeds,
+                "seed_low": mean.seed_low,
+                "seed_high": mean.seed_high,
+            }
+            found[spec] = replace(of_most[spec], **spread)
+    return found
 
 
 def differing(table: pd.DataFrame, *, column: str, method: str) -> list[int]:

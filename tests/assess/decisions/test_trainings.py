@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from medsr_lib.assess import statistics
-from medsr_lib.assess.decisions import by_training, classify_summary, differing, majority
+from medsr_lib.assess.decisions import by_training, changes, classify_summary, differing, majority
 
 SAID = {"HR": ["AAB", "ABB", "AAB"], "SR": ["ABB", "ABB", "BBA"]}  # of 3 cases by each training
 
@@ -60,6 +60,19 @@ def test_the_majority_goes_into_statistics():
     (found,) = statistics.contrasts(majority(table()), [spec], seed=0).values()
     expected = statistics.share_difference([1, 0, 1], [1, 1, 1], range(3))
     assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+
+
+def test_decisions_change_by_majority_and_probabilities_by_the_mean_over_trainings():
+    specs = [statistics.Contrast(m, "SR", "HR", "whole") for m in ("right", "p A")]
+    decided, shares = changes(table(), specs, seed=0).values()
+    expected = statistics.share_difference([1, 0, 1], [1, 1, 1], range(3))
+    assert (decided.value, decided.low, decided.high) == (
+        expected.value,
+        expected.low,
+        expected.high,
+    )
+    assert (decided.seeds, decided.seed_low, decided.seed_high) == (3, -1, 0)
+    assert shares == statistics.over_seeds(table(), specs[1])
 
 
 def test_trainings_differ_on_the_same_images():
