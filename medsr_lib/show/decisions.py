@@ -98,7 +98,7 @@ def roc_curves(
         figure,
         title,
         people(first.cases, first.patients),
-        "band and brackets: 95 %, bootstrap over patients",
+        "band: 95 %, bootstrap over patients; brackets: 95 % interval of the area",
         "dashed: guessing; dot: the threshold chosen on validation patients",
     )
     return figure
