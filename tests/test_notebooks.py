@@ -16,6 +16,7 @@ from medsr_lib.series import outputs, run
 
 NOTEBOOKS = notebooks.find([])
 METHODS = ["bicubic", "ESPCN", "SRResNet", "SRGAN"]
+MOST = "majority"
 
 
 def small(number):
@@ -219,9 +220,27 @@ def test_06_puts_lesions_in_and_asks_a_classifier_and_a_segmenter(executed):
     found = executed["06_decisions"]
     seen = {(r["method"], r["diameter"], r["contrast"]): r["d"] for r in found["lesions"]}
     assert seen["HR", 9, 0.1] > seen["HR", 9, 0.05]
-    assert [row["method"] for row in found["types"]] == ["HR", *METHODS]
-    assert [row["method"] for row in found["outlines"]] == ["HR", *METHODS]
+    assert {(row["baseline"], row["method"]) for row in found["lesion_gains"]} == {
+        ("bicubic", name) for name in ("linear", *METHODS[1:])
+    }
+    asked = [(m, k) for m in ("HR", "bicubic", "linear", *METHODS[1:]) for k in ("1", "2", MOST)]
+    assert [(row["method"], row["seed"]) for row in found["types"]] == asked
+    assert [(row["method"], row["seed"]) for row in found["outlines"]] == asked
     assert found["types"][0]["flipped"] == found["outlines"][0]["lost"] == 0
+
+
+@pytest.mark.slow
+def test_06_gives_the_range_over_trainings_and_no_equivalence_of_three_patients(executed):
+    found = executed["06_decisions"]
+    assert {row["seeds"] for row in found["decisions"]} == {found["trainings"]} == {2}
+    for row in found["decisions"]:
+        assert row["seed_low"] <= row["seed_high"]
+    by_name = {(row["metric"], row["method"]): row for row in found["decisions"]}
+    dice = [row["dice_difference"] for row in found["outlines"] if row["method"] == "bicubic"]
+    mean = by_name["dice", "bicubic"]
+    assert [mean["seed_low"], mean["seed_high"]] == pytest.approx(sorted(dice[:2]))
+    assert {same["words"] for same in found["equivalence"].values()} == {"not enough data"}
+    assert [row["each alone"] for row in found["verdicts"]] == ["not enough data: 2"] * 4
 
 
 @pytest.mark.slow

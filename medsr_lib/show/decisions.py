@@ -239,7 +239,7 @@ def over_trainings(table: pd.DataFrame, *, columns: Sequence[str]) -> pd.DataFra
     need(table, *columns)
     single = _trainings(table)
     most = f"most of {len(single)}"
-    rows = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for method in dict.fromkeys(table.index.get_level_values("method")):
         of_method = table.loc[method]
         ranges, of_most = {}, {}
@@ -247,10 +247,10 @@ def over_trainings(table: pd.DataFrame, *, columns: Sequence[str]) -> pd.DataFra
             values, counted = of_method.loc[single, name], is_integer_dtype(table[name])
             digits = 0 if counted else 3
             ranges[name] = _range(values, digits=digits, mean=1 if counted else 3)
-            of_most[name] = f"{of_method.loc[MAJORITY, name]:.{digits}f}"
+            of_most[name] = _range(of_method.loc[[MAJORITY], name], digits=digits, mean=digits)
         rows |= {(method, "mean (range)"): ranges, (method, most): of_most}
-    found = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
-    return found.rename_axis(index=["method", "trainings"])
+    index = pd.MultiIndex.from_tuples(list(rows), names=["method", "trainings"])
+    return pd.DataFrame(list(rows.values()), index)[list(columns)]
 
 
 @drawn
@@ -359,7 +359,8 @@ def _blocks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
     places = {k: (0.02 + thin * (i + 0.5), 0.8 * thin) for i, k in enumerate(single)}
     for row, method in enumerate(methods):
         for seed, (below, height) in ({MAJORITY: (-0.17, 0.3)} | places).items():
-            counts, left = table.loc[(method, seed), list(kinds)], 0
+            counts = table.loc[[(method, seed)], list(kinds)].to_numpy(int)[0].tolist()
+            left = 0
             for (label, tone), n in zip(kinds.values(), counts):
                 shown: Any = {"color": tone, "label": label if row == 0 else None}
                 if seed != MAJORITY:
@@ -392,6 +393,8 @@ def _ranges(values: pd.Series, *, digits: int) -> list[str]:
 
 
 def _range(values: pd.Series, *, digits: int, mean: int) -> str:
+    if not values.notna().any():
+        return "–"
     text = f"{values.mean():.{mean}f}"
     ends = f"{values.min():.{digits}f} to {values.max():.{digits}f}"
     return text if len(values) == 1 else f"{text} ({ends})"

@@ -117,6 +117,8 @@ def test_trainings_are_written_with_their_range_beside_what_most_say(classified)
     assert show.over_trainings(one, columns=["flipped"]).loc["bicubic", "flipped"].tolist() == [
         *("9.0", "9")
     ]
+    unknown = show.over_trainings(classified.assign(auc=np.nan), columns=["auc"])
+    assert set(unknown["auc"]) == {"–"}
     with pytest.raises(ValueError, match="needs rows of trainings and 'majority', got"):
         show.over_trainings(classified.drop("majority", level="seed"), columns=["flipped"])
 
