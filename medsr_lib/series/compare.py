@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 METRICS = ("psnr", "ssim", "perceptual")
 REGIONS = ("whole", "tumour", "rim", "normal", "matched")
 CONDITIONS = ("noise", "level", "scale", "degradation")  # of a row, where a run has several
-KEYS = (*CONDITIONS, "diameter", "contrast")  # numbers that say which row of a table it is
+KEYS = (*CONDITIONS, "seed", "diameter", "contrast")  # numbers that say which row of a table it is
 WORDS = ("words", "reason")  # texts that do not
 UNCOMPARED = {*KEYS, *formatting.UNSHOWN, *formatting.ENDS}  # columns
 SCORES = "scores.csv"
@@ -250,12 +250,20 @@ def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[
 
 
 def _scores(path: Path) -> "pd.DataFrame":
-    """A table of scores, in which the conditions of a run that has several are in `method`."""
+    """A table of scores, in which the conditions of a run that has several are in `method`.
+
+    Of several trainings (`score.by_seed`), the mean over them.
+    """
     import pandas as pd
 
     table = pd.read_csv(path, dtype={"id": str, "patient": str})
     if missing := {*SAME, "method"} - set(table.columns):
         raise ValueError(f"no column {', '.join(sorted(missing))}; run it again with this version")
+    if "seed" in table:
+        floats = set(table.select_dtypes("float")) - set(CONDITIONS)
+        names = [c for c in table if c not in floats and c != "seed"]
+        of = table.drop(columns="seed").groupby(names, as_index=False, sort=False, dropna=False)
+        table = of.mean()
     for column in [c for c in CONDITIONS if c in table and table[c].nunique() > 1]:
         table["method"] = table["method"] + ", " + table[column].astype(str)
     return table

@@ -93,6 +93,14 @@ def test_other_cases_with_the_same_numbers_are_not_paired(tmp_path):
     assert pair.notes == ["the two runs have no case in common; nothing can be paired"]
 
 
+def test_of_several_trainings_the_mean_is_compared(tmp_path):
+    twice = pd.concat([scores(shift, seed=seed) for seed, shift in enumerate((0.1, 0.3))])
+    a, b = made(tmp_path / "a", table=scores()), made(tmp_path / "b", table=twice)
+    row = pair_of(a, b).paired[0]
+    assert row["value"] == pytest.approx(0.2 * 1.35)
+    assert (row["method"], row["cases"]) == ("ESPCN", 8)
+
+
 def test_rows_of_several_conditions_are_kept_apart(tmp_path):
     def both(shift):
         return pd.concat([scores(shift, level=0.1), scores(2 * shift, level=0.2)])
