@@ -359,7 +359,7 @@ def _blocks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]
     places = {k: (0.02 + thin * (i + 0.5), 0.8 * thin) for i, k in enumerate(single)}
     for row, method in enumerate(methods):
         for seed, (below, height) in ({MAJORITY: (-0.17, 0.3)} | places).items():
-            counts = table.loc[(method, seed), list(kinds)].astype(int).tolist()
+            counts = table[list(kinds)].loc[(method, seed)].to_numpy(int).tolist()
             left = 0
             for (label, tone), n in zip(kinds.values(), counts):
                 shown: Any = {"color": tone, "label": label if row == 0 else None}
