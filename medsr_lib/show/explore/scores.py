@@ -244,8 +244,8 @@ def _jitter(n: int) -> NDArray[Any]:
 
 
 def _read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
-    """A score table with names as text and one column `setting`, of scale and degradation; and what
-    is to be said of a file that is still being written.
+    """A score table with names as text and one column `setting`, of scale, degradation and seed;
+    and what is to be said of a file that is still being written.
     """
     cut = ""
     if not isinstance(table, pd.DataFrame):
@@ -262,6 +262,8 @@ def _read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
     style.need(table, "id", "patient", "method", "region")
     of = [table[name].astype(str) for name in ("degradation", "scale") if name in table]
     setting = of[0] + " ×" + of[1] if len(of) == 2 else "all"
+    if "seed" in table:
+        setting = setting + ", seed " + table["seed"].astype(str)
     texts = {name: table[name].astype(str) for name in ("id", "patient", "method", "region")}
     rows = table.assign(**texts, setting=setting)
     twice = rows[rows.duplicated(["setting", "id", "method", "region"])]

@@ -106,6 +106,11 @@ def test_scales_are_kept_apart(scores):
     assert made.estimates["ESPCN"]["mean"] == pytest.approx(before / 2)
 
 
+def test_trainings_are_kept_apart(scores):
+    made = explore.scores(pd.concat([scores.assign(seed=seed) for seed in (0, 1)]))
+    assert made.controls["setting"].options == ("bicubic ×4, seed 0", "bicubic ×4, seed 1")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
