@@ -11,6 +11,7 @@ SLICES = {
     "robust_steps": 20,
     "patch": 64,
     "crop": 32,
+    "tissue": "head",
     "device": "cpu",
 }
 DENOISING = {
