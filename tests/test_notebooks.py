@@ -116,7 +116,7 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
 def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     found = executed["03_srgan"]
     assert (found["done"], found["steps_done"]) == (True, 60)
-    assert found["epochs_done"] == pytest.approx(60 * 8 / found["training_slices"])
+    assert found["epochs_done"] == pytest.approx(60 * 16 / found["training_slices"])
     table = {(row["region"], row["method"]): row for row in found["table"]}
     espcn = executed["02_espcn"]["trainings"][0]["psnr"]
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)
@@ -148,7 +148,7 @@ def test_04_takes_the_networks_of_03_in(executed):
     found = executed["03_srgan"]
     once = [row for row in found["table"] if row["method"] != "SRResNet"]
     for row in once + [row for row in found["trainings"] if row["seed"] == 0]:
-        if row["region"] == "tumour":
+        if row["region"] == "tumour" and row["method"] != "linear":  # 04 has more to fit it on
             other = table["tumour", row["method"]]
             assert other["psnr"] == pytest.approx(row["psnr"], abs=1e-4)
     bands = executed["04_regional_ssim"]["bands"]
