@@ -48,7 +48,7 @@ def test_the_perceptual_distance_is_better_when_lower():
 
 
 def test_what_show_offers_is_there():
-    others = {"explore", "grey_window", "keep", "NothingToDraw"}
+    others = {"explore", "grey_window", "keep", "NothingToDraw", "over_trainings"}
     drawn = {name: getattr(show, name) for name in set(show.__all__) - others}
     assert all(hasattr(function, "__wrapped__") for function in drawn.values())
     with pytest.raises(AttributeError, match="no attribute 'charts'"):

@@ -99,7 +99,7 @@ def test_a_run_hands_each_its_folder_and_says_what_is_left_out(both, capsys):
 
 def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     written = []
-    slices = {"patients": 24, "slices_per_patient": 4, "seed": 0}
+    slices = {"patients": 80, "slices_per_patient": 2, "seed": 0}
     monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: written.append((root, k)))
     monkeypatch.setattr(phantom, "write_chest_xray", lambda root, **k: written.append((root, k)))
     first, second = notebooks.find([], both.folder)
