@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,9 +137,23 @@ def load_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a number depends on."""
+    """The versions that a number depends on, in a clone its commit too (see `docs/protocol.md`)."""
     own = {"python": platform.python_version(), "medsr_lib": medsr_lib.__version__}
-    return own | {package: version(package) for package in PACKAGES}
+    return own | commit() | {package: version(package) for package in PACKAGES}
+
+
+@cache
+def commit() -> dict[str, str]:
+    """The commit of the clone that the library runs from; {} where it is installed without one."""
+    root = Path(medsr_lib.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return {}
+    try:
+        asked = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": done.stdout.strip()}
 
 
 def now() -> str:

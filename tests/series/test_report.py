@@ -1,6 +1,8 @@
 """What runs leave: `results.json` of each notebook, `run.json` of all."""
 
 import json
+import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,8 @@ def test_a_record_says_where_it_comes_from(tmp_path):
     content = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "02_espcn" / "results.json"
     assert content["notebook"] == "02_espcn"
-    assert set(content["versions"]) == {"python", "medsr_lib", "torch", "numpy", "scikit-image"}
+    known = {"python", "medsr_lib", "torch", "numpy", "scikit-image"}
+    assert set(content["versions"]) - {"commit"} == known
     assert content["created"][10] == "T"
     assert load_record(tmp_path / "02_espcn") == content
 
@@ -171,3 +174,19 @@ def test_what_is_no_run_is_refused(tmp_path, text, message):
         report.read_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         report.read_run(tmp_path / "none")
+
+
+@pytest.mark.parametrize("where", ["clone", "elsewhere"])
+def test_in_a_clone_a_run_names_the_commit(tmp_path, monkeypatch, where):
+    package = tmp_path / "medsr_lib" / "__init__.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr(report.medsr_lib, "__file__", str(package))
+    if where == "clone":
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Begin"]):
+            subprocess.run([*git, *words], check=True)
+    report.commit.cache_clear()
+    found = report.commit()
+    report.commit.cache_clear()
+    assert (re.fullmatch("[0-9a-f]{12}", found.get("commit", "")) is not None) == (where == "clone")
