@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medsr_lib.case import ALTERED, Case
 from medsr_lib.restore.degrade import check_scale
-from medsr_lib.restore.foreign.programs import Units, image_of
+from medsr_lib.restore.foreign import stored
 
 
 class Acquired:
@@ -19,7 +19,7 @@ class Acquired:
 
     Args:
         folder: of images called as the cases are: PNG, TIFF, NIfTI or .npy; what their values mean,
-            `programs.Units` finds out.
+            `stored.Units` finds out.
         scale: 2, 3, 4 or 8.
 
     Raises:
@@ -33,7 +33,7 @@ class Acquired:
         check_scale(scale)
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"there is no folder {folder} of LR images")
-        self.folder, self.scale, self.units = Path(folder), scale, Units()
+        self.folder, self.scale, self.units = Path(folder), scale, stored.Units()
 
     def of(self, case: Case) -> Callable[[Tensor], Tensor]:
         """The function that gives LR (1, 1, h, w) of a case.
@@ -44,8 +44,8 @@ class Acquired:
             TypeError: a case with `altered` pixels.
         """
         if ALTERED in case.about:
-            self(case.image)
-        pixels = image_of(self.folder, case.id)
+            self(case.image)  # refuses
+        pixels = stored.read(stored.find(self.folder, case.id))
         expected = tuple(n // self.scale for n in case.image.shape)
         if pixels.shape[:2] != expected or any(n % self.scale for n in case.image.shape):
             raise ValueError(

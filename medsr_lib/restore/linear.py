@@ -117,24 +117,23 @@ class _Equations:
         self.rows += a.shape[1]
         self.images += 1
 
-    def solve(self, *, without: "_Equations | None" = None) -> LinearFilter:
-        """The filter of least squares, of all images but some."""
-        rows, n = self.rows, self.images
-        gram, moment = self.gram.clone(), self.moment.clone()
-        if without is not None:
-            rows, n = rows - without.rows, n - without.images
-            gram -= without.gram
-            moment -= without.moment
-        if rows < self.taps**2:
-            raise ValueError(
-                f"{n} images have {rows} LR pixels, fewer than the {self.taps**2} weights of the "
-                "linear filter; give more images"
-            )
-        gram.diagonal().add_(RIDGE * gram.diagonal().mean())
-        weights = torch.linalg.solve(gram, moment).T.view(-1, 1, self.taps, self.taps)
-        found = LinearFilter(scale=self.scale, taps=self.taps)
-        found.get_buffer("weights").copy_(weights)
-        return found.eval()
+
+def _solved(parts: Sequence[_Equations]) -> LinearFilter:
+    """The filter of least squares of all images in the parts."""
+    scale, taps = parts[0].scale, parts[0].taps
+    rows, n = sum(part.rows for part in parts), sum(part.images for part in parts)
+    if rows < taps**2:
+        raise ValueError(
+            f"{n} images have {rows} LR pixels, fewer than the {taps**2} weights of the linear "
+            "filter; give more images"
+        )
+    gram = torch.stack([part.gram for part in parts]).sum(0)
+    moment = torch.stack([part.moment for part in parts]).sum(0)
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+    weights = torch.linalg.solve(gram, moment).T.view(-1, 1, taps, taps)
+    found = LinearFilter(scale=scale, taps=taps)
+    found.get_buffer("weights").copy_(weights)
+    return found.eval()
 
 
 @torch.no_grad()
@@ -167,7 +166,7 @@ def fit(
     for i in tqdm(_evenly(len(hr_images)), BAR, disable=not progress, leave=False):
         with suppress(*UNUSABLE) if keep_going else nullcontext():
             equations.add(hr_images[i], degrade)
-    return equations.solve()
+    return _solved([equations])
 
 
 def fit_apart(
@@ -220,14 +219,9 @@ def cross_fit(
     parts = [_Equations(scale, taps) for _ in set(group.values())]
     for i in tqdm(_evenly(len(cases)), BAR, disable=not progress, leave=False):
         with suppress(*UNUSABLE) if keep_going else nullcontext():
-            parts[group[cases[i].patient]].add(cases[i], degrade)
-    whole = _Equations(scale, taps)
-    for part in parts:
-        whole.gram += part.gram
-        whole.moment += part.moment
-        whole.rows += part.rows
-        whole.images += part.images
-    return CrossFitted([whole.solve(without=part) for part in parts], group)
+            case = cases[i]
+            parts[group[case.patient]].add(case, degrade)
+    return CrossFitted([_solved([p for p in parts if p is not part]) for part in parts], group)
 
 
 def _evenly(n: int) -> list[int]:

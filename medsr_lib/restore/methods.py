@@ -15,7 +15,7 @@ from torch import Tensor
 
 from medsr_lib.restore import consistency, handshake, linear, networks, resample
 from medsr_lib.restore.degrade import Degradation
-from medsr_lib.restore.foreign import files, programs, shipped
+from medsr_lib.restore.foreign import files, programs, shipped, stored
 from medsr_lib.restore.foreign.adapted import Adapted
 
 Method = Callable[[Tensor], Tensor]
@@ -74,7 +74,7 @@ LOADERS: tuple[Loader, ...] = (
     Loader(", ".join(INTERPOLATIONS), INTERPOLATIONS.__contains__, _interpolation),
     Loader("linear", "linear".__eq__, _unfitted),
     Loader("NAME=cmd:program {input} {output}", _begins("cmd:"), programs.command, foreign=True),
-    Loader("NAME=dir:folder/{id}.png", _begins("dir:"), programs.images),
+    Loader("NAME=dir:folder/{id}.png", _begins("dir:"), stored.images),
     Loader(", ".join(shipped.KNOWN), shipped.KNOWN.__contains__, shipped.load, foreign=True),
     Loader("NAME=file.py:function, NAME=package.module:function", programs.is_python,
            programs.python, foreign=True),
@@ -179,7 +179,7 @@ def restores_anew(method: Method) -> bool:
     Those cannot show what becomes of a slice whose lesion was erased or put in (`Case.altered`).
     """
     inner = method.method if isinstance(method, consistency.Consistent) else method
-    return not isinstance(inner, programs.Images)
+    return not isinstance(inner, stored.Images)
 
 
 def describe(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
@@ -199,7 +199,7 @@ def _described(method: Method) -> dict[str, Any]:
         return inner | {"what": f"{inner['what']}; then made to agree with LR"}
     if isinstance(method, Adapted):
         return {"what": f"foreign network or program, {method.findings}", "training": UNKNOWN}
-    if isinstance(method, programs.Images):
+    if isinstance(method, stored.Images):
         return {"what": f"images restored already, {method.pattern}", "training": UNKNOWN}
     if isinstance(method, linear.CrossFitted):
         return {"what": "best linear filter", "training": "other patients than the one tested"}

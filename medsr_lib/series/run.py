@@ -25,7 +25,7 @@ BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; 
 def run(
     names: Sequence[str],
     *,
-    data: Path | Sequence[Path] | None = None,
+    data: Path | Sequence[Path] | Mapping[str, Path] | None = None,
     out: Path,
     parameters: Mapping[str, object] | None = None,
     folder: Path | None = None,
@@ -39,8 +39,9 @@ def run(
         names: numbers or names of notebooks, [] for all.
         data: folder of the data, or several: each notebook is given the one that holds what it
             reads, as its parameters cell says (see `folders`). Of all notebooks, those without data
-            are left out; `out/index.html` says so. By default the embedded data, which are written
-            where they are missing.
+            are left out; `out/index.html` says so. A mapping gives each notebook, by its name, its
+            own without asking. By default the embedded data, which are written where they are
+            missing.
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
@@ -54,9 +55,13 @@ def run(
     given = notebooks.accepted(found, values)
     if data is None:
         data = folders.write_embedded(found)
-    places = [data] if isinstance(data, Path) else list(data)
     options = layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
-    assigned, without = folders.assign(found, places, named=bool(names), options=options)
+    without: list[str] = []
+    if isinstance(data, Mapping):
+        assigned, places = dict(data), list(data.values())
+    else:
+        places = [data] if isinstance(data, Path) else list(data)
+        assigned, without = folders.assign(found, places, named=bool(names), options=options)
     found = [notebook for notebook in found if notebook.name in assigned]
     results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
     about = Run(

@@ -5,7 +5,7 @@ Every patient weighs the same, however many cases there are of it: what is estim
 over patients of a patient's mean over cases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -284,7 +284,7 @@ def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Seri
     need(table, *KEYS)
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
     places = list(dict.fromkeys(name for s in specs for name in (s.region, s.reference) if name))
-    _check(table, {"method": methods, "region": places})
+    check_names(table, {"method": methods, "region": places})
     rows = table[table["method"].isin(methods) & table["region"].isin(places)]
     check_once(rows)
     rows = rows.set_index(KEYS)
@@ -322,7 +322,8 @@ def check_once(table: pd.DataFrame) -> None:
         )
 
 
-def _check(table: pd.DataFrame, wanted: dict[str, list[str]]) -> None:
+def check_names(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names that a column lacks, and cases or patients that are not named alike."""
     for column, names in wanted.items():
         existing = table[column].unique().tolist()
         if missing := [name for name in names if name not in existing]:

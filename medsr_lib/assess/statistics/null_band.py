@@ -16,7 +16,7 @@ from scipy import stats
 
 from medsr_lib.assess import uniform
 from medsr_lib.assess.statistics import bootstrap
-from medsr_lib.assess.statistics.contrasts import KEYS, check_once, need
+from medsr_lib.assess.statistics.contrasts import KEYS, check_names, check_once, need
 from medsr_lib.assess.statistics.estimate import FEW, Estimate, adjust
 
 Array = NDArray[np.float64]
@@ -303,7 +303,7 @@ def deficit_closed(
         column = "mse" if metric == "psnr" else metric
         wide = _wide(methods, column)
         lacks = wide if metric == "psnr" else 1 - wide
-        _need(methods, "method", baselines)
+        check_names(methods, {"method": baselines})
         for baseline in baselines:
             for region in lacks.columns.unique("region"):
                 of_region = pd.DataFrame(lacks[region])
@@ -331,8 +331,7 @@ def _values(
     if metric == "mse":
         raise ValueError("of mse less is better; take 'psnr', which is made of it")
     need(table, *KEYS)
-    _need(table, "method", methods)
-    _need(table, "region", places)
+    check_names(table, {"method": methods, "region": places})
     references = [name for of in uniform.families(table).values() for name in of]
     if not references:
         raise ValueError(
@@ -355,12 +354,6 @@ def _wide(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         raise ValueError(f"no metric {metric!r} in the table; its numbers are {numbers}")
     check_once(rows)
     return pd.DataFrame(rows.set_index(KEYS)[metric].unstack(["region", "method"])).sort_index()
-
-
-def _need(table: pd.DataFrame, column: str, names: Iterable[str]) -> None:
-    existing = table[column].unique().tolist()
-    if missing := [name for name in names if name not in existing]:
-        raise ValueError(f"no {column} {missing[0]!r} in the table; it has {existing}")
 
 
 def positions(families: Mapping[str, Sequence[str]]) -> dict[str, slice]:

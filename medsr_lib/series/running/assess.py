@@ -1,7 +1,6 @@
 """Anyone's images, anyone's methods: notebook 04, which trains nothing, run on them as one page."""
 
 import copy
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -61,11 +60,10 @@ def assess(
         FileNotFoundError, ValueError: data that cannot be used, or parameters that the notebook
             does not take.
     """
-    from medsr_lib.data import source, store
+    from medsr_lib.data import store
 
     if not methods:
         raise ValueError("give at least one method: --method bicubic, --method mine=net.onnx, ...")
-    kind = source.of(data, options=options)
     cases = store.prepare(data, out / "slices.h5", skip_bad=keep_going, options=options)
     one = cases.table["patient"].nunique() < 2
     values = {
@@ -83,9 +81,13 @@ def assess(
     with tempfile.TemporaryDirectory() as folder:
         bare = cases.table["mask_pixels"].isna().all()
         content = without_masks(found.content) if bare else found.content
-        report.write(Path(folder) / found.path.name, outputs.text(_reading(kind.name, content)))
+        report.write(Path(folder) / found.path.name, outputs.text(content))
         (result,) = run.run(
-            [NOTEBOOK], data=data, out=out, parameters={**values, **parameters}, folder=Path(folder)
+            [NOTEBOOK],
+            data={found.name: data},
+            out=out,
+            parameters={**values, **parameters},
+            folder=Path(folder),
         )
     return result
 
@@ -94,15 +96,6 @@ def primary(methods: Sequence[str]) -> str:
     """The method of the primary contrast: the first that is no interpolation, else the last."""
     names = [method.partition("=")[0] for method in methods]
     return next((name for name in names if name not in PLAIN), names[-1])
-
-
-def _reading(kind: str, content: Any) -> Any:
-    """A notebook that declares to read this kind of data (see `folders`)."""
-    changed = copy.deepcopy(content)
-    for cell in changed.cells:
-        if "parameters" in tags(cell):
-            cell.source = re.sub(r"(?m)^(data_dir = .*?#).*$", rf"\1 {kind}", cell.source)
-    return changed
 
 
 def without_masks(content: Any) -> Any:
