@@ -142,12 +142,12 @@ def _missing(name: str, by_name: list[dict[str, Result]], names: tuple[str, str]
 
 
 def _versions(a: Run, b: Run) -> list[str]:
-    """A note where the two runs were made by different versions."""
+    """A note where the two runs were made by different versions, or on different machines."""
     one, two = (
         [r.record for r in run.results if r.record][-1].get("versions", {}) for run in (a, b)
     )
     different = [f"{n} {one[n]} | {two[n]}" for n in sorted(one) if one[n] != two.get(n, one[n])]
-    return [f"made by different versions: {', '.join(different)}"] if different else []
+    return [f"made by different versions or machines: {', '.join(different)}"] if different else []
 
 
 def _pair(first: Run, second: Run, a: Result, b: Result, *, seed: int) -> Pair:

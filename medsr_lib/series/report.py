@@ -5,6 +5,7 @@ import json
 import math
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -137,9 +138,25 @@ def load_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """The versions that a number depends on, in a clone its commit too (see `docs/protocol.md`)."""
+    """What a number depends on: versions, in a clone its commit (see `docs/protocol.md`), and the
+    machine, since a training with other threads or on another processor ends elsewhere."""
     own = {"python": platform.python_version(), "medsr_lib": medsr_lib.__version__}
-    return own | commit() | {package: version(package) for package in PACKAGES}
+    return own | commit() | {package: version(package) for package in PACKAGES} | machine()
+
+
+def machine() -> dict[str, str]:
+    """The processor; where torch is loaded, its number of threads and the GPU, if there is one."""
+    try:
+        of_cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        of_cpu = []
+    named = [line.partition(":")[2].strip() for line in of_cpu if line.startswith("model name")]
+    found = {"processor": (named or [platform.processor() or platform.machine()])[0]}
+    if torch := sys.modules.get("torch"):  # pages are written without it
+        found["threads"] = str(torch.get_num_threads())
+        if torch.cuda.is_available():
+            found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 @cache

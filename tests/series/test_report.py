@@ -30,8 +30,8 @@ def test_a_record_says_where_it_comes_from(tmp_path):
     content = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "02_espcn" / "results.json"
     assert content["notebook"] == "02_espcn"
-    known = {"python", "medsr_lib", "torch", "numpy", "scikit-image"}
-    assert set(content["versions"]) - {"commit"} == known
+    known = {"python", "medsr_lib", "torch", "numpy", "scikit-image", "processor", "threads"}
+    assert set(content["versions"]) - {"commit", "gpu"} == known
     assert content["created"][10] == "T"
     assert load_record(tmp_path / "02_espcn") == content
 
