@@ -120,6 +120,9 @@ def _add_run(commands: Any) -> None:
     run = _command(commands, "run", _run, "run the notebooks, all if none is given", RUN)
     _add_notebooks(run, "*")
     _add_data_and_out(run, "runs/demo, or runs/ and the data's name")
+    run.add_argument(
+        "--at-a-time", type=int, metavar="N", help="notebooks side by side (default: 2)"
+    )
     run.add_argument("--list", action="store_true", help="show the parameters and stop")
     run.add_argument("--refresh", action="store_true", help="keep the outputs in the notebooks")
 
@@ -142,7 +145,12 @@ def _run(arguments: argparse.Namespace) -> int:
     index = out / "index.html"
     try:
         results = run.run(
-            arguments.names, data=data, out=out, parameters=parameters, folder=arguments.notebooks
+            arguments.names,
+            data=data,
+            out=out,
+            parameters=parameters,
+            folder=arguments.notebooks,
+            at_a_time=arguments.at_a_time,
         )
     except KeyboardInterrupt:
         if index.is_file():

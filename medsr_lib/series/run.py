@@ -1,15 +1,17 @@
-"""Run the notebooks of the series, one after the other, with parameters checked beforehand."""
+"""Run the notebooks of the series, two at a time, with parameters checked beforehand."""
 
 import json
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
+from medsr_lib import checks
 from medsr_lib.data import layouts
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
@@ -19,7 +21,8 @@ from medsr_lib.series.report import Result, Run, Status
 from medsr_lib.series.running import execute, folders
 
 READING = "reading"  # the parameter that says how images and masks are to be understood
-BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
+TRAINS = "resume_from"  # a parameter of notebooks that train networks for those after them
+AT_A_TIME = 2  # notebooks: most wait for one before them
 
 
 def run(
@@ -29,11 +32,14 @@ def run(
     out: Path,
     parameters: Mapping[str, object] | None = None,
     folder: Path | None = None,
+    at_a_time: int | None = None,
 ) -> list[Result]:
     """Run notebooks by papermill; each leaves its copy, its page and its own folder in `out`.
 
-    stderr shows what is running: a bar on a terminal, lines in a log. The first cell that fails
-    ends the run. `out/index.html` says how far it came, also after Ctrl-C.
+    A notebook begins when those of the same data that it may need have ended: the first, which
+    packs the images, and all before it that train networks. Beside it runs one that is as far.
+    stderr shows what is running: a bar each on a terminal, lines in a log. After a cell has failed
+    no further notebook begins. `out/index.html` says how far it came, also after Ctrl-C.
 
     Args:
         names: numbers or names of notebooks, [] for all.
@@ -45,12 +51,16 @@ def run(
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
+        at_a_time: so many notebooks run side by side, and share the processor's cores; None: two,
+            or one where there is one core.
 
     Raises:
         FileNotFoundError: a folder of `data` does not exist.
-        ValueError: an unknown notebook or parameter, a value of the wrong type, or a notebook that
-            was named and whose kind of data is not given.
+        ValueError: `at_a_time` below 1, an unknown notebook or parameter, a value of the wrong
+            type, or a notebook that was named and whose kind of data is not given.
     """
+    if at_a_time is not None:
+        checks.whole("at_a_time", at_a_time, least=1)
     found, values = notebooks.find(names, folder), dict(parameters or {})
     given = notebooks.accepted(found, values)
     if data is None:
@@ -73,23 +83,44 @@ def run(
         versions=report.versions(),
     )
     _write(about, results)
-    cells = sum(len(notebook.code) for notebook in found)
-    with (
-        execute.Stop() as stop,
-        tqdm(total=cells, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True) as bar,
-    ):
+    needs = _needs(found, assigned)
+    at_a_time = at_a_time or min(AT_A_TIME, execute.cores())
+    running: dict[Future[Result], int] = {}
+    with execute.Stop() as stop, ThreadPoolExecutor(at_a_time) as pool:
         for line in without:
-            bar.write(f"left out: {line}", file=sys.stderr)
-        for number, notebook in enumerate(found):
-            position = execute.Position(notebook, bar, stop)
-            results[number] = _one(results[number], out.resolve(), position)
-            bar.write(outcome(results[number]), file=sys.stderr)
-            _write(about, results)
-            if stop.presses:
-                raise KeyboardInterrupt
-            if results[number].status is Status.FAILED:
+            tqdm.write(f"left out: {line}", file=sys.stderr)
+        while True:
+            for i in _ready(results, needs) if not stop.presses else ():
+                if len(running) < at_a_time and i not in running.values():
+                    position = execute.Position(found[i], stop, at_a_time)
+                    running[pool.submit(_one, results[i], out.resolve(), position)] = i
+            if not running:
                 break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                i = running.pop(future)
+                results[i] = future.result()
+                tqdm.write(outcome(results[i]), file=sys.stderr)
+                _write(about, results)
+    if stop.presses:
+        raise KeyboardInterrupt
     return results
+
+
+def _needs(found: Sequence[Notebook], data: Mapping[str, Path]) -> list[set[int]]:
+    """For each notebook, the places in `found` of those that must have ended before it begins."""
+    needs = []
+    for i, one in enumerate(found):
+        same = [j for j in range(i) if data[found[j].name] == data[one.name]]
+        needs.append({j for j in same if j == same[0] or TRAINS in found[j].parameters})
+    return needs
+
+
+def _ready(results: Sequence[Result], needs: Sequence[set[int]]) -> list[int]:
+    """The places of notebooks that may begin or have begun; none after one has failed."""
+    if any(result.status in (Status.FAILED, Status.STOPPED) for result in results):
+        return []
+    waiting = {i for i, result in enumerate(results) if result.status is Status.WAITING}
+    return sorted(i for i in waiting if not needs[i] & waiting)
 
 
 def outcome(result: Result) -> str:

@@ -104,7 +104,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list[Result]]
     series.add("03_third", "1")
     with pytest.MonkeyPatch.context() as patch:
         _break_kernel(series.root, patch)
-        results = series.run(parameters={"scale": 2})
+        results = series.run(parameters={"scale": 2}, at_a_time=1)
     return series, results
 
 

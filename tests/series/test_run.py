@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from medsr_lib.series import report
+from medsr_lib.series import report, run
 from medsr_lib.series.report import Status
 
 
@@ -30,6 +30,36 @@ def test_the_first_failure_ends_the_run(ran):
     assert failed.error == "ZeroDivisionError: division by zero"
     assert failed.page.is_file()
     assert results[2].seconds is None
+
+
+MEETS = """import time
+from pathlib import Path
+mine, other = (Path(out_dir) / name for name in {0})
+mine.touch()
+while not other.exists():
+    time.sleep(0.05)"""
+
+
+def test_notebooks_run_side_by_side_once_the_first_has_packed_the_data(series):
+    series.add("01_first", "from pathlib import Path; Path(out_dir, '01').touch()")
+    wait = "from pathlib import Path; assert Path(out_dir, '01').exists()"
+    series.add("02_a", wait, MEETS.format(("a", "b")))
+    series.add("03_b", wait, MEETS.format(("b", "a")))
+    assert [r.status for r in series.run(at_a_time=2)] == ["done"] * 3
+
+
+def test_a_notebook_waits_for_those_of_its_data_that_train(series):
+    trains = 'data_dir = ""\nout_dir = ""\nresume_from = None'
+    found = [
+        series.add("01_pack", "1"),
+        series.add("02_train", "1", parameters=trains),
+        series.add("03_use", "1"),
+        series.add("04_use", "1"),
+        series.add("08_chest", "1", parameters=trains),
+        series.add("09_chest", "1"),
+    ]
+    data = {one.name: "chest" if "chest" in one.name else "brain" for one in found}
+    assert run._needs(found, data) == [set(), {0}, {0, 1}, {0, 1}, set(), {4}]
 
 
 def test_a_finished_notebook_has_its_record_and_its_parameters(ran):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,6 +16,12 @@ from medsr_lib.series.notebook import INJECTED, Notebook, tags
 from medsr_lib.series.outputs import ESCAPES
 
 STOPPED = "KeyboardInterrupt: stopped by the user"
+BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Stop:
@@ -26,7 +33,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.presses = 0  # of Ctrl-C
-        self.manager: Any = None  # of the kernel that is running
+        self.managers: list[Any] = []  # of the kernels
         self._handler: Any = None
 
     def __enter__(self) -> Self:
@@ -42,14 +49,14 @@ class Stop:
         self.presses += 1
         if self.presses > 2:
             raise KeyboardInterrupt
-        if self.manager is not None:  # the handler may have cut into the event loop: use another
-            threading.Thread(target=asyncio.run, args=(self._forward(),), daemon=True).start()
+        for manager in self.managers:  # from a loop of its own: theirs are busy
+            threading.Thread(target=asyncio.run, args=(self._end(manager),), daemon=True).start()
 
-    async def _forward(self) -> None:
-        if self.manager.has_kernel and self.presses == 1:
-            await self.manager.interrupt_kernel()
-        elif self.manager.has_kernel:
-            await self.manager.provisioner.kill()
+    async def _end(self, manager: Any) -> None:
+        if manager.has_kernel and self.presses == 1:
+            await manager.interrupt_kernel()
+        elif manager.has_kernel:
+            await manager.provisioner.kill()
 
 
 class Position:
@@ -59,16 +66,19 @@ class Position:
     a line for the notebook's start instead.
     """
 
-    def __init__(self, notebook: Notebook, bar: "tqdm[Any]", stop: Stop):
+    def __init__(self, notebook: Notebook, stop: Stop, beside: int = 1):
         self.notebook = notebook
-        self.bar = bar
         self.stop = stop
         self.number = 0
         self.source = ""
-        bar.set_postfix_str("", refresh=False)
-        bar.set_description_str(f"{notebook.name}  starting")
-        if bar.disable:
-            bar.write(f"{notebook.name}  started, {len(notebook.code)} cells", file=sys.stderr)
+        self.environment = dict(os.environ)
+        if beside > 1:  # kernels share the cores
+            self.environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
+        n = len(notebook.code)
+        self.bar = tqdm(total=n, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
+        self.bar.set_description_str(f"{notebook.name}  starting")
+        if self.bar.disable:
+            self.bar.write(f"{notebook.name}  started, {n} cells", file=sys.stderr)
 
     def __call__(self, cell: Any, cell_index: int) -> None:
         """Count the code cells of the author, note the first line of each."""
@@ -108,7 +118,7 @@ def execute(copy: Path, parameters: Mapping[str, object], position: Position) ->
             parameters=dict(parameters),
             language="python",
             kernel_name="python3",
-            kernel_manager_class=_this_python(position.stop),
+            kernel_manager_class=_this_python(position),
             cwd=Path.cwd(),  # so that paths in parameters mean what they mean in the shell
             progress_bar=False,
             start_timeout=120,
@@ -123,12 +133,13 @@ def execute(copy: Path, parameters: Mapping[str, object], position: Position) ->
     except RuntimeError as error:  # the kernel died
         failed = f"{type(error).__name__}: {error}"
     else:
-        position.bar.update()
         return None
+    finally:
+        position.bar.close()
     return STOPPED if position.stop.presses else failed
 
 
-def _this_python(stop: Stop) -> type:
+def _this_python(position: Position) -> type:
     """A kernel manager that starts this interpreter, whatever a user has installed as python3."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -136,6 +147,9 @@ def _this_python(stop: Stop) -> type:
     class ThisPython(AsyncKernelManager):
         def __init__(self, **options: Any):
             super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
-            stop.manager = self
+            position.stop.managers.append(self)
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**{"env": position.environment} | options)
 
     return ThisPython

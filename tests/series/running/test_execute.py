@@ -2,14 +2,14 @@ import pytest
 from nbformat.v4 import new_code_cell
 from tqdm import tqdm
 
-from medsr_lib.series import run
 from medsr_lib.series.running import execute
 
 
-def test_a_terminal_shows_notebook_cell_and_the_newest_text(series, capsys):
+def test_a_terminal_shows_notebook_cell_and_the_newest_text(series, capsys, monkeypatch):
     cell = new_code_cell("# why\nhistory = fit(network)")
-    with execute.Stop() as stop, tqdm(total=4, bar_format=run.BAR) as bar:
-        position = execute.Position(series.add("01_a", "1", "2", "3"), bar, stop)
+    monkeypatch.setattr(execute, "tqdm", lambda **given: tqdm(**given | {"disable": False}))
+    with execute.Stop() as stop:
+        position = execute.Position(series.add("01_a", "1", "2", "3"), stop)
         for number in range(3):
             position(cell, number)
         first = capsys.readouterr().err
