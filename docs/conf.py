@@ -20,7 +20,7 @@ from medsr_lib.series.pages.mathml import mathml
 ROOT = Path(__file__).parents[1]
 
 project = "medsr"
-author = "the medsr contributors"
+author = "the medsr authors"
 version = release = medsr_lib.__version__
 html_title = "medsr"
 language = "en"
@@ -31,14 +31,15 @@ include_patterns = [
     *("docs/**.md", "notebooks/*.ipynb", "kaggle/README.md", "benchmarks/README.md"),
     *("CONTRIBUTING.md", "CHANGELOG.md"),
 ]
-exclude_patterns = ["**/_build", "**/.*", ".*", "build", "data", "dist", "runs", "medsr_lib", "tests"]
+exclude_patterns = ["**/_build", "**/.*", ".*", "data", "medsr_lib", "runs", "tests"]
 
 nb_execution_mode = "off"
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # their pictures are shown; scripts come from a CDN
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # scripts from a CDN; pictures stand for widgets
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
+add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -47,9 +48,9 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
-html_static_path = ["theme"]
+html_static_path = ["site/static"]
 html_css_files = ["site.css"]
-html_extra_path = ["theme/index.html"]
+html_extra_path = ["site/root"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
@@ -76,7 +77,8 @@ class Modules(SphinxDirective):
             names = documented(ast.parse(path.read_text(encoding="utf-8")))
             if names:
                 module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-                lines += [module, "-" * len(module), "", f".. automodule:: {module}"]
+                title = module.removeprefix("medsr_lib.").removesuffix(".__init__")
+                lines += [title, "-" * len(title), "", f".. automodule:: {module}"]
                 lines += [f"   :members: {', '.join(names)}", ""]
         if not lines:
             raise self.error(f"{package} has no modules with public names")
