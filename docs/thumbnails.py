@@ -50,9 +50,8 @@ def thumbnail(image: Image.Image) -> Image.Image:
     """The figure's whole width, and of its height what fits."""
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     height = round(image.height * WIDTH / image.width)
-    paper = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    paper.paste(flat.resize((WIDTH, height), Image.Resampling.LANCZOS).convert("RGB"))
-    return paper
+    small = flat.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+    return small.crop((0, 0, WIDTH, min(height, HEIGHT)))
 
 
 if __name__ == "__main__":
