@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -75,7 +76,7 @@ def test_links_lead_to_files_and_headings_that_exist(path):
 
 
 def test_pictures_are_small_and_made_by_the_scripts():
-    limits = {"hero.png": 300_000, "page.png": 300_000}
+    limits = {"hero.png": 300_000, "page.png": 300_000, "brain.png": 60_000}
     made = [*limits, *(f"{path.name[:2]}.png" for path in NOTEBOOKS)]
     assert {path.name for path in (DOCS / "pictures").iterdir()} == set(made)
     for name in made:
@@ -128,6 +129,14 @@ def test_citation_has_the_keys_that_cff_wants():
     for reference in citation["references"]:
         assert reference.keys() >= {"type", "title", "authors"}
         assert reference["doi"] in (DOCS / "references.md").read_text(encoding="utf-8")
+
+
+def test_the_chart_of_real_slices_shows_the_numbers_of_the_table():
+    text = (DOCS / "results-brain.md").read_text(encoding="utf-8")
+    table = pd.read_csv(DOCS / "results-brain.csv", dtype=str)
+    for region, rows in table.groupby("region"):
+        cells = " | ".join(f"{row.psnr} · {row.ssim}" for row in rows.itertuples())
+        assert f"| {region} | {cells} |" in text
 
 
 def test_every_score_in_the_hero_is_computed():
