@@ -101,22 +101,45 @@ def documented(module: ast.Module) -> list[str]:
 def as_restructured_text(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """What docstrings write plainly: |x| is a size, and what is indented after a colon is a table.
+    """What docstrings write plainly: |x| is a size, a table has bars, and what is indented after a
+    colon stays as it is.
 
     (Sphinx's event autodoc-process-docstring; `lines` is changed in place.)
     """
+    found: list[str] = []
+    literal = False
     for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            lines[i] = line.replace("|", r"\|")
-    for i in range(len(lines) - 2):
-        first, then = lines[i], lines[i + 2]
-        deeper = len(then) - len(then.lstrip()) > len(first) - len(first.lstrip())
-        if first.endswith(":") and not lines[i + 1] and deeper:
-            lines[i] = f"{first}:"
-            for j in range(i + 2, len(lines)):  # as it stands
-                if lines[j] and not lines[j].startswith("    "):
-                    break
-                lines[j] = lines[j].replace(r"\|", "|")
+        after = lines[i + 2] if i + 2 < len(lines) else ""
+        if line.startswith("|"):
+            found += table_row(line, first=not lines[i - 1])
+        elif line.endswith(":") and lines[i + 1 : i + 2] == [""] and indent(after) > indent(line):
+            literal = True
+            found.append(f"{line}:")
+        else:
+            literal = literal and (not line or line.startswith("    "))
+            plain = literal or line.lstrip().startswith((">>>", "..."))
+            found.append(line if plain else line.replace("|", r"\|"))
+    lines[:] = found
+
+
+def indent(line: str) -> int:
+    """The blanks that a line begins with."""
+    return len(line) - len(line.lstrip())
+
+
+def table_row(line: str, *, first: bool) -> list[str]:
+    """A row of a Markdown table as one of a list-table, which its first row begins."""
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    if set("".join(cells)) <= {"-", ":"}:
+        return []
+    begin = [".. list-table::", "   :header-rows: 1", ""] if first else []
+    marks = ["   * -", *["     -"] * (len(cells) - 1)]
+    return begin + [f"{mark} {cell}" for mark, cell in zip(marks, cells, strict=True)]
+
+
+def of_a_tuple(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
+    """Leave out the fields of named tuples, which their class describes already."""
+    return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
 
 
 def inline_equation(translator: HTML5Translator, node: nodes.math) -> None:
@@ -136,4 +159,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("modules", Modules)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)  # before napoleon
     app.add_html_math_renderer("mathml", (inline_equation, None), (block_equation, None))
+    app.connect("autodoc-skip-member", of_a_tuple)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
