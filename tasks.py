@@ -4,6 +4,7 @@ python3 tasks.py setup     make .venv and install the series into it (done once)
 python3 tasks.py run       run the notebooks on the embedded data -> runs/demo/index.html
 python3 tasks.py test      run the quick tests; `-- -m slow` and `-- -m browser` run the others
 python3 tasks.py lab       open JupyterLab at the list of the notebooks
+python3 tasks.py docs      build the documentation site -> docs/_build/html/index.html
 python3 tasks.py refresh   run the notebooks and keep their outputs in notebooks/
 
 What follows `--` goes on to `medsr run`, pytest or JupyterLab:
@@ -57,6 +58,7 @@ COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the la
             "--LabApp.app_settings_dir=.lab",  # shows it as a page and asks no server for news
         ],
     ],
+    "docs": [["-m", "sphinx", "-EWq", "-c", "docs", "-d", "docs/_build", ".", "docs/_build/html"]],
     "refresh": [["-m", "medsr_lib", "run", "--refresh"]],
 }
 

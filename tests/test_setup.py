@@ -97,7 +97,7 @@ def test_setup_installs_again_when_the_pins_have_changed(tasks):
     assert tasks.calls == [INSTALL, INSTALL]
 
 
-@pytest.mark.parametrize("command", ["run", "test", "lab", "refresh"])
+@pytest.mark.parametrize("command", ["run", "test", "lab", "docs", "refresh"])
 def test_commands_set_up_first_and_pass_on_what_follows(tasks, command):
     tasks.main([command, "--", "02", "-p", "scale=2"])
     *before, last = tasks.COMMANDS[command]

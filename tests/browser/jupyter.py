@@ -52,12 +52,12 @@ explore.training(folder)"""
 SECONDS = 120  # for a whole notebook; it is done in 20
 
 
-def command() -> list[str]:
-    """The command line of `tasks.py lab`."""
+def command(name: str = "lab") -> list[str]:
+    """The command line of `tasks.py lab`, or of another of its commands."""
     spec = importlib.util.spec_from_file_location("tasks_of_the_lab", ROOT / "tasks.py")
     tasks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tasks)
-    return tasks.COMMANDS["lab"][-1]
+    return tasks.COMMANDS[name][-1]
 
 
 def free_port() -> int:

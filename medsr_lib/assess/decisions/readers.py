@@ -78,7 +78,7 @@ def answers(
     batch: int,
     device: str,
 ) -> dict[str, Tensor]:
-    """The network's logits (N, *shape) of each method's images, on the CPU.
+    """The network's logits (N, `shape`) of each method's images, on the CPU.
 
     The network is put into evaluation mode, and stays on the device it was on.
 

@@ -104,8 +104,8 @@ def fit_gan(
         weights: of the generator's loss.
         measures: name -> (SR, HR) -> a number or (B,), averaged over the validation images.
         picture: an LR image (1, 1, h, w) to be restored at each validation, for the eye.
-        images, degrade, steps, seed, recipe, crop, checkpoint, hours, reserve, validation,
-        validate_every, device, precision, progress: as in `fit`.
+        images, degrade, steps, seed, recipe, crop, checkpoint: as in `fit`.
+        hours, reserve, validation, validate_every, device, precision, progress: as in `fit`.
 
     Returns:
         The history, with the columns of COLUMNS.
