@@ -1,0 +1,71 @@
+// What viewer.py has packed: layers of whole numbers, each an image, a map of a method, or the mask;
+// 0 stands for no value, 1 to `top` for the range from `low` to `high`. viewer.js follows this file.
+
+const DIFFERENCE = "SR − HR";
+const key = (image, map = "") => `${image}\n${map}`;
+
+async function unpack(about, data) {
+  let bytes = data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength), start = 0;
+  const packed = about.bits === 8, layers = new Map();
+  if (packed) {
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    bytes = await new Response(stream).arrayBuffer();
+  }
+  const numbers = packed ? new Uint8Array(bytes) : new Uint16Array(bytes);
+  for (const layer of about.layers) {
+    const raw = numbers.subarray(start, (start += layer.height * layer.width));
+    if (packed) for (let i = 0; i < raw.length; i++) if (i % layer.width) raw[i] += raw[i - 1];
+    layers.set(key(layer.image, layer.map), { ...layer, raw, top: 2 ** about.bits - 1 });
+  }
+  return layers;
+}
+
+function difference(sr, hr) {
+  const factor = 32767 / (sr.top - 1);
+  const raw = Uint16Array.from(sr.raw, (value, i) => 32768 + Math.round((value - hr.raw[i]) * factor));
+  return { image: sr.image, height: sr.height, width: sr.width, raw, top: 65535, low: -1, high: 1 };
+}
+
+function valueAt(layer, row, column, of) {
+  const y = Math.floor((row * layer.height) / of.height);
+  const x = Math.floor((column * layer.width) / of.width);
+  const raw = layer.raw[y * layer.width + x];
+  return raw ? layer.low + ((raw - 1) / (layer.top - 1)) * (layer.high - layer.low) : NaN;
+}
+
+// Paints a layer on a canvas of its own: grey in a window, or in the colours of a map.
+function painted(layer, window, scale) {
+  const [low, high] = scale ? [scale.low, scale.high] : window, stamp = `${low} ${high}`;
+  if (layer.painted === stamp) return layer.canvas;
+  const table = new Uint32Array(layer.top + 1).fill(0xffbdbdbd), width = Math.max(high - low, 1e-6);
+  const step = (layer.high - layer.low) / (layer.top - 1) / width, first = (layer.low - low) / width;
+  for (let raw = 1; raw <= layer.top; raw++) {
+    const share = Math.min(Math.max(first + (raw - 1) * step, 0), 1), grey = Math.round(255 * share);
+    if (scale) {
+      const [r, g, b] = scale.colours[Math.round(share * (scale.colours.length - 1))];
+      table[raw] = 0xff000000 | (b << 16) | (g << 8) | r;
+    } else table[raw] = 0xff000000 | (grey * 0x10101);
+  }
+  layer.canvas ??= Object.assign(document.createElement("canvas"), { width: layer.width, height: layer.height });
+  const context = layer.canvas.getContext("2d");
+  layer.pixels ??= context.createImageData(layer.width, layer.height);
+  const pixels = new Uint32Array(layer.pixels.data.buffer), { raw } = layer;
+  for (let i = 0; i < pixels.length; i++) pixels[i] = table[raw[i]];
+  context.putImageData(layer.pixels, 0, 0);
+  layer.painted = stamp;
+  return layer.canvas;
+}
+
+// The outline of a mask along the edges of its pixels, and where it lies; null where it is empty.
+function outlineOf({ raw, width, height }) {
+  const path = new Path2D(), xs = [], ys = [];
+  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && raw[y * width + x] > 1;
+  for (let y = 0; y <= height; y++) for (let x = 0; x <= width; x++) {
+    const here = inside(x, y);
+    if (here) { xs.push(x); ys.push(y); }
+    if (here !== inside(x, y - 1)) { path.moveTo(x, y); path.lineTo(x + 1, y); }
+    if (here !== inside(x - 1, y)) { path.moveTo(x, y); path.lineTo(x, y + 1); }
+  }
+  const ends = (of) => of.reduce(([low, high], n) => [Math.min(low, n), Math.max(high, n + 1)], [Infinity, 0]);
+  return xs.length ? { path, x: ends(xs), y: ends(ys) } : null;
+}
