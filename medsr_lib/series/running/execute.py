@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -137,5 +138,10 @@ def _this_python(stop: Stop) -> type:
         def __init__(self, **options: Any):
             super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
             stop.manager = self
+
+        async def start_kernel(self, **options: Any) -> None:
+            # Explorers then leave a live viewer for the page, beside their still picture.
+            environment = options.pop("env", os.environ) | {"MEDSR_FOR_PAGE": "1"}
+            await super().start_kernel(env=environment, **options)
 
     return ThisPython

@@ -19,7 +19,7 @@ except ModuleNotFoundError:  # as it may be on Kaggle
     anywidget = None  # type: ignore[assignment]
 
 ALL, NO_LABEL = "all", "no label"
-MORE = 5  # cases that a page shows beside the chosen one, at most
+MORE = 5  # cases that a page has beside the chosen one, at most
 NAME = {"description_width": "initial"}
 
 if anywidget is None:

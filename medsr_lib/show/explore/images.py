@@ -204,6 +204,7 @@ class Methods(Explorer):
             },
             window=self.window,
             enlarge=True,
+            corner=given.corner,
         )
 
     def _notes(self, given: Degraded) -> str:

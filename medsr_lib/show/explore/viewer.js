@@ -131,7 +131,7 @@ function viewer(root) {
     const where = make("caption"), columns = [["intensity, 0 to 1", ""], ...Object.keys(about.maps).map((name) => [name, name])];
     cells = names.flatMap((name) => columns.map(([, map]) => ({ name, map, cell: make("td") })));
     cells.where = where;
-    const row = (name) => make("tr", {}, make("th", { scope: "row" }, name),
+    const row = (name) => make("tr", {}, make("th", { scope: "row" }, methods.length ? name : "image"),
       ...cells.filter((each) => each.name === name).map((each) => each.cell));
     const head = make("tr", {}, make("td"), ...columns.map(([text]) => make("th", { scope: "col" }, text)));
     values.replaceChildren(make("table", {}, where, make("thead", {}, head), make("tbody", {}, ...names.map(row))));
@@ -333,7 +333,7 @@ function viewer(root) {
 
   function panel(context, { x, y, width, height, k }, name, from = 0, to = 1) {
     const scale = scaleOf(name), tile = painted(layerOf(name, scale ? s.what : ""), grey(), scale);
-    const image = about.images[names.indexOf(name)], right = from > 0, text = scale ? `${name}: ${s.what}` : name;
+    const image = about.images[names.indexOf(name)], right = from > 0, text = scale ? `${name}: ${s.what}` : methods.length ? name : about.title;
     context.save();
     context.beginPath();
     context.rect(x + from * width, y - HEAD, (to - from) * width, height + HEAD);
@@ -376,7 +376,7 @@ function viewer(root) {
       }
     }
     const inside = mask && mask.raw[row * mask.width + column] > 1 ? ", inside the lesion" : mask ? ", outside the lesion" : "";
-    cells.where.textContent = `Row ${row}, column ${column}${inside}`;
+    cells.where.textContent = `Row ${row + about.corner[0]}, column ${column + about.corner[1]}${inside}`;
     for (const { cell, name, map } of cells) {
       const layer = layerOf(name, map), value = layer ? valueAt(layer, row, column, about) : NaN;
       const text = Math.abs(value).toFixed(about.bits === 8 ? 2 : 3), sign = value < 0 ? "−" : "+";

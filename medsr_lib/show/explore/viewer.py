@@ -81,6 +81,7 @@ class Scene:
         notes: a line for each image.
         window: values shown as black and as white; without it the 1st and the 99th percentile.
         enlarge: whether to begin with the lesion.
+        corner: row and column of the first pixel in the image that this is a part of.
     """
 
     title: str
@@ -94,6 +95,7 @@ class Scene:
     notes: Mapping[str, str] = field(default_factory=dict)
     window: Window | None = None
     enlarge: bool = False
+    corner: tuple[int, int] = (0, 0)
 
     @property
     def images(self) -> dict[str, Array]:
@@ -155,6 +157,7 @@ def packed(scene: Scene, *, bits: int) -> tuple[dict[str, Any], bytes]:
         "enlarge": scene.enlarge,
         "margin": MARGIN,
         "spacing": scene.spacing,
+        "corner": scene.corner,
     }
     return about, data if bits == 16 else zlib.compress(data, 6)
 
@@ -273,6 +276,7 @@ def _cropped(scene: Scene) -> Scene:
         mask=None if scene.mask is None else cut(scene.mask),
         sr={name: cut(of) for name, of in scene.sr.items()},
         maps={key: {name: cut(of) for name, of in of.items()} for key, of in scene.maps.items()},
+        corner=(scene.corner[0] + top, scene.corner[1] + left),
     )
 
 
