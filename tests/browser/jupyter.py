@@ -49,7 +49,7 @@ for steps in (30, 40):
         progress=False,
     )
 explore.training(folder)"""
-SECONDS = 120  # for a whole notebook; it is done in 20
+SECONDS = 300  # for a whole notebook; it is done in 20
 
 
 def command() -> list[str]:
@@ -162,10 +162,11 @@ def wait(done, seconds: float, otherwise=lambda: "") -> None:
 
 @dataclass
 class Heard:
-    """What a page has asked for, and what it complained of."""
+    """What a page has asked for, what it complained of, and how many messages it has sent."""
 
     hosts: set[str] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
+    sent: int = 0
 
 
 def listen(page) -> Heard:
@@ -181,7 +182,15 @@ def listen(page) -> Heard:
             heard.complaints.append(message.text)
 
     page.on("request", requested)
-    page.on("websocket", lambda socket: heard.hosts.add(urlsplit(socket.url).hostname))
+
+    def connected(socket):
+        heard.hosts.add(urlsplit(socket.url).hostname)
+        socket.on("framesent", counted)
+
+    def counted(_):
+        heard.sent += 1
+
+    page.on("websocket", connected)
     page.on("console", said)
     page.on("pageerror", lambda error: heard.complaints.append(str(error)))
     return heard

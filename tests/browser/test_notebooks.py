@@ -1,10 +1,10 @@
-"""Every notebook in JupyterLab: all cells, and every control by mouse and by keyboard."""
+"""Every notebook in JupyterLab, run once: all cells, every control, the keys of the viewer."""
 
 from functools import partial
 
 import pytest
 from browser import accessible, jupyter
-from browser.controls import NO_PICTURE, explorers
+from browser.controls import EVERY, NO_PICTURE, explorers
 
 from medsr_lib.series import notebook as notebooks
 
@@ -15,14 +15,11 @@ SHOWN = {one.name: one.path.read_text(encoding="utf-8").count('"explore.') for o
 SHOWN |= {jupyter.MONITOR: 1}
 NAMES = [*SHOWN]
 NETWORK_OF = dict.fromkeys(["04_regional_ssim", "05_appearance", "06_decisions"], "02_espcn")
-PLACES = ((0.3, 0.6), (0.2, 0.35), (0.7, 0.4))  # in a picture: parts of its width and height
-OF_IPYWIDGETS = (  # which offers no way to name these two; their labels and notes stand beside
-    ("aria-input-field-name", '<div class="noUi-handle '),
-    ("image-alt", '<img class="lm-Widget jupyter-widgets widget-image"'),
-)
 ALIKE = {"04_regional_ssim": 1, "08_chest_xray": 2}
 """How many explorers of a notebook, the last ones, are like those of 01 and 02: mouse only."""
 WITH_EXPLORERS = [name for name, count in SHOWN.items() if count]
+KEYS, KEYS_OF_METHODS = ("ArrowUp", "b", "+", "0"), ("d", "d", "2", "1")
+"""Of the viewer; JupyterLab would delete a cell for two d, and insert one for b."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +48,12 @@ def test_every_cell_runs_without_an_error(notebook):
 
 
 @every(WITH_EXPLORERS)
+def test_contrast_and_labels_of_explorers_are_as_wcag_wants_them(notebook):
+    within = f".jp-CodeCell:has({EVERY}) .jp-Cell-outputArea"
+    assert not accessible.violations(notebook.page, within)
+
+
+@every(WITH_EXPLORERS)
 @pytest.mark.parametrize("way", ["by_mouse", "by_keyboard"])
 def test_every_control_changes_the_picture(notebook, way):
     found = explorers(notebook.page)
@@ -71,26 +74,18 @@ def test_every_control_changes_the_picture(notebook, way):
 
 
 @every(WITH_EXPLORERS)
-def test_the_mouse_over_a_picture_tells_what_is_there(notebook):
+def test_the_viewer_answers_without_the_kernel_and_keeps_its_keys(notebook):
+    cells = notebook.page.locator(".jp-Cell").count()
     for explorer in explorers(notebook.page):
-        for place in PLACES:
-            point = partial(explorer.point_at, *place)
-            assert explorer.seconds_to_change(point, look=explorer.text) is not None
-
-
-@every(WITH_EXPLORERS)
-@pytest.mark.parametrize("deed", ["click", "drag"])
-def test_the_mouse_in_a_picture_does_what_is_said_beneath(notebook, deed):
-    for explorer in explorers(notebook.page):
-        if deed in explorer.text():
-            deeds = (partial(getattr(explorer, deed), *at) for at in PLACES)
-            assert any(explorer.seconds_to_change(each) is not None for each in deeds)
-
-
-@every(WITH_EXPLORERS)
-def test_contrast_and_labels_of_explorers_are_as_wcag_wants_them(notebook):
-    within = ".jp-CodeCell:has(img.widget-image) .jp-Cell-outputArea"
-    assert not accessible.violations(notebook.page, within, but=OF_IPYWIDGETS)
+        if explorer.has_viewer:
+            explorer.stage.focus()
+            sent = notebook.heard.sent
+            methods = explorer.cell.get_by_role("button", name="Curtain").count()
+            for key in KEYS + KEYS_OF_METHODS * methods:
+                press = partial(notebook.page.keyboard.press, key)
+                assert explorer.seconds_to_change(press) is not None, key
+            assert notebook.heard.sent == sent
+    assert notebook.page.locator(".jp-Cell").count() == cells
 
 
 @every(NAMES)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from medsr_lib.case import Case
 from medsr_lib.show.explore.base import Explorer
-from medsr_lib.show.explore.viewer import HERE
+from medsr_lib.show.explore.viewer import HERE, STYLE
 from medsr_lib.show.style import count, plural
 
 try:
@@ -32,7 +32,7 @@ else:
     class IntSlider(anywidget.AnyWidget):  # type: ignore[no-redef]
         """A slider whose name a screen reader says, which that of ipywidgets keeps to itself."""
 
-        _esm = HERE / "slider.js"
+        _esm, _css = HERE / "slider.js", STYLE
         value, min, max = (traitlets.Int().tag(sync=True) for _ in range(3))
         description = traitlets.Unicode().tag(sync=True)
         continuous_update = traitlets.Bool(False).tag(sync=True)

@@ -1,7 +1,8 @@
-// What viewer.py has packed: layers of whole numbers, each an image, a map of a method, or the mask;
-// 0 stands for no value, 1 to `top` for the range from `low` to `high`. viewer.js follows this file.
+// Pixels for viewer.js, which follows this file: from what viewer.py has packed to canvases. A layer
+// is an image, a map of a method, or the mask, in whole numbers: 0 stands for no value, 1 to `top`
+// for the range from `low` to `high`.
 
-const DIFFERENCE = "SR − HR";
+const DIFFERENCE = "SR − HR", HEAD = 24, FONT = "13px system-ui, sans-serif";
 const key = (image, map = "") => `${image}\n${map}`;
 
 async function unpack(about, data) {
@@ -68,4 +69,48 @@ function outlineOf({ raw, width, height }) {
   }
   const ends = (of) => of.reduce(([low, high], n) => [Math.min(low, n), Math.max(high, n + 1)], [Infinity, 0]);
   return xs.length ? { path, x: ends(xs), y: ends(ys) } : null;
+}
+
+// ---- What is drawn over and above the pixels: white on black, so that it is seen on both.
+
+function bar(context, x, y, width, height) {
+  const level = width > height ? 1 : 0;
+  for (const [edge, tone] of [[0, "#000"], [1, "#fff"]]) {
+    context.fillStyle = tone;
+    context.fillRect(x + edge, y + edge * level, width - 2 * edge, height - 2 * edge * level);
+  }
+}
+
+function ruler(context, { x, y, width, height, k }, spacing) {
+  const mm = [50, 20, 10, 5, 2, 1].find((n) => (n / spacing) * k < width / 3) ?? 1;
+  bar(context, x + 10, y + height - 14, (mm / spacing) * k, 5);
+  Object.assign(context, { font: `bold ${FONT}`, textAlign: "left", textBaseline: "middle", lineWidth: 3 });
+  Object.assign(context, { strokeStyle: "#000", fillStyle: "#fff" });
+  context.strokeText(`${mm} mm`, x + 10, y + height - 24);
+  context.fillText(`${mm} mm`, x + 10, y + height - 24);
+}
+
+function heading(context, x, y, width, { text, note, colour, right }) {
+  context.fillStyle = "#1d2328";
+  context.fillRect(x, y - HEAD, width, HEAD);
+  context.fillStyle = colour;
+  context.fillRect(right ? x + width - 6 : x, y - HEAD, 6, HEAD);
+  Object.assign(context, { fillStyle: "#fff", textBaseline: "middle", textAlign: right ? "right" : "left" });
+  context.font = `bold ${FONT}`;
+  context.fillText(text, right ? x + width - 12 : x + 12, y - HEAD / 2);
+  const used = context.measureText(text).width + 24;
+  context.font = FONT;
+  if (note && used + context.measureText(note).width < width) context.fillText(note, x + used, y - HEAD / 2);
+}
+
+function outlined(context, path, k) {
+  context.save();
+  context.scale(k, k);
+  context.lineCap = "square";
+  for (const [wide, tone] of [[3.5, "#000"], [1.6, "#ffc800"]]) {
+    context.lineWidth = wide / k;
+    context.strokeStyle = tone;
+    context.stroke(path);
+  }
+  context.restore();
 }

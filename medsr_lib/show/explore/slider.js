@@ -4,10 +4,10 @@ function render({ model, el }) {
   const label = document.createElement("label"), text = document.createElement("span");
   const range = document.createElement("input"), number = document.createElement("output");
   range.type = "range";
-  label.className = "medsr-slider";
   label.append(text, range);
   el.append(label, number);
-  el.classList.add("medsr-slider-row");
+  el.classList.add("medsr-slider");
+  el.setAttribute("data-lm-suppress-shortcuts", "true");  // arrow keys are the slider's, not JupyterLab's
   const show = () => {
     text.textContent = model.get("description");
     for (const name of ["min", "max", "value"]) range[name] = model.get(name);

@@ -3,7 +3,7 @@
 // In a notebook anywidget calls `render`; in a page the same module, inlined, calls `showCases`.
 
 const VIEWS = { side: "Side by side", curtain: "Curtain", flicker: "Flicker" };
-const HEAD = 24, GAP = 6, GRAB = 14, FONT = "13px system-ui, sans-serif";
+const GAP = 6, GRAB = 14;
 const HELP = {
   "Point, arrow keys": "values of all images at that place (Shift + arrow: ten pixels)",
   "Drag up, down; B": "brighter, darker (Shift + B: darker)",
@@ -31,37 +31,35 @@ function make(tag, properties = {}, ...inside) {
 // ---- One viewer in an element. `load` gives it a case; what was chosen stays chosen.
 
 function viewer(root) {
-  const s = { view: "side", what: "", left: "HR", right: "", hidden: null, outline: true, line: 0.5,
+  const s = { view: "side", what: "", left: "HR", right: "", ticked: {}, outline: true, line: 0.5,
     window: null, zoom: 1, x: 0, y: 0, at: [0, 0], front: 0, playing: false };
-  let about = null, layers, lesion, names, methods, panels = [], cells = [], fields = [], timer, spoken, down;
+  let about = null, layers, lesion, names, methods, panels = [], cells = [], fields = [];
+  let timer, spoken, down, turn = 0;
   const fingers = new Map();
-
-  const picture = make("canvas"), cursor = make("canvas"), bars = [1, 2, 3].map(() => make("div", { className: "mv-bar" }));
-  const stage = make("div", { className: "mv-stage", tabIndex: 0, role: "application",
-    "data-lm-suppress-shortcuts": "true" }, picture, cursor);
-  const legend = make("div", { className: "mv-key" }), status = make("div", { className: "mv-unseen", role: "status" });
-  const values = make("div", { className: "mv-values", tabIndex: 0, role: "region", "aria-label": "Values" });
+  const picture = make("canvas"), cursor = make("canvas"), where = make("caption"), table = make("table");
+  const bars = [1, 2, 3].map(() => make("div", { className: "mv-bar" }));
+  const stage = make("div", { className: "mv-stage", tabIndex: 0, role: "application" }, picture, cursor);
+  const legend = make("div", { className: "mv-key" }), ramp = make("span", { className: "mv-ramp" });
+  const status = make("div", { className: "mv-unseen", role: "status" });
+  const values = make("div", { className: "mv-values", tabIndex: 0, role: "region", "aria-label": "Values" }, table);
   const help = make("details", { className: "mv-help" }, make("summary", {}, "Mouse, fingers and keys"),
     make("dl", {}, ...Object.entries(HELP).flatMap(([keys, text]) => [make("dt", {}, keys), make("dd", {}, text)])));
   root.classList.add("medsr-viewer");
   root.setAttribute("role", "group");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");  // keys are the viewer's, not JupyterLab's
   root.replaceChildren(...bars, stage, legend, values, help, status);
 
   async function load(next, data) {
-    const unpacked = await unpack(next, data), before = about;
+    const mine = ++turn, unpacked = await unpack(next, data), before = about;
+    if (mine !== turn) return;  // another case has come meanwhile
     [about, layers, names] = [next, unpacked, next.images.map((image) => image.name)];
     methods = names.filter((name) => name !== "HR" && name !== "LR");
-    const mask = layers.get(key("mask"));
-    lesion = mask ? outlineOf(mask) : null;
-    s.hidden ??= new Set(["LR"]);
-    if (!before) names.filter((name) => !about.shown.includes(name)).forEach((name) => s.hidden.add(name));
-    if (!names.includes(s.left)) s.left = "HR";
-    if (!names.includes(s.right)) s.right = names.at(-1);
-    if (!about.maps[s.what]) s.what = "";
+    lesion = layers.has(key("mask")) ? outlineOf(layers.get(key("mask"))) : null;
+    for (const name of names) s.ticked[name] ??= about.shown.includes(name);
     root.setAttribute("aria-label", `Viewer: ${about.title}`);
     if (before?.id !== about.id) {
       whole();
-      if (about.enlarge && lesion) enlarge();
+      if (about.enlarge) enlarge();
       s.at = [Math.floor(s.y), Math.floor(s.x)];
     }
     controls();
@@ -70,8 +68,10 @@ function viewer(root) {
   }
 
   const grey = () => s.window ?? about.window;
-  const shown = () => s.view !== "side" ? [s.left, s.right] : names.filter((name) => !s.hidden.has(name));
-  const scaleOf = (name) => (s.what && layerOf(name, s.what) ? about.maps[s.what] : null);
+  const what = () => (about.maps[s.what] ? s.what : "");
+  const pair = () => [names.includes(s.left) ? s.left : "HR", names.includes(s.right) ? s.right : names.at(-1)];
+  const shown = () => (s.view === "side" ? names.filter((name) => s.ticked[name]) : pair());
+  const scaleOf = (name) => (what() && layerOf(name, what()) ? about.maps[what()] : null);
 
   function layerOf(name, map) {
     if (map === DIFFERENCE && methods.includes(name) && !layers.has(key(name, map))) {
@@ -107,34 +107,42 @@ function viewer(root) {
 
   function controls() {
     const had = root.contains(document.activeElement) && document.activeElement.closest("label, button");
-    const options = names.map((name) => [name, name]), [left, right] = s.view === "curtain" ? ["Left", "Right"] : ["First", "Second"];
-    const maps = [["", "image"], ...Object.entries(about.maps).map(([name, map]) => [name, map.label])];
-    bars[0].replaceChildren(
-      ...methods.length ? Object.entries(VIEWS).map(([view, text]) => press(text, () => look(view), { "aria-pressed": s.view === view })) : [],
-      ...maps.length > 1 ? [choose("Show", maps, s.what, (what) => { s.what = what; })] : [],
+    const options = names.map((name) => [name, name]), maps = Object.entries(about.maps);
+    const views = Object.entries(VIEWS).map(([view, text]) =>
+      press(text, () => look(view), { "aria-pressed": s.view === view }));
+    bars[0].replaceChildren(...methods.length ? views : [],
+      ...maps.length ? [choose("Show", [["", "image"], ...maps.map(([name, map]) => [name, map.label])],
+        what(), (name) => { s.what = name; })] : [],
       ...lesion ? [tick("Outline of the lesion", s.outline, (on) => { s.outline = on; })] : []);
-    const line = make("input", { type: "range", value: 100 * s.line, oninput: () => { s.line = line.value / 100; draw(); } });
-    bars[1].replaceChildren(...!methods.length ? [] : s.view === "side"
-      ? names.map((name) => tick(name, !s.hidden.has(name), (on) => (on ? s.hidden.delete(name) : s.hidden.add(name))))
-      : [choose(left, options, s.left, (name) => { s.left = name; }), choose(right, options, s.right, (name) => { s.right = name; }),
-        s.view === "curtain" ? make("label", {}, "Line", line) : press(s.playing ? "Pause" : "Play", () => play(!s.playing))]);
+    bars[1].replaceChildren(...methods.length ? chooser(options) : []);
     bars[2].replaceChildren(field("Black at", 0), field("White at", 1),
       press("Auto", auto, { title: "From the 1st to the 99th percentile of HR" }),
-      press("−", () => zoomBy(1 / 1.5), { "aria-label": "Zoom out" }), press("+", () => zoomBy(1.5), { "aria-label": "Zoom in" }),
+      press("−", () => zoomBy(1 / 1.5), { "aria-label": "Zoom out" }),
+      press("+", () => zoomBy(1.5), { "aria-label": "Zoom in" }),
       press("Whole image", whole), ...lesion ? [press("Zoom on the lesion", enlarge)] : []);
-    const same = had && [...root.querySelectorAll(".mv-bar > *")].find((each) => each.textContent === had.textContent);
+    const same = had && [...root.querySelectorAll(".mv-bar > *")].find((of) => of.textContent === had.textContent);
     if (same) (same.querySelector("input, select") ?? same).focus();
     tabulate();
   }
 
+  function chooser(options) {
+    if (s.view === "side") return names.map((name) => tick(name, s.ticked[name], (on) => { s.ticked[name] = on; }));
+    const [left, right] = s.view === "curtain" ? ["Left", "Right"] : ["First", "Second"], [one, other] = pair();
+    const line = make("input", { type: "range", value: 100 * s.line });
+    line.oninput = () => { s.line = line.value / 100; draw(); };
+    return [choose(left, options, one, (name) => { s.left = name; }),
+      choose(right, options, other, (name) => { s.right = name; }),
+      s.view === "curtain" ? make("label", {}, "Line", line)
+        : press(s.playing ? "Pause" : "Play", () => play(!s.playing))];
+  }
+
   function tabulate() {
-    const where = make("caption"), columns = [["intensity, 0 to 1", ""], ...Object.keys(about.maps).map((name) => [name, name])];
+    const columns = [["intensity, 0 to 1", ""], ...Object.keys(about.maps).map((name) => [name, name])];
     cells = names.flatMap((name) => columns.map(([, map]) => ({ name, map, cell: make("td") })));
-    cells.where = where;
     const row = (name) => make("tr", {}, make("th", { scope: "row" }, methods.length ? name : "image"),
       ...cells.filter((each) => each.name === name).map((each) => each.cell));
     const head = make("tr", {}, make("td"), ...columns.map(([text]) => make("th", { scope: "col" }, text)));
-    values.replaceChildren(make("table", {}, where, make("thead", {}, head), make("tbody", {}, ...names.map(row))));
+    table.replaceChildren(where, make("thead", {}, head), make("tbody", {}, ...names.map(row)));
   }
 
   // ---- What a hand does.
@@ -147,7 +155,8 @@ function viewer(root) {
   function enlarge() {
     if (!lesion) return;
     const { x, y } = lesion, side = Math.max(x[1] - x[0], y[1] - y[0]) + 2 * about.margin;
-    Object.assign(s, { x: (x[0] + x[1]) / 2, y: (y[0] + y[1]) / 2, zoom: Math.max(1, Math.min(about.width, about.height) / side) });
+    const zoom = Math.max(1, Math.min(about.width, about.height) / side);
+    Object.assign(s, { x: (x[0] + x[1]) / 2, y: (y[0] + y[1]) / 2, zoom });
     draw();
   }
 
@@ -163,12 +172,10 @@ function viewer(root) {
   function play(on) {
     s.playing = on;
     clearInterval(timer);
-    if (on) timer = setInterval(swap, 800);
+    if (on) timer = setInterval(KEYS.swap, 800);
     controls();
     draw();
   }
-
-  function swap() { s.front = 1 - s.front; draw(); }
 
   function zoomBy(factor, [y, x] = [s.at[0] + 0.5, s.at[1] + 0.5]) {
     const zoom = clamp(s.zoom * factor, 1, 32), share = 1 - s.zoom / zoom;
@@ -193,7 +200,8 @@ function viewer(root) {
     const [half, wide] = [about.height / s.zoom / 2, about.width / s.zoom / 2];
     const y = clamp(s.y, s.at[0] + 1 - half, s.at[0] + half), x = clamp(s.x, s.at[1] + 1 - wide, s.at[1] + wide);
     if (x !== s.x || y !== s.y) { Object.assign(s, { x, y }); draw(); }  // the part shown follows
-    say(`${cells.where.textContent}: ${cells.filter((c) => !c.map).map((c) => `${c.name} ${c.cell.textContent}`).join(", ")}`);
+    const read = cells.filter((each) => !each.map).map((each) => `${each.name} ${each.cell.textContent}`);
+    say(`${where.textContent}: ${read.join(", ")}`);
   }
 
   function say(text) {
@@ -204,16 +212,18 @@ function viewer(root) {
   const KEYS = {
     1: () => look("side"), 2: () => look("curtain"), 3: () => look("flicker"), 0: whole, z: enlarge, a: auto,
     "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5),
-    b: (event) => windowBy(event.shiftKey ? -0.05 : 0.05, 0), c: (event) => windowBy(0, event.shiftKey ? 0.1 : -0.1),
+    b: (event) => windowBy(event.shiftKey ? -0.05 : 0.05, 0),
+    c: (event) => windowBy(0, event.shiftKey ? 0.1 : -0.1),
     o: () => { s.outline = !s.outline; controls(); draw(); say(`Outline ${s.outline ? "on" : "off"}`); },
-    d: () => { if (methods.length) { s.what = s.what ? "" : DIFFERENCE; controls(); draw(); say(s.what || "Image"); } },
-    " ": () => { if (s.view === "flicker") { play(false); swap(); } },
+    d: () => { s.what = what() ? "" : DIFFERENCE; controls(); draw(); say(what() || "Image"); },
+    " ": () => { if (s.view === "flicker") { play(false); KEYS.swap(); } },
+    swap: () => { s.front = 1 - s.front; draw(); },
   };
   stage.onkeydown = (event) => {
     const arrow = ARROWS[event.key], act = KEYS[event.key.toLowerCase()];
     if (!about || event.ctrlKey || event.metaKey || event.altKey || !(arrow || act)) return;
     if (arrow) step(arrow, event.shiftKey ? 10 : 1);
-    else if (methods.length || !"123".includes(event.key)) act(event);
+    else if (methods.length || !"123d".includes(event.key.toLowerCase())) act(event);
     event.preventDefault();
     event.stopPropagation();
   };
@@ -223,14 +233,16 @@ function viewer(root) {
     return { x, y, panel: panels.find((p) => x >= p.x && x < p.x + p.width && y >= p.y && y < p.y + p.height) };
   }
   const pixelAt = ({ x, y, panel: p }) => [s.y + (y - p.y - p.height / 2) / p.k, s.x + (x - p.x - p.width / 2) / p.k];
-  const onLine = ({ x, panel }) => s.view === "curtain" && panel && Math.abs(x - panel.x - s.line * panel.width) < GRAB;
+  const onLine = ({ x, panel }) =>
+    s.view === "curtain" && panel && Math.abs(x - panel.x - s.line * panel.width) < GRAB;
 
   stage.onpointerdown = (event) => {
     const at = placeOf(event), touch = event.pointerType === "touch";
     if (!about || !at.panel) return;
     stage.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at);
-    down = { panel: at.panel, does: onLine(at) ? "line" : touch || event.shiftKey || event.button === 1 ? "pan" : "window" };
+    const pans = touch || event.shiftKey || event.button === 1;
+    down = { panel: at.panel, does: onLine(at) ? "line" : pans ? "pan" : "window" };
     if (touch) point(...pixelAt(at));
   };
   stage.onpointermove = (event) => {
@@ -241,11 +253,13 @@ function viewer(root) {
       if (at.panel) point(...pixelAt(at));
       return;
     }
-    const dx = at.x - before.x, dy = at.y - before.y, other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+    const dx = at.x - before.x, dy = at.y - before.y;
+    const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
     fingers.set(event.pointerId, at);
     if (other) {
       const apart = (finger) => Math.hypot(finger.x - other.x, finger.y - other.y) + 1;
-      zoomBy(apart(at) / apart(before), pixelAt({ x: (at.x + other.x) / 2, y: (at.y + other.y) / 2, panel: down.panel }));
+      const middle = { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2, panel: down.panel };
+      zoomBy(apart(at) / apart(before), pixelAt(middle));
     } else if (down.does === "window") windowBy(-dy / 300, dx / -200);
     else {
       if (down.does === "line") s.line = clamp((at.x - down.panel.x) / down.panel.width, 0, 1);
@@ -277,7 +291,8 @@ function viewer(root) {
       const columns = i + 1, rows = Math.ceil(n / columns), wide = (width - GAP * i) / columns;
       return { columns, w: Math.floor(phone ? wide : Math.min(wide, (tallest / rows - HEAD) / shape)) };
     });
-    const { columns, w } = phone ? choices.at(-1) : choices.reduce((a, b) => (b.w > a.w ? b : a)), h = Math.floor(w * shape);
+    const { columns, w } = phone ? choices.at(-1) : choices.reduce((a, b) => (b.w > a.w ? b : a));
+    const h = Math.floor(w * shape);
     panels = Array.from({ length: n }, (_, i) => ({ width: w, height: h,
       x: (i % columns) * (w + GAP), y: HEAD + Math.floor(i / columns) * (h + HEAD + GAP) }));
     stage.style.height = `${panels.at(-1).y + h}px`;
@@ -290,7 +305,7 @@ function viewer(root) {
 
   function draw() {
     if (!about || !panels.length) return;
-    const context = picture.getContext("2d"), there = shown(), scale = about.maps[s.what];
+    const context = picture.getContext("2d"), there = shown(), scale = about.maps[what()];
     const half = [about.width, about.height].map((n) => n / s.zoom / 2);
     s.x = clamp(s.x, half[0], about.width - half[0]);
     s.y = clamp(s.y, half[1], about.height - half[1]);
@@ -298,68 +313,40 @@ function viewer(root) {
     stage.style.touchAction = s.zoom > 1 || s.view === "curtain" ? "none" : "pan-y";
     context.setTransform(ratio(), 0, 0, ratio(), 0, 0);
     context.clearRect(0, 0, picture.width, picture.height);
-    if (s.view === "side") there.forEach((name, i) => panel(context, panels[i], name));
+    if (s.view === "side") there.forEach((name, i) => panels[i] && panel(context, panels[i], name));
     else if (s.view === "flicker") panel(context, panels[0], there[s.front]);
     else {
-      panel(context, panels[0], s.left, 0, s.line);
-      panel(context, panels[0], s.right, s.line, 1);
+      panel(context, panels[0], there[0], 0, s.line);
+      panel(context, panels[0], there[1], s.line, 1);
       const { x, y, width, height } = panels[0];
       bar(context, x + s.line * width - 2, y, 4, height);
     }
-    if (about.spacing) ruler(context, panels[0]);
-    fields.forEach((box, end) => { if (box !== document.activeElement) box.value = grey()[end].toFixed(2); });
-    stage.setAttribute("aria-label", `${about.title}. ${VIEWS[s.view]}: ${there.join(", ")}; ${scale ? scale.label
-      : "image"}, black at ${fields[0].value}, white at ${fields[1].value}. Arrow keys read values.`);
-    const ramp = scale && make("span", { className: "mv-ramp" });
-    if (scale) ramp.style.background = `linear-gradient(to right, ${scale.colours.map((c) => `rgb(${c})`).join()})`;
+    if (about.spacing) ruler(context, panels[0], about.spacing);
+    const [low, high] = grey().map((value) => value.toFixed(2));
+    fields.forEach((box, end) => { if (box !== document.activeElement) box.value = [low, high][end]; });
+    stage.setAttribute("aria-label", `${about.title}. ${VIEWS[s.view]}: ${there.join(", ")}; `
+      + `${scale?.label ?? "image"}, black at ${low}, white at ${high}. Arrow keys read values.`);
+    ramp.style.background = `linear-gradient(to right, ${(scale?.colours ?? []).map((c) => `rgb(${c})`).join()})`;
     legend.replaceChildren(...scale ? [scale.ends[0], ramp, scale.ends[1]] : []);
     mark();
   }
 
-  function bar(context, x, y, width, height, edge = 1) {
-    context.fillStyle = "#000";
-    context.fillRect(x, y, width, height);
-    context.fillStyle = "#fff";
-    context.fillRect(x + edge, y + (width > height ? edge : 0), width - 2 * edge, height - (width > height ? 2 * edge : 0));
-  }
-
-  function ruler(context, { x, y, width, height, k }) {
-    const mm = [50, 20, 10, 5, 2, 1].find((n) => (n / about.spacing) * k < width / 3) ?? 1, long = (mm / about.spacing) * k;
-    bar(context, x + 10, y + height - 14, long, 5);
-    Object.assign(context, { font: `bold ${FONT}`, textAlign: "left", lineWidth: 3, strokeStyle: "#000", fillStyle: "#fff" });
-    context.strokeText(`${mm} mm`, x + 10, y + height - 24);
-    context.fillText(`${mm} mm`, x + 10, y + height - 24);
-  }
-
   function panel(context, { x, y, width, height, k }, name, from = 0, to = 1) {
-    const scale = scaleOf(name), tile = painted(layerOf(name, scale ? s.what : ""), grey(), scale);
-    const image = about.images[names.indexOf(name)], right = from > 0, text = scale ? `${name}: ${s.what}` : methods.length ? name : about.title;
+    const scale = scaleOf(name), tile = painted(layerOf(name, scale ? what() : ""), grey(), scale);
+    const image = about.images[names.indexOf(name)], right = from > 0;
+    const text = scale ? `${name}: ${what()}` : methods.length ? name : about.title;
     context.save();
     context.beginPath();
     context.rect(x + from * width, y - HEAD, (to - from) * width, height + HEAD);
     context.clip();
-    context.fillStyle = "#1d2328";
-    context.fillRect(x, y - HEAD, width, HEAD);
-    context.fillStyle = image.colour;
-    context.fillRect(right ? x + width - 6 : x, y - HEAD, 6, HEAD);
-    Object.assign(context, { fillStyle: "#fff", textBaseline: "middle", textAlign: right ? "right" : "left", font: `bold ${FONT}` });
-    context.fillText(text, right ? x + width - 12 : x + 12, y - HEAD / 2);
-    const used = context.measureText(text).width + 24;
-    context.font = FONT;
-    if (image.note && s.view === "side" && used + context.measureText(image.note).width < width) context.fillText(image.note, x + used, y - HEAD / 2);
+    heading(context, x, y, width, { text, right, colour: image.colour, note: s.view === "side" ? image.note : "" });
     context.beginPath();
     context.rect(x, y, width, height);
     context.clip();
     context.translate(x + width / 2 - s.x * k, y + height / 2 - s.y * k);
     context.imageSmoothingEnabled = (k * about.width) / tile.width * ratio() < 2;  // then pixels are squares
     context.drawImage(tile, 0, 0, about.width * k, about.height * k);
-    if (s.outline && lesion) for (const [wide, tone] of [[3.5, "#000"], [1.6, "#ffc800"]]) {
-      context.save();
-      context.scale(k, k);
-      Object.assign(context, { lineCap: "square", lineWidth: wide / k, strokeStyle: tone });
-      context.stroke(lesion.path);
-      context.restore();
-    }
+    if (s.outline && lesion) outlined(context, lesion.path, k);
     context.restore();
   }
 
@@ -375,8 +362,8 @@ function viewer(root) {
         bar(context, cx - 1.5, cy + side, 3, 10);
       }
     }
-    const inside = mask && mask.raw[row * mask.width + column] > 1 ? ", inside the lesion" : mask ? ", outside the lesion" : "";
-    cells.where.textContent = `Row ${row + about.corner[0]}, column ${column + about.corner[1]}${inside}`;
+    const side = mask && (mask.raw[row * mask.width + column] > 1 ? ", inside the lesion" : ", outside the lesion");
+    where.textContent = `Row ${row + about.corner[0]}, column ${column + about.corner[1]}${side ?? ""}`;
     for (const { cell, name, map } of cells) {
       const layer = layerOf(name, map), value = layer ? valueAt(layer, row, column, about) : NaN;
       const text = Math.abs(value).toFixed(about.bits === 8 ? 2 : 3), sign = value < 0 ? "−" : "+";
@@ -400,9 +387,11 @@ function render({ model, el }) {
 }
 
 export async function showCases(place) {
-  const cases = JSON.parse(place.querySelector("script").textContent), root = make("div"), { load } = viewer(root);
+  const cases = JSON.parse(place.querySelector("script").textContent), root = make("div");
+  const { load } = viewer(root);
   const show = (about) => load(about, Uint8Array.from(atob(about.data), (letter) => letter.charCodeAt(0)));
-  const list = make("select", { onchange: () => show(cases[list.selectedIndex]) }, ...cases.map((about) => make("option", {}, about.title)));
+  const list = make("select", { onchange: () => show(cases[list.selectedIndex]) },
+    ...cases.map((about) => make("option", {}, about.title)));
   place.append(...cases.length > 1 ? [make("label", { className: "mv-cases" }, "Image", list)] : [], root);
   await show(cases[0]);
   place.parentElement.classList.add("mv-live");  // its still picture goes
