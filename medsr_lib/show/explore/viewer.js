@@ -365,7 +365,9 @@ function viewer(root) {
     const side = mask && (mask.raw[row * mask.width + column] > 1 ? ", inside the lesion" : ", outside the lesion");
     where.textContent = `Row ${row + about.corner[0]}, column ${column + about.corner[1]}${side ?? ""}`;
     for (const { cell, name, map } of cells) {
-      const layer = layerOf(name, map), value = layer ? valueAt(layer, row, column, about) : NaN;
+      const at = (layer) => (layer ? valueAt(layer, row, column, about) : NaN), layer = layers.get(key(name, map));
+      const value = map === DIFFERENCE && methods.includes(name)
+        ? at(layers.get(key(name))) - at(layers.get(key("HR"))) : at(layer);
       const text = Math.abs(value).toFixed(about.bits === 8 ? 2 : 3), sign = value < 0 ? "−" : "+";
       cell.textContent = Number.isNaN(value) ? "" : about.maps[map]?.low < 0 ? sign + text : text;
     }
