@@ -139,7 +139,7 @@ def _this_python(stop: Stop) -> type:
             super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
             stop.manager = self
 
-        async def start_kernel(self, **options: Any) -> None:
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             # Explorers then leave a live viewer for the page, beside their still picture.
             environment = options.pop("env", os.environ) | {"MEDSR_FOR_PAGE": "1"}
             await super().start_kernel(env=environment, **options)

@@ -22,8 +22,8 @@ async function unpack(about, data) {
 }
 
 function difference(sr, hr) {
-  const factor = 32767 / (sr.top - 1);
-  const raw = Uint16Array.from(sr.raw, (value, i) => 32768 + Math.round((value - hr.raw[i]) * factor));
+  const factor = 32767 / (sr.top - 1), raw = new Uint16Array(sr.raw.length);
+  for (let i = 0; i < raw.length; i++) raw[i] = 32768.5 + (sr.raw[i] - hr.raw[i]) * factor;
   return { image: sr.image, height: sr.height, width: sr.width, raw, top: 65535, low: -1, high: 1 };
 }
 

@@ -162,7 +162,9 @@ def test_a_viewer_is_live_beside_the_picture_that_stands_for_it(tmp_path):
     cells = [new_markdown_cell("# Title"), new_code_cell("x", outputs=[shown])]
     notebook = Notebook(tmp_path / "a.ipynb", new_notebook(cells=cells))
     html = page.write(notebook, tmp_path / "a.html").read_text(encoding="utf-8")
-    wanted = r'<div class="live">\s*<figure><img [^>]*>.*?</figure>\s*<div>the viewer</div>\s*</div>'
+    wanted = (
+        r'<div class="live">\s*<figure><img [^>]*>.*?</figure>\s*<div>the viewer</div>\s*</div>'
+    )
     assert re.search(wanted, html, re.DOTALL)
 
 
