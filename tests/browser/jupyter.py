@@ -50,7 +50,7 @@ for steps in (30, 40):
         progress=False,
     )
 explore.training(folder)"""
-SECONDS = 900  # for a whole notebook; it is done in 20
+SECONDS = 300  # for a whole notebook; it is done in 20
 
 
 def command() -> list[str]:

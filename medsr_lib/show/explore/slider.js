@@ -8,6 +8,7 @@ function render({ model, el }) {
   el.append(label, number);
   el.classList.add("medsr-slider");
   el.setAttribute("data-lm-suppress-shortcuts", "true");  // arrow keys are the slider's, not JupyterLab's
+  el.onkeydown = (event) => event.stopPropagation();
   const show = () => {
     text.textContent = model.get("description");
     for (const name of ["min", "max", "value"]) range[name] = model.get(name);

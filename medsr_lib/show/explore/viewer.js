@@ -44,9 +44,9 @@ function viewer(root) {
   const values = make("div", { className: "mv-values", tabIndex: 0, role: "region", "aria-label": "Values" }, table);
   const help = make("details", { className: "mv-help" }, make("summary", {}, "Mouse, fingers and keys"),
     make("dl", {}, ...Object.entries(HELP).flatMap(([keys, text]) => [make("dt", {}, keys), make("dd", {}, text)])));
-  root.classList.add("medsr-viewer");
-  root.setAttribute("role", "group");
+  Object.assign(root, { className: "medsr-viewer", onkeydown: (event) => event.stopPropagation() });
   root.setAttribute("data-lm-suppress-shortcuts", "true");  // keys are the viewer's, not JupyterLab's
+  root.setAttribute("role", "group");
   root.replaceChildren(...bars, stage, legend, values, help, status);
 
   async function load(next, data) {
@@ -106,7 +106,7 @@ function viewer(root) {
   }
 
   function controls() {
-    const had = root.contains(document.activeElement) && document.activeElement.closest("label, button");
+    const had = root.querySelector(".mv-bar > :focus-within");
     const options = names.map((name) => [name, name]), maps = Object.entries(about.maps);
     const views = Object.entries(VIEWS).map(([view, text]) =>
       press(text, () => look(view), { "aria-pressed": s.view === view }));
@@ -116,11 +116,11 @@ function viewer(root) {
       ...lesion ? [tick("Outline of the lesion", s.outline, (on) => { s.outline = on; })] : []);
     bars[1].replaceChildren(...methods.length ? chooser(options) : []);
     bars[2].replaceChildren(field("Black at", 0), field("White at", 1),
-      press("Auto", auto, { title: "From the 1st to the 99th percentile of HR" }),
+      press("Auto", () => KEYS.a(), { title: "From the 1st to the 99th percentile of HR" }),
       press("−", () => zoomBy(1 / 1.5), { "aria-label": "Zoom out" }),
       press("+", () => zoomBy(1.5), { "aria-label": "Zoom in" }),
       press("Whole image", whole), ...lesion ? [press("Zoom on the lesion", enlarge)] : []);
-    const same = had && [...root.querySelectorAll(".mv-bar > *")].find((of) => of.textContent === had.textContent);
+    const same = [...root.querySelectorAll(".mv-bar > *")].find((of) => of.textContent === had?.textContent);
     if (same) (same.querySelector("input, select") ?? same).focus();
     tabulate();
   }
@@ -159,8 +159,6 @@ function viewer(root) {
     Object.assign(s, { x: (x[0] + x[1]) / 2, y: (y[0] + y[1]) / 2, zoom });
     draw();
   }
-
-  function auto() { s.window = about.auto; draw(); }
 
   function look(view) {
     s.view = view;
@@ -210,13 +208,14 @@ function viewer(root) {
   }
 
   const KEYS = {
-    1: () => look("side"), 2: () => look("curtain"), 3: () => look("flicker"), 0: whole, z: enlarge, a: auto,
+    1: () => look("side"), 2: () => look("curtain"), 3: () => look("flicker"), 0: whole, z: enlarge,
     "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5),
     b: (event) => windowBy(event.shiftKey ? -0.05 : 0.05, 0),
     c: (event) => windowBy(0, event.shiftKey ? 0.1 : -0.1),
     o: () => { s.outline = !s.outline; controls(); draw(); say(`Outline ${s.outline ? "on" : "off"}`); },
     d: () => { s.what = what() ? "" : DIFFERENCE; controls(); draw(); say(what() || "Image"); },
     " ": () => { if (s.view === "flicker") { play(false); KEYS.swap(); } },
+    a: () => { s.window = about.auto; draw(); },
     swap: () => { s.front = 1 - s.front; draw(); },
   };
   stage.onkeydown = (event) => {
@@ -225,7 +224,6 @@ function viewer(root) {
     if (arrow) step(arrow, event.shiftKey ? 10 : 1);
     else if (methods.length || !"123d".includes(event.key.toLowerCase())) act(event);
     event.preventDefault();
-    event.stopPropagation();
   };
 
   function placeOf(event) {
@@ -365,9 +363,9 @@ function viewer(root) {
     const side = mask && (mask.raw[row * mask.width + column] > 1 ? ", inside the lesion" : ", outside the lesion");
     where.textContent = `Row ${row + about.corner[0]}, column ${column + about.corner[1]}${side ?? ""}`;
     for (const { cell, name, map } of cells) {
-      const at = (layer) => (layer ? valueAt(layer, row, column, about) : NaN), layer = layers.get(key(name, map));
-      const value = map === DIFFERENCE && methods.includes(name)
-        ? at(layers.get(key(name))) - at(layers.get(key("HR"))) : at(layer);
+      const at = (layer) => (layer ? valueAt(layer, row, column, about) : NaN), sr = at(layers.get(key(name)));
+      const differs = map === DIFFERENCE && methods.includes(name);
+      const value = differs ? sr - at(layers.get(key("HR"))) : at(layers.get(key(name, map)));
       const text = Math.abs(value).toFixed(about.bits === 8 ? 2 : 3), sign = value < 0 ? "−" : "+";
       cell.textContent = Number.isNaN(value) ? "" : about.maps[map]?.low < 0 ? sign + text : text;
     }
@@ -389,8 +387,8 @@ function render({ model, el }) {
 }
 
 export async function showCases(place) {
-  const cases = JSON.parse(place.querySelector("script").textContent), root = make("div");
-  const { load } = viewer(root);
+  const cases = JSON.parse(place.querySelector("script").textContent);
+  const root = make("div"), { load } = viewer(root);
   const show = (about) => load(about, Uint8Array.from(atob(about.data), (letter) => letter.charCodeAt(0)));
   const list = make("select", { onchange: () => show(cases[list.selectedIndex]) },
     ...cases.map((about) => make("option", {}, about.title)));
