@@ -95,6 +95,15 @@ def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, cap
 
 
 @pytest.mark.slow
+def test_pages_hold_the_viewer_alive_and_small(executed, series):
+    for name in ("01_data_exploration", "02_espcn", "04_regional_ssim"):
+        page = (series / "out" / f"{name}.html").read_text(encoding="utf-8")
+        (viewer,) = re.findall(r'<div class="mv-page".*?</script></div>', page, re.DOTALL)
+        assert viewer.count('"layers"') > 1
+        assert len(viewer) < 3e6
+
+
+@pytest.mark.slow
 def test_02_compares_all_methods_on_the_same_slices(executed):
     found = executed["02_espcn"]
     table = {row["method"]: row for row in found["table"]}

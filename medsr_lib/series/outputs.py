@@ -25,6 +25,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MARKER = "papermill-error-cell-tag"  # of the banners that papermill adds
 ORIGIN = "medsr"  # of the outputs, in a kept notebook's metadata
 WIDGET = "application/vnd.jupyter.widget-view+json"
+VIEWER = "application/vnd.medsr.viewer"  # of a page, as HTML: megabytes
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 LARGEST = 5_000_000  # bytes of a notebook that is kept with its outputs
@@ -93,6 +94,7 @@ def keep(source: Notebook, run: Notebook, *, local: Iterable[Path]) -> None:
         cell.outputs = done.outputs
         cell.execution_count = number
         for output in cell.outputs:
+            output.get("data", {}).pop(VIEWER, None)
             if output.output_type == "execute_result":
                 output.execution_count = number
             if png := output.get("data", {}).get("image/png"):

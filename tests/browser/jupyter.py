@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -49,7 +50,7 @@ for steps in (30, 40):
         progress=False,
     )
 explore.training(folder)"""
-SECONDS = 120  # for a whole notebook; it is done in 20
+SECONDS = 300  # for a whole notebook; it is done in 20
 
 
 def command(name: str = "lab") -> list[str]:
@@ -68,7 +69,10 @@ def free_port() -> int:
 
 
 def prepare(root: Path) -> None:
-    """A folder like this project's, with small data and notebooks of small parameters."""
+    """A folder like this project's, with small data.
+
+    Notebooks with explorers have small parameters and no outputs, the others those that are kept.
+    """
     write_slices(root / "data" / "phantom")
     phantom.write_chest_xray(root / "data" / "phantom-chest", patients=30, seed=1, size=120)
     shutil.copytree(ROOT / ".lab", root / ".lab")
@@ -76,7 +80,8 @@ def prepare(root: Path) -> None:
     folder.mkdir()
     shutil.copy(notebooks.default_folder() / "README.md", folder)
     for notebook in notebooks.find([]):
-        (folder / notebook.path.name).write_text(outputs.text(_small(notebook)), encoding="utf-8")
+        content = _small(notebook) if explorers_of(notebook) else notebook.content
+        (folder / notebook.path.name).write_text(outputs.text(content), encoding="utf-8")
     monitor = outputs.neutral(new_notebook(cells=[new_code_cell(TRAINING)]))
     (folder / f"{MONITOR}.ipynb").write_text(outputs.text(monitor), encoding="utf-8")
 
@@ -84,6 +89,11 @@ def prepare(root: Path) -> None:
 def write_slices(folder: Path) -> None:
     """15 small synthetic patients."""
     phantom.write_figshare(folder, patients=15, slices_per_patient=2, seed=1, size=128)
+
+
+def explorers_of(notebook: Notebook) -> int:
+    """How many explorers it shows."""
+    return sum(len(re.findall(r"(?m)^explore\.", cell.source)) for cell in notebook.code)
 
 
 def small_parameters(notebook: Notebook) -> dict[str, object]:
@@ -162,10 +172,11 @@ def wait(done, seconds: float, otherwise=lambda: "") -> None:
 
 @dataclass
 class Heard:
-    """What a page has asked for, and what it complained of."""
+    """What a page has asked for, what it complained of, and how many messages it has sent."""
 
     hosts: set[str] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
+    sent: int = 0
 
 
 def listen(page) -> Heard:
@@ -181,7 +192,15 @@ def listen(page) -> Heard:
             heard.complaints.append(message.text)
 
     page.on("request", requested)
-    page.on("websocket", lambda socket: heard.hosts.add(urlsplit(socket.url).hostname))
+
+    def connected(socket):
+        heard.hosts.add(urlsplit(socket.url).hostname)
+        socket.on("framesent", counted)
+
+    def counted(_):
+        heard.sent += 1
+
+    page.on("websocket", connected)
     page.on("console", said)
     page.on("pageerror", lambda error: heard.complaints.append(str(error)))
     return heard
@@ -199,8 +218,8 @@ class Opened:
 
 
 @contextmanager
-def opened(lab: Lab, chromium, name: str):
-    """A notebook, opened from the index page, all cells run, and saved."""
+def opened(lab: Lab, chromium, name: str, *, run: bool = True):
+    """A notebook, opened from the index page, all cells run, and saved; or only its outputs."""
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     heard = listen(page)
     if name == MONITOR:
@@ -210,10 +229,12 @@ def opened(lab: Lab, chromium, name: str):
         page.locator(f'.jp-RenderedMarkdown a[href*="{name}"]').first.click()
     page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
     start = time.monotonic()
-    run_all(page)
+    if run:
+        run_all(page)
     seconds = time.monotonic() - start
-    page.keyboard.press("Control+s")
-    page.locator(".lm-DockPanel .jp-mod-current:not(.jp-mod-dirty)").wait_for()
+    if run:
+        page.keyboard.press("Control+s")
+        page.locator(".lm-DockPanel .jp-mod-current:not(.jp-mod-dirty)").wait_for()
     yield Opened(name, page, heard, lab, seconds)
     page.context.close()
     for session in lab.api("sessions"):

@@ -1,28 +1,25 @@
-"""Every notebook in JupyterLab: all cells, and every control by mouse and by keyboard."""
+"""Notebooks in JupyterLab. Those with explorers are run once: all cells, every control, the keys of
+the viewer. The others, which `tests/test_notebooks.py` runs, are shown with their kept outputs.
+"""
 
 from functools import partial
 
 import pytest
 from browser import accessible, jupyter
-from browser.controls import NO_PICTURE, explorers
+from browser.controls import EVERY, NO_PICTURE, explorers
 
 from medsr_lib.series import notebook as notebooks
 
 pytestmark = pytest.mark.browser
 
-FOUND = notebooks.find([])
-SHOWN = {one.name: one.path.read_text(encoding="utf-8").count('"explore.') for one in FOUND}
-SHOWN |= {jupyter.MONITOR: 1}
-NAMES = [*SHOWN]
-NETWORK_OF = dict.fromkeys(["04_regional_ssim", "05_appearance", "06_decisions"], "02_espcn")
-PLACES = ((0.3, 0.6), (0.2, 0.35), (0.7, 0.4))  # in a picture: parts of its width and height
-OF_IPYWIDGETS = (  # which offers no way to name these two; their labels and notes stand beside
-    ("aria-input-field-name", '<div class="noUi-handle '),
-    ("image-alt", '<img class="lm-Widget jupyter-widgets widget-image"'),
-)
+EXPLORERS = {of.name: n for of in notebooks.find([]) if (n := jupyter.explorers_of(of))}
+EXPLORERS |= {jupyter.MONITOR: 1}
+KEPT = [of.name for of in notebooks.find([]) if of.name not in EXPLORERS]
+NETWORK_OF = {"04_regional_ssim": "02_espcn"}
 ALIKE = {"04_regional_ssim": 1, "08_chest_xray": 2}
 """How many explorers of a notebook, the last ones, are like those of 01 and 02: mouse only."""
-WITH_EXPLORERS = [name for name, count in SHOWN.items() if count]
+KEYS, KEYS_OF_METHODS = ("ArrowUp", "b", "+", "0"), ("d", "d", "2", "1")
+"""Of the viewer; JupyterLab would delete a cell for two d, and insert one for b."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,7 @@ def every(names):
     return pytest.mark.parametrize("notebook", names, indirect=True, scope="module")
 
 
-@every(NAMES)
+@every(EXPLORERS)
 def test_every_cell_runs_without_an_error(notebook):
     print(f"{notebook.name}: {notebook.seconds:.1f} s")
     cells = notebook.lab.code_cells(notebook.name)
@@ -50,11 +47,17 @@ def test_every_cell_runs_without_an_error(notebook):
     assert "Traceback" not in notebook.page.locator(".jp-Notebook").text_content()
 
 
-@every(WITH_EXPLORERS)
+@every(EXPLORERS)
+def test_contrast_and_labels_of_explorers_are_as_wcag_wants_them(notebook):
+    within = f".jp-CodeCell:has({EVERY}) .jp-Cell-outputArea"
+    assert not accessible.violations(notebook.page, within)
+
+
+@every(EXPLORERS)
 @pytest.mark.parametrize("way", ["by_mouse", "by_keyboard"])
 def test_every_control_changes_the_picture(notebook, way):
     found = explorers(notebook.page)
-    assert len(found) == SHOWN[notebook.name]
+    assert len(found) == EXPLORERS[notebook.name]
     if way == "by_keyboard":
         found = found[: len(found) - ALIKE.get(notebook.name, 0)]
     for explorer in found:
@@ -70,30 +73,31 @@ def test_every_control_changes_the_picture(notebook, way):
             print(f"{control.label} {way}: {seconds:.2f} s")
 
 
-@every(WITH_EXPLORERS)
-def test_the_mouse_over_a_picture_tells_what_is_there(notebook):
+@every(EXPLORERS)
+def test_the_viewer_answers_without_the_kernel_and_keeps_its_keys(notebook):
+    cells = notebook.page.locator(".jp-Cell").count()
     for explorer in explorers(notebook.page):
-        for place in PLACES:
-            point = partial(explorer.point_at, *place)
-            assert explorer.seconds_to_change(point, look=explorer.text) is not None
+        if explorer.has_viewer:
+            explorer.stage.focus()
+            sent = notebook.heard.sent
+            methods = explorer.cell.get_by_role("button", name="Curtain").count()
+            for key in KEYS + KEYS_OF_METHODS * methods:
+                press = partial(notebook.page.keyboard.press, key)
+                assert explorer.seconds_to_change(press) is not None, key
+            assert notebook.heard.sent == sent
+    assert notebook.page.locator(".jp-Cell").count() == cells
 
 
-@every(WITH_EXPLORERS)
-@pytest.mark.parametrize("deed", ["click", "drag"])
-def test_the_mouse_in_a_picture_does_what_is_said_beneath(notebook, deed):
-    for explorer in explorers(notebook.page):
-        if deed in explorer.text():
-            deeds = (partial(getattr(explorer, deed), *at) for at in PLACES)
-            assert any(explorer.seconds_to_change(each) is not None for each in deeds)
-
-
-@every(WITH_EXPLORERS)
-def test_contrast_and_labels_of_explorers_are_as_wcag_wants_them(notebook):
-    within = ".jp-CodeCell:has(img.widget-image) .jp-Cell-outputArea"
-    assert not accessible.violations(notebook.page, within, but=OF_IPYWIDGETS)
-
-
-@every(NAMES)
+@every(EXPLORERS)
 def test_nothing_is_asked_of_others_and_nothing_complains(notebook):
     assert notebook.heard.hosts == {"127.0.0.1"}
     assert not notebook.heard.complaints
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_kept_outputs_are_shown_without_asking_others(lab, chromium, name):
+    with jupyter.opened(lab, chromium, name, run=False) as opened:
+        opened.page.locator(".jp-OutputArea-output img").first.wait_for()
+        assert "Traceback" not in opened.page.locator(".jp-Notebook").text_content()
+        assert opened.heard.hosts == {"127.0.0.1"}
+        assert not opened.heard.complaints

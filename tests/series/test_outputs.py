@@ -113,6 +113,7 @@ def test_pictures_get_a_palette_and_keep_their_pixels():
 
 def test_widgets_are_left_out_and_their_pictures_kept():
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+    view["application/vnd.medsr.viewer"] = "<div>of a page</div>"
     picture = outputs.packed(Image.new("L", (4, 4)))
     alone = new_output("display_data", view | {"text/plain": "Box()"})
     both = new_output("display_data", view | {"image/png": picture})

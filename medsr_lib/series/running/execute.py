@@ -152,4 +152,9 @@ def _this_python(position: Position) -> type:
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             await super().start_kernel(**{"env": position.environment} | options)
 
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            # Explorers then leave a live viewer for the page, beside their still picture.
+            environment = options.pop("env", os.environ) | {"MEDSR_FOR_PAGE": "1"}
+            await super().start_kernel(env=environment, **options)
+
     return ThisPython

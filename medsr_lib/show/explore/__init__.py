@@ -7,10 +7,10 @@ Each gives controls above a picture; display it as the last line of a cell:
     explore.training("runs/lab/03_srgan")
     explore.scores("runs/lab/04_regional_ssim/scores.csv", cases)
 
-All controls work by mouse and by keyboard (Tab, arrow keys, space). With the package ipyevents the
-mouse works in the pictures too: pointing shows values, a click goes there, dragging sets the grey
-window or the line of a swipe. What is wrong is written above the picture, in place of a traceback.
-Where no widget can run, the picture is shown as it was.
+Images are shown by the viewer: whatever the mouse, a finger or a key does there is answered in the
+browser, without the kernel. All other controls work by mouse and by keyboard too. What is wrong is
+written above the picture, in place of a traceback. Where no widget can run, the picture is shown as
+it was.
 """
 
 try:
@@ -21,9 +21,8 @@ except ModuleNotFoundError as error:
         f"explorers need {error.name}, which is not installed: pip install 'medsr-lib[notebooks]'"
     ) from None
 
-from medsr_lib.show.explore.methods import Methods
+from medsr_lib.show.explore.images import Methods, Slices
 from medsr_lib.show.explore.scores import Scores
-from medsr_lib.show.explore.slices import Slices
 from medsr_lib.show.explore.training import Training
 
 slices, methods, training, scores = Slices, Methods, Training, Scores

@@ -1,20 +1,45 @@
-"""The controls that explorers share: lists, boxes to tick and sliders; which case, which window."""
+"""The controls that explorers share: lists, boxes to tick and sliders; which case."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
+import numpy as np
 import pandas as pd
 
 from medsr_lib.case import Case
 from medsr_lib.show.explore.base import Explorer
-from medsr_lib.show.panels import Window
+from medsr_lib.show.explore.viewer import HERE, STYLE
 from medsr_lib.show.style import count, plural
 
+try:
+    import anywidget
+    import traitlets
+except ModuleNotFoundError:  # as it may be on Kaggle
+    anywidget = None  # type: ignore[assignment]
+
 ALL, NO_LABEL = "all", "no label"
-WINDOW: Window = (0.0, 0.7)
-REACH = 512  # pixels to drag for the whole intensity range
+MORE = 5  # cases that a page has beside the chosen one, at most
 NAME = {"description_width": "initial"}
+
+if anywidget is None:
+
+    class IntSlider(widgets.IntSlider):
+        """That of ipywidgets."""
+
+else:
+
+    class IntSlider(anywidget.AnyWidget):  # type: ignore[no-redef]
+        """A slider whose name a screen reader says, which that of ipywidgets keeps to itself."""
+
+        _esm, _css = HERE / "slider.js", STYLE
+        value, min, max = (traitlets.Int().tag(sync=True) for _ in range(3))
+        description = traitlets.Unicode().tag(sync=True)
+        continuous_update = traitlets.Bool(False).tag(sync=True)
+
+        @traitlets.validate("value")
+        def _within(self, proposal: Any) -> int:
+            return int(np.clip(proposal["value"], self.min, self.max))
 
 
 def choice(name: str, options: Any, value: Any = None, **rest: Any) -> Any:
@@ -39,18 +64,12 @@ def tick(name: str, value: bool) -> Any:
     return widgets.Checkbox(value=value, description=name, indent=False, layout=layout)
 
 
-def slider(name: str, value: float, low: float, high: float, step: float = 1, **rest: Any) -> Any:
-    """A slider with its whole name; arrow keys move it."""
-    whole = isinstance(step, int)
-    kind = widgets.IntSlider if whole else widgets.FloatSlider
-    reach = {"value": int(value) if whole else value, "min": low, "max": high, "step": step}
+def slider(name: str, value: int, low: int, high: int, *, live: bool = False) -> Any:
+    """A slider with its whole name; arrow keys move it. If `live`, it answers while it moves."""
     layout = widgets.Layout(width="auto", min_width="22em", max_width="40em", flex="1 1 24em")
-    return kind(**reach, description=name, style=NAME, layout=layout, **rest)
-
-
-def visible(control: Any, shown: bool) -> None:
-    """Show a control on the page, or hide it."""
-    control.layout.display = None if shown else "none"
+    made = IntSlider(min=low, max=high, continuous_update=live, description=name, layout=layout)
+    made.value = value
+    return made
 
 
 class Chooser:
@@ -79,7 +98,7 @@ class Chooser:
         self.outlined = bool(self.table["outlined"].any())
         self.label = choice("Label", [ALL, *sorted(self.table["label"].unique())])
         self.patient = choice("Patient", [ALL, *sorted(self.table["patient"].unique())])
-        self.image = slider("Image", 1, 1, 1, continuous_update=live)
+        self.image = slider("Image", 1, 1, 1, live=live)
         self._narrow()
         self.image.value = at + 1
         self.controls = {"label": self.label, "patient": self.patient, "image": self.image}
@@ -100,13 +119,26 @@ class Chooser:
         Raises:
             ValueError: it cannot be read; names it.
         """
-        if self._last is None or self._last[0] != self.position:
+        return self.read(self.position)
+
+    def read(self, place: int) -> Case:
+        """The case at a place in all cases; raises as `case`."""
+        if self._last is None or self._last[0] != place:
             try:
-                self._last = self.position, self.cases[self.position]
+                self._last = place, self.cases[place]
             except Exception as error:
-                name = self.table["id"].iloc[self.position]
+                name = self.table["id"].iloc[place]
                 raise ValueError(f"image {name} cannot be read: {error}") from error
         return self._last[1]
+
+    def others(self) -> Iterator[int]:
+        """Places of others among the chosen cases, from the first to the last."""
+        places = np.linspace(0, len(self.chosen) - 1, MORE).round().astype(int)
+        return (int(n) for n in self.chosen[np.unique(places)] if n != self.position)
+
+    def name(self, case: Case) -> str:
+        """What a case is called above its picture."""
+        return f"{case.id}, {case.label or NO_LABEL}, patient {case.patient}"
 
     def line(self) -> str:
         """What the chosen case is."""
@@ -147,33 +179,6 @@ class Chooser:
         self.image.value = 1
         self.image.max = len(rows)
         self.image.description = f"Image, 1 to {len(rows)}"
-
-
-class Greys:
-    """The grey window of an explorer: its middle and its width, as at a workstation; `to` is called
-    when it is set.
-    """
-
-    def __init__(self, owner: Explorer, to: Callable[[], None], window: Window) -> None:
-        self.owner, self.to = owner, to
-        low, high = window
-        self.level = slider("Window level", (low + high) / 2, 0, 1, 0.01, readout_format=".2f")
-        self.width = slider("Window width", high - low, 0.02, 1.5, 0.01, readout_format=".2f")
-        self.controls = {"level": self.level, "width": self.width}
-        owner.listen(self.level, self.width, to=to)
-
-    @property
-    def window(self) -> Window:
-        """Values shown as black and as white."""
-        middle, half = self.level.value, self.width.value / 2
-        return middle - half, middle + half
-
-    def drag(self, dx: int, dy: int) -> None:
-        """Follow the mouse: to the right the window grows wider, downwards its level rises."""
-        with self.owner.quietly():
-            self.width.value += dx / REACH
-            self.level.value += dy / REACH
-        self.to()
 
 
 def index(cases: Sequence[Case]) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from medsr_lib import images
 from medsr_lib.case import Case, for_case
 from medsr_lib.show.explore.base import reason
-from medsr_lib.show.explore.picture import Scale, part
-from medsr_lib.show.panels import Box, round_limit
+from medsr_lib.show.explore.viewer import Scale
+from medsr_lib.show.panels import round_limit
 
 Method = Callable[[Tensor], Tensor]
 Map = Callable[[Tensor, Tensor], Tensor]
@@ -154,16 +154,14 @@ def measured(maps: Mapping[str, NDArray[np.float32]], given: Degraded) -> pd.Dat
     return pd.DataFrame(rows, index=pd.Index(given.places, name="region"))
 
 
-def colours_of(name: str, shown: Sequence[NDArray[np.float32]], box: Box) -> Scale:
-    """Which colours the maps of one name have, in all panels alike."""
+def scale_of(name: str, shown: Sequence[NDArray[np.float32]]) -> Scale:
+    """Which colours the maps of one name have, of all methods alike."""
     if _is_ssim(name):
-        return Scale("magma_r", 0, 1, "SSIM; dark: as in HR, bright: unlike it")
-    limit = round_limit([part(values, box)[::2, ::2] for values in shown])
-    if name == ERROR:
-        return Scale("RdBu_r", -limit, limit, "SR − HR; blue: too dark, red: too bright")
+        return Scale("magma_r", 0, 1, name, ("0: unlike HR", "1: as in HR"))
+    limit = round_limit([values[::2, ::2] for values in shown])
     if min(float(np.nanmin(values)) for values in shown) < 0:
-        return Scale("RdBu_r", -limit, limit, f"{name}; white: 0")
-    return Scale("Reds", 0, limit, f"{name}; white: 0")
+        return Scale("RdBu_r", -limit, limit, name, (f"−{limit:g}", f"+{limit:g} (white: 0)"))
+    return Scale("Reds", 0, limit, name, ("0", f"{limit:g}"))
 
 
 def _called(method: Method, given: Degraded) -> Tensor:

@@ -13,11 +13,12 @@ from scipy import stats
 
 from medsr_lib.case import Case
 from medsr_lib.show import style
-from medsr_lib.show.explore import base, picture
-from medsr_lib.show.explore.base import Explorer
-from medsr_lib.show.explore.controls import WINDOW, choice, index, slider, tick, visible
+from medsr_lib.show.explore import base
+from medsr_lib.show.explore.base import Explorer, visible
+from medsr_lib.show.explore.charts import Chart
+from medsr_lib.show.explore.controls import choice, index, slider, tick
 from medsr_lib.show.explore.history import whole_lines
-from medsr_lib.show.explore.picture import Chart, Pixels
+from medsr_lib.show.explore.viewer import Scene
 from medsr_lib.show.style import INK, MUTED, written
 
 NOTHING = "nothing"
@@ -50,7 +51,6 @@ class Scores(Explorer):
     """
 
     title = "Region statistics"
-    hint = "Point at a dot for its image and value; click to see the image."
 
     def __init__(
         self,
@@ -90,17 +90,15 @@ class Scores(Explorer):
             "setting": choice("Setting", settings),
             "method": choice("Points in order of", names, names[-1]),
             "point": slider("Point, from the lowest to the highest", 1, 1, 1),
-            "zoom": tick("Zoom on the lesion", True),
         }
         asked = [c[name] for name in ("metric", "region", "baseline", "setting")]
         visible(c["setting"], len(settings) > 1)
-        visible(c["zoom"], self.ids is not None and bool(self.ids["outlined"].any()))
         self.listen(*asked, c["method"], *self.ticks.values(), to=self.choose)
-        self.listen(c["point"], c["zoom"], to=self.update)
-        self.lay_out(asked, [*self.ticks.values()], [c["method"], c["point"], c["zoom"]])
+        self.listen(c["point"], to=self.update)
+        self.lay_out(asked, [*self.ticks.values()], [c["method"], c["point"]])
 
-    def choose(self, case: str = "") -> None:
-        """Take the values of what is chosen; the point goes to a case, or else to the median."""
+    def choose(self) -> None:
+        """Take the values of what is chosen; the point goes to the median."""
         c = {name: control.value for name, control in self.controls.items()}
         rows = self.scores
         rows = rows[(rows["region"] == c["region"]) & (rows["setting"] == c["setting"])]
@@ -120,11 +118,10 @@ class Scores(Explorer):
                 f"{c['metric']} was not measured in {c['region']}: the regions are too small or "
                 "missing"
             )
-        found = np.flatnonzero(self.order.get_level_values("id") == case)
         with self.quietly():
             point = self.controls["point"]
             point.max = len(self.order)
-            point.value = int(found[0]) + 1 if len(found) else (len(self.order) + 1) // 2
+            point.value = (len(self.order) + 1) // 2
         self.chart = self._chart()
         self.drawn = self.chart.pixels()
         self.update()
@@ -137,15 +134,17 @@ class Scores(Explorer):
         return {"mean": mean, "low": low, "high": high, **counts}
 
     def update(self) -> None:
-        """Ring the point in the distributions, and show its image beside them."""
+        """Ring the point in the distributions, and show its image below them."""
         patient, self.point = self.order[self.controls["point"].value - 1]
-        dots = pd.concat([self._dots(name) for name in self.names])
-        rings = dots[dots.index == (patient, self.point)].to_numpy()
-        parts = [picture.ringed(self.drawn, rings)]
-        if self.cases is not None:
-            parts.append(self._image(self.cases))
-        self.warn(self.cut)
-        self.show(picture.joined(parts, axis=1))
+        places = []
+        for row, name in enumerate(self.names):
+            values = self.values[name].dropna()
+            if (here := (patient, self.point)) in values.index:
+                at = values.index.get_loc(here)
+                places.append((values.iloc[at], row + _jitter(len(values))[at]))
+        scene, trouble = (None, "") if self.cases is None else self._image(self.cases)
+        self.show(self.chart.with_rings(self.drawn, *zip(*places)), scene)
+        self.warn("; ".join(filter(None, (self.cut, trouble))))
         metric, here = self.controls["metric"].value, self.values.loc[(patient, self.point)]
         rows = [[name, _written(metric, value)] for name, value in here.items()]
         about = f"image {self.point}, patient {patient}"
@@ -153,41 +152,6 @@ class Scores(Explorer):
             f"Black bar: mean over patients with its 95 % interval; band: quartiles of the images; "
             f"ring: {about}."
         )
-
-    def hover(self, x: int, y: int) -> None:
-        """Write which image the dot under the mouse is."""
-        if (found := self._nearest(x, y)) is None:
-            self.leave()
-            return
-        name, patient, case = found
-        metric, value = self.controls["metric"].value, self.values.loc[(patient, case), name]
-        self.write_under(
-            f"{name}: {metric} {_written(metric, value)}, image {case}, patient {patient}"
-        )
-
-    def click(self, x: int, y: int) -> None:
-        """Choose the dot under the mouse; the points are then in the order of its method."""
-        if (found := self._nearest(x, y)) is not None:
-            with self.quietly():
-                self.controls["method"].value = found[0]
-            self.choose(found[2])
-
-    def _nearest(self, x: int, y: int) -> tuple[str, str, str] | None:
-        """Method, patient and id of the dot nearest to a pixel in the row of a method."""
-        if (at := self.chart.at(x, y)) is None:
-            return None
-        name = self.names[min(max(0, round(at[1])), len(self.names) - 1)]
-        dots = self._dots(name)
-        if dots.empty:
-            return None
-        nearest = np.hypot(dots["x"] - x, dots["y"] - y).argmin()
-        return name, *dots.index[int(nearest)]
-
-    def _dots(self, name: str) -> pd.DataFrame:
-        """Where in the picture the dots of a method are: columns x and y, a row per case."""
-        values = self.values[name].dropna()
-        rows = self.names.index(name) + _jitter(len(values))
-        return pd.DataFrame(self.chart.places(values, rows), values.index, ["x", "y"])
 
     def _chart(self) -> Chart:
         """The distributions, a row per method."""
@@ -222,20 +186,19 @@ class Scores(Explorer):
         style.name_rows(axes, self.names)
         return chart
 
-    def _image(self, cases: Sequence[Case]) -> Pixels:
+    def _image(self, cases: Sequence[Case]) -> tuple[Scene | None, str]:
         """The image of the point, or why there is none."""
         found = np.flatnonzero(index(cases)["id"] == self.point)
         if not len(found):
-            return picture.sentence(f"image {self.point} is not among those given", (300, 300))
+            return None, f"image {self.point} is not among those given"
         try:
             case = cases[int(found[0])]
         except Exception as error:
-            return picture.sentence(f"image {self.point}: {base.reason(error)}", (300, 300))
-        box = picture.box_around(case.mask, 20) if self.controls["zoom"].value else None
+            return None, f"image {self.point}: {base.reason(error)}"
         title = ", ".join(filter(None, (f"image {case.id}", case.label)))
-        return picture.case_panel(case, title, "", side=320, window=WINDOW, box=box, contour=True)[
-            0
-        ]
+        mask = None if case.mask is None else case.mask.numpy()
+        image = case.image.numpy()
+        return Scene(title, image, mask=mask, spacing=case.spacing, enlarge=True), ""
 
 
 def _jitter(n: int) -> NDArray[Any]:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from medsr_lib.show.explore import base, history, picture
+from medsr_lib.show.explore import base, charts, history
 from medsr_lib.show.explore.base import Explorer, reason
-from medsr_lib.show.explore.controls import WINDOW, choice, offer, slider, tick
+from medsr_lib.show.explore.charts import Chart, Pixels
+from medsr_lib.show.explore.controls import choice, offer, slider, tick
 from medsr_lib.show.explore.history import Log
-from medsr_lib.show.explore.picture import Chart, Pixels
+from medsr_lib.show.panels import WINDOW
 from medsr_lib.show.style import INK, METHOD_COLOURS, MUTED, label_of, plural
 
 TONES = ("#0072B2", METHOD_COLOURS["SRGAN"], "#009E73", "#CC79A7", "#E69F00", MUTED)
@@ -44,14 +45,13 @@ class Training(Explorer):
     """
 
     title = "Training monitor"
-    hint = "Point at a curve for its values; click to look at that step."
 
     def __init__(self, folder: str | Path, *, follow: bool = True, every: float = 2.0) -> None:
         super().__init__()
         self.folder, self.every = Path(str(folder)), every
         self.log: Log | None = None
         self.charts: dict[str, Chart] = {}
-        self.corners: dict[str, tuple[int, int]] = {}
+        self.panels: list[str] = []
         self._drawn: dict[str, tuple[Hashable, Pixels]] = {}
         self._stamp = (Path(), 0.0, 0)
         self._lock, self._stop = RLock(), Event()
@@ -112,38 +112,10 @@ class Training(Explorer):
                 return
             self.warn("")
             columns = [self._curves(log), self._right(log)]
-            self.corners = {
-                name: (x * (SIZE[0] + picture.GAP), y * (SIZE[1] + picture.GAP))
-                for x, parts in enumerate(columns)
-                for y, name in enumerate(parts)
-            }
-            shown = [picture.joined([*parts.values()], axis=0) for parts in columns if parts]
-            self.show(picture.joined(shown, axis=1))
+            self.panels = [name for parts in columns for name in parts]
+            shown = [charts.joined([*parts.values()], axis=0) for parts in columns if parts]
+            self.show(charts.joined(shown, axis=1))
             self.notes.value = self._notes(log)
-
-    def hover(self, x: int, y: int) -> None:
-        """Write what the curves show under the mouse."""
-        with self._lock:
-            step = self._step_at(x, y)
-            if step is None or self.log is None:
-                self.leave()
-                return
-            parts = [_at(self.log.training, step)]
-            if len(self.log.validation):
-                parts.append(f"validation: {_at(self.log.validation, step)}")
-            self.write_under(" · ".join(parts))
-
-    def click(self, x: int, y: int) -> None:
-        """Look at the step under the mouse."""
-        if (step := self._step_at(x, y)) is not None:
-            self.controls["step"].value = step
-
-    def _step_at(self, x: int, y: int) -> int | None:
-        """The step that a pixel of a chart means, from 1 to the last."""
-        for name, (left, top) in self.corners.items():
-            if name in self.charts and (at := self.charts[name].at(x - left, y - top)):
-                return min(max(1, round(at[0])), self.controls["step"].max)
-        return None
 
     def _follow(self) -> None:
         """Start or stop the thread that looks: it works while this kernel trains, too."""
@@ -189,10 +161,9 @@ class Training(Explorer):
             parts[VALIDATION] = self._chart(VALIDATION, (log, measure), draw)
         before = [n for n in log.pictures if n <= self.controls["step"].value]
         if before:
-            shot = picture.shrunk(log.pictures[max(before)], 260)
-            pixels = picture.enlarged(picture.grey(shot, WINDOW), 260)
-            title, note = f"After step {max(before)}", "the watched image, restored"
-            parts[WATCHED] = picture.sheet([picture.Panel(pixels, title, note)])[0]
+            title = f"The watched image after step {max(before)}"
+            shot = log.pictures[max(before)]
+            parts[WATCHED] = charts.titled(shot, title, side=260, window=WINDOW)
         return parts
 
     def _chart(self, name: str, key: Hashable, draw: Callable[[], Chart]) -> Pixels:
@@ -261,15 +232,6 @@ def _validation(log: Log, measure: str) -> Chart:
 def _row_at(table: pd.DataFrame, step: int) -> pd.Series:
     """The row that holds a step: the first that ends with it or later."""
     return table.iloc[min(int(np.searchsorted(table["step"], step)), len(table) - 1)]
-
-
-def _at(table: pd.DataFrame, step: int) -> str:
-    """The numbers of a step in a line."""
-    row = _row_at(table, step)
-    parts = [
-        f"{name} {value:.4g}".replace("_", " ") for name, value in row.items() if name != "step"
-    ]
-    return f"step {int(row['step'])}: {', '.join(parts)}"
 
 
 def _thin(table: pd.DataFrame) -> pd.DataFrame:

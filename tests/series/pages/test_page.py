@@ -155,6 +155,19 @@ def test_pictures_of_a_notebook_are_called_by_caption_or_heading(pages):
     assert "<figcaption>Gain over bicubic</figcaption>" in pages["notebook"]
 
 
+def test_a_viewer_is_live_beside_the_picture_that_stands_for_it(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    shown = picture(tmp_path)
+    shown.data["application/vnd.medsr.viewer"] = "<div>the viewer</div>"
+    cells = [new_markdown_cell("# Title"), new_code_cell("x", outputs=[shown])]
+    notebook = Notebook(tmp_path / "a.ipynb", new_notebook(cells=cells))
+    html = page.write(notebook, tmp_path / "a.html").read_text(encoding="utf-8")
+    wanted = (
+        r'<div class="live">\s*<figure><img [^>]*>.*?</figure>\s*<div>the viewer</div>\s*</div>'
+    )
+    assert re.search(wanted, html, re.DOTALL)
+
+
 def test_a_notebook_has_its_contents(pages):
     items = re.findall(r'<li class="(level\d)"><a href="#([^"]+)">(.*?)</a>', pages["notebook"])
     assert [(level, anchor) for level, anchor, _ in items][:2] == [

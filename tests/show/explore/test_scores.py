@@ -30,7 +30,6 @@ def rows(scores):
         ("region", "mirror"),
         ("baseline", "bicubic"),
         ("point", 3),
-        ("zoom", False),
     ],
 )
 def test_every_control_changes_the_picture(explorer, control, value):
@@ -82,13 +81,15 @@ def test_a_point_leads_to_its_image(explorer, rows):
         explorer.controls["point"].value = place
         assert explorer.point == ordered[place - 1]
         assert f"image {explorer.point}, patient" in explorer.notes.value
+        assert explorer.scene.title.startswith(f"image {explorer.point}, ")
 
 
 def test_an_image_that_is_not_there_is_said_in_its_place(scores, pictures):
     made = explore.scores(scores, pictures[:2])
-    made.controls["point"].value = 12
-    assert made.message == ""
-    assert explore.scores(scores, pictures).pixels.shape[1] > explore.scores(scores).pixels.shape[1]
+    assert made.message == "image 5 is not among those given"
+    made.controls["point"].value = 1
+    assert (made.message, made.scene.title) == ("", "image 0, glioma")
+    assert explore.scores(scores).scene is None
 
 
 def test_a_file_is_read_with_its_names_as_text(scores, tmp_path):
@@ -147,41 +148,10 @@ def test_a_table_that_is_still_being_written_is_read_to_its_last_whole_line(scor
     pd.testing.assert_frame_equal(made.values, whole)
     made.controls["point"].value = 2
     assert "its last line has no end and is left out" in made.message
-    assert not made.refused
 
 
-def dot(made, name, case):
-    """Where a dot is drawn."""
-    place = made._dots(name).xs(case, level="id").iloc[0]
-    return round(place["x"]), round(place["y"])
-
-
-@pytest.mark.parametrize("name", ["bicubic", "ESPCN"])
-def test_a_click_on_a_dot_chooses_its_image(explorer, hand, scores, name):
-    rows = scores[scores["region"].eq("tumour") & scores["method"].eq(name)]
-    ordered = rows.sort_values("psnr")["id"].tolist()
-    for case in ("0", "7", "11"):
-        at = dot(explorer, name, case)
-        assert (explorer.drawn[at[1], at[0]] != 255).any()
-        hand(explorer, "click", at)
-        assert explorer.point == case
-        assert explorer.controls["method"].value == name
-        assert explorer.controls["point"].value == ordered.index(case) + 1
-        assert f"image {case}, patient" in explorer.notes.value
-
-
-def test_a_dot_tells_its_image_and_value(explorer, hand, rows):
-    hand(explorer, "mousemove", dot(explorer, "ESPCN", "7"))
-    value = rows.set_index("id").loc["7", "psnr"]
-    assert f"ESPCN: psnr {value:.2f} dB, image 7, patient p3" in explorer.under.value
-    hand(explorer, "mousemove", (5, 5))
-    assert "Point at a dot" in explorer.under.value
-
-
-def test_a_method_without_values_has_no_dot(scores, hand):
+def test_a_method_without_values_has_no_ring(scores):
     scores.loc[scores["method"].eq("bicubic"), "psnr"] = np.nan
     made = explore.scores(scores)
     made.controls["metric"].value = "psnr"
-    hand(made, "click", (300, 34 + 23))
-    assert made.controls["method"].value == "ESPCN"
     assert made.message == ""

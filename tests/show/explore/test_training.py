@@ -50,7 +50,7 @@ def test_the_log_is_that_of_the_history(tmp_path, images):
 
 
 def test_answers_and_pictures_have_panels_of_their_own(folder, monitor):
-    assert [*monitor.corners] == ["Training", "Validation"]
+    assert monitor.panels == ["Training", "Validation"]
     path = folder / "espcn_checkpoint.pt"  # made like one of `fit_gan`
     state = checkpoint.load(path)
     pictures = {n: torch.full((1, 1, 32, 32), n / 8) for n in (0, 2, 4)}
@@ -59,7 +59,7 @@ def test_answers_and_pictures_have_panels_of_their_own(folder, monitor):
     table = table.assign(d_real=0.6, d_fake=np.linspace(0.4, 0.5, len(table)))
     table.to_csv(folder / "espcn_checkpoint_training.csv", index=False)
     monitor.look()
-    assert [*monitor.corners] == [
+    assert monitor.panels == [
         "Training", "The discriminator's answers", "Validation", "Watched image"
     ]  # fmt: skip
     before = monitor.pixels
@@ -170,27 +170,6 @@ def test_losses_that_are_not_numbers_or_not_positive_are_drawn(tmp_path):
     made = explore.training(tmp_path, follow=False)
     assert made.message == ""
     assert made.charts["Training"].axes.get_yscale() == "linear"
-
-
-def test_a_click_on_a_curve_looks_at_its_step(tmp_path, hand):
-    rows = pd.DataFrame({"step": range(1, 101), "loss": np.linspace(1, 0.01, 100)})
-    rows.to_csv(tmp_path / "training.csv", index=False)
-    validated = pd.DataFrame({"step": [50, 100], "psnr": [30.5, 31.0]})
-    validated.to_csv(tmp_path / "validation.csv", index=False)
-    made = explore.training(tmp_path, follow=False)
-    for name, step in (("Training", 25), ("Validation", 50)):
-        chart, (left, top) = made.charts[name], made.corners[name]
-        at = left + round(chart.places([step], [chart.axes.get_ylim()[0]])[0, 0]), top + 90
-        hand(made, "mousemove", at)
-        assert f"step {step}: loss" in made.under.value
-        assert "validation: step 50: psnr 30.5" in made.under.value
-        hand(made, "click", at)
-        assert made.controls["step"].value == step
-        assert f"At step {step}" in made.notes.value
-    hand(made, "click", (made.charts["Training"].box[2] + 7, 90))
-    assert made.controls["step"].value == 100
-    hand(made, "mousemove", (2, 2))
-    assert "Point at a curve" in made.under.value
 
 
 # Machado, Oliveira and Fernandes 2009, doi 10.1109/TVCG.2009.113, severity 1
