@@ -313,9 +313,7 @@ class _Regions:
             used[near] = mask[near] & inner[near]
             box = (..., *bounding_box(used.any(0).cpu().numpy(), margin=WINDOW))
             if used.any():
-                windows = Windows(
-                    self.hr[box], data_range=1.0, dtype=torch.float32, mask=mask[box]
-                )
+                windows = Windows(self.hr[box], data_range=1.0, dtype=torch.float32, mask=mask[box])
                 found[r] = (box, used[box], windows)
         return found
 
