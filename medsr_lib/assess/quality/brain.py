@@ -104,7 +104,8 @@ def find_brain(hr: Array, tumour: Mask, head: Mask, *, pixel: float) -> Mask:
     brain = _fill(hr.shape, centre, radius) & head
     hull = _hull_area(_points(centre, radius))
     share = brain.sum() / max(1, head.sum())
-    near = _inside(*(at[:, None] for at in np.nonzero(tumour)), centre, radius + TUMOUR / pixel)
+    rows, columns = np.nonzero(tumour)
+    near = _inside(rows, columns, centre, radius + TUMOUR / pixel)
     plausible = (
         AREA[0] <= share <= AREA[1]
         and brain.sum() >= SOLIDITY * hull
@@ -233,10 +234,9 @@ def _grow(s: _Slice, tries: Sequence[_Try], *, first: bool) -> None:
         not_brain = np.interp(beyond[ahead, np.arange(_RAYS)].min(0), (-1.5, 0), (1, 0))
         one.border = float(np.average(not_brain, weights=one.radius))
         one.bias = _bias(s, one)
-        coarse, bias, even, tumour = (
-            of[one.inside] for of in (s.coarse, one.bias, s.even, s.tumour)
-        )
-        fits = np.interp(coarse - one.level - bias, *_FITS) - np.interp(even, *_UNEVEN)
+        coarse, even, tumour = (of[one.inside] for of in (s.coarse, s.even, s.tumour))
+        off = coarse - one.level - one.bias[one.inside]
+        fits = np.interp(off, *_FITS) - np.interp(even, *_UNEVEN)
         one.score = float(np.where(tumour, 1, fits).sum()) * one.border**2
 
 

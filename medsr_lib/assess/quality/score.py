@@ -302,20 +302,29 @@ class _Regions:
 
     @cached_property
     def _borders(self) -> dict[int, tuple[Any, Tensor, Windows]]:
-        """Of each region that has a border: a box around it, its pixels there, HR's windows."""
+        """Of each region that has a border: a box around it, its pixels in there, HR's windows."""
         found = {}
         for r, mask in enumerate(self.masks.unbind(1)):
-            both = ((mask, 0), (~mask, BORDER))  # beyond this, windows lie in the region or miss it
-            boxes = zip(*(bounding_box(of.any(0).cpu().numpy(), m) for of, m in both))
-            near = (..., *(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in boxes))
-            used, inner = torch.zeros_like(mask), torch.zeros_like(mask)
-            inner[INNER] = True
-            used[near] = mask[near] & inner[near]
-            box = (..., *bounding_box(used.any(0).cpu().numpy(), margin=WINDOW))
+            # Elsewhere windows lie wholly inside or outside the region, and SSIM is the same.
+            boxes = _box(mask), _box(~mask, margin=BORDER)
+            sides = zip(*(box[1:] for box in boxes))
+            near: Any = (
+                ...,
+                *(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in sides),
+            )
+            used = torch.zeros_like(mask)
+            used[near] = mask[near] & self._inner[near]
             if used.any():
+                box = _box(used, margin=WINDOW)
                 windows = Windows(self.hr[box], data_range=1.0, dtype=torch.float32, mask=mask[box])
                 found[r] = (box, used[box], windows)
         return found
+
+    @cached_property
+    def _inner(self) -> Tensor:
+        inner = torch.zeros_like(self.masks[:, 0])
+        inner[INNER] = True
+        return inner
 
     @cached_property
     def _coarser(self) -> list[Windows]:
@@ -325,6 +334,11 @@ class _Regions:
     @cached_property
     def _shares(self) -> list[Tensor]:
         return of_image.ms_shares(self.masks)[1:]
+
+
+def _box(masks: Tensor, margin: int = 0) -> tuple[Any, ...]:
+    """The part of (B, H, W) that holds all of some masks, and a margin."""
+    return slice(None), *bounding_box(masks.any(0).cpu().numpy(), margin)
 
 
 def _measures(names: Sequence[str], own: Mapping[str, Measure]) -> dict[str, Measure]:

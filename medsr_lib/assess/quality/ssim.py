@@ -40,15 +40,14 @@ class Windows:
         self, hr: Tensor, *, data_range: float, dtype: torch.dtype, mask: Tensor | None = None
     ) -> None:
         self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-        self._hr, self._dtype, self._full = hr, dtype, full_precision(hr.device)
-        self._share = self._mask = None
+        self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
+        self._mask: Tensor | None = None
+        self._share: Tensor | None = None
         if mask is not None:
-            self._mask = mirror(mask.to(self._full))
+            self._mask = mirror(mask.to(full))
             self._share = gaussian_filter(self._mask).masked_fill_(~mask, 1)
-        self._level, self._y = self._levelled(hr.to(self._full))
+        self._level, self._y = self._levelled(hr.to(full))
         self._moments: dict[int, tuple[Tensor, ...]] = {}
-        if mask is not None:
-            self._mask = self._mask.to(dtype)
 
     def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
         """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
@@ -93,9 +92,9 @@ class Windows:
         if self._mask is None:
             mean = x.mean((1, 2), keepdim=True)
             return mean, mirror(x - mean)
-        m = self._mask[INNER]
+        m = self._mask[INNER].to(x.dtype)
         mean = (x * m).sum((1, 2), keepdim=True) / m.sum((1, 2), keepdim=True).clamp(min=1)
-        return mean, mirror(x - mean) * self._mask
+        return mean, mirror(x - mean) * self._mask.to(x.dtype)
 
     def _average(self, x: Tensor, here: Bands) -> Tensor:
         """Windows' means of part of an image: sum(w m x) / sum(w m)."""

@@ -42,7 +42,7 @@ class Sums:
         self.pixels, self.inner_pixels = torch.einsum("p,ipbr->ibr", of_part, self._holds)
 
     def __call__(self, maps: Sequence[Tensor], *, inner: Sequence[bool]) -> list[Tensor]:
-        """Sums (B, R) of each map (B, H, W), without the outer 5 pixels where `inner`; on the CPU."""
+        """Sums (B, R) of each map (B, H, W), some without the outer 5 pixels; on the CPU."""
         sorted_ = to_double(torch.stack(tuple(maps)).flatten(1).index_select(1, self._order))
         sums = torch.stack([part.sum(1) for part in sorted_.split(self._counts, 1)], 1).cpu()
         return [torch.einsum("p,pbr->br", of, self._holds[int(i)]) for of, i in zip(sums, inner)]

@@ -68,9 +68,8 @@ def best_line(hr: NDArray[np.floating[Any]], head: Mask) -> tuple[Line, float] |
     shift, tilt, best = 0.0, 0.0, -1.0
     for by, turn, n in ((0.03 * width, 5.0, 4), (0.01 * width, 1.25, 3)):
         steps = np.arange(-n, n + 1)
-        across, degrees = (
-            of.ravel() for of in np.meshgrid(shift + by * steps, tilt + turn * steps, indexing="ij")
-        )
+        across = np.repeat(shift + by * steps, len(steps))
+        degrees = np.tile(tilt + turn * steps, len(steps))
         upright = abs(degrees) <= _TILT
         across, degrees = across[upright], degrees[upright]
         line = Line((row, (column + across)[:, None]), np.deg2rad(degrees)[:, None])
