@@ -49,8 +49,10 @@ class _Slice:
     even: Array  # (h, w) standard deviation over mean
     darkest: Array  # (h, w) of the log intensity in the pixels of the fine grid
     coarse: Array  # (h, w) log intensity
-    line: Array  # (2 h, 2 w) how much darker than what is on both sides, within 8 mm
+    line: Array  # (2 h, 2 w) how much darker than what is on both sides, within 8 mm; from 0.12 on
     depth: Array  # (h, w) distance from the head's outside in pixels
+    shallow: Array  # (h, w) 1 outside, nearly 0 from 20 pixels on
+    near: Array  # (h, w) 3 outside, 1 from 14 on: under the scalp, bone is thin and must be found
     head: Mask  # (h, w)
     tumour: Mask  # (h, w)
 
@@ -102,14 +104,25 @@ def find_brain(hr: Array, tumour: Mask, head: Mask, *, pixel: float) -> Mask:
     brain = _fill(hr.shape, centre, radius) & head
     hull = _hull_area(_points(centre, radius))
     share = brain.sum() / max(1, head.sum())
-    around = _fill(hr.shape, centre, radius + TUMOUR / pixel)
+    rows, columns = np.nonzero(tumour)
+    near = _inside(rows, columns, centre, radius + TUMOUR / pixel)
     plausible = (
         AREA[0] <= share <= AREA[1]
         and brain.sum() >= SOLIDITY * hull
-        and (around & tumour).any()
+        and near.any()
         and best.border >= BORDER
     )
     return brain | tumour if plausible else nothing
+
+
+def filled(mask: Mask) -> Mask:
+    """A mask (H, W) and its holes: what is not joined to the image's frame around it."""
+    labels, n = ndimage.label(~mask)
+    outside = np.zeros(n + 1, bool)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        outside[side] = True
+    outside[0] = False  # the mask
+    return np.asarray(~outside[labels])
 
 
 def _prepare(hr: Array, tumour: Mask, head: Mask, shrink: int, enlarge: int) -> _Slice:
@@ -130,13 +143,16 @@ def _prepare(hr: Array, tumour: Mask, head: Mask, shrink: int, enlarge: int) -> 
     mean = ndimage.uniform_filter(coarse, 5)
     variance = ndimage.uniform_filter(coarse**2, 5) - mean**2
     (h, w), inside = coarse.shape, _means(head, 2 * shrink) >= 0.5
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1]
     return _Slice(
         log=log,
         even=np.sqrt(np.maximum(variance, 0)) / (mean + 1e-6),
         darkest=log.reshape(h, 2, w, 2).min((1, 3)),
         coarse=np.log(np.maximum(coarse, 1e-4)),
-        line=ndimage.grey_closing(above, size=(9, 9)) - above,
-        depth=ndimage.distance_transform_edt(np.pad(inside, 1, mode="edge"))[1:-1, 1:-1],
+        line=8 * np.maximum(ndimage.grey_closing(above, size=(9, 9)) - above - 0.12, 0),
+        depth=depth,
+        shallow=np.exp(-((depth / 10) ** 2)),
+        near=1 + 2 * np.exp(-((depth / 7) ** 2)),
         head=inside,
         tumour=_means(tumour, 2 * shrink) >= 0.5,
     )
@@ -201,13 +217,13 @@ def _grow(s: _Slice, tries: Sequence[_Try], *, first: bool) -> None:
             if one.alone:
                 seed = _largest(seed & ~s.tumour) | (seed & s.tumour)
         closed = ndimage.binary_closing(np.pad(seed, 5), disk(2 if first else 4))[5:-5, 5:-5]
-        filled = ndimage.binary_fill_holes(closed | s.tumour) & (s.depth > 3)
+        whole = filled(closed | s.tumour) & (s.depth > 3)
         if first and one.disc is not None:
-            filled |= one.disc
-        if seed.any() and filled.any():
-            one.centre = ndimage.center_of_mass(filled)
+            whole |= one.disc
+        if seed.any() and whole.any():
+            one.centre = ndimage.center_of_mass(whole)
             grown.append(one)
-            rays.append(_look(s, one, filled))
+            rays.append(_look(s, one, whole))
     if not grown:
         return
     ends = _smoothest(np.stack([gained for gained, _ in rays]))
@@ -218,15 +234,17 @@ def _grow(s: _Slice, tries: Sequence[_Try], *, first: bool) -> None:
         not_brain = np.interp(beyond[ahead, np.arange(_RAYS)].min(0), (-1.5, 0), (1, 0))
         one.border = float(np.average(not_brain, weights=one.radius))
         one.bias = _bias(s, one)
-        fits = np.interp(s.coarse - one.level - one.bias, *_FITS) - np.interp(s.even, *_UNEVEN)
-        one.score = float(np.where(s.tumour, 1, fits)[one.inside].sum()) * one.border**2
+        coarse, even, tumour = (of[one.inside] for of in (s.coarse, s.even, s.tumour))
+        off = coarse - one.level - one.bias[one.inside]
+        fits = np.interp(off, *_FITS) - np.interp(even, *_UNEVEN)
+        one.score = float(np.where(tumour, 1, fits).sum()) * one.border**2
 
 
 _FITS = ((-1.0, -0.5, -0.35, 0.25, 0.35, 0.7), (-1.5, 0.0, 1.0, 1.0, 0.0, -1.5))
 _UNEVEN = ((0.12, 0.35), (0.0, 1.0))
 
 
-def _look(s: _Slice, one: _Try, filled: Mask) -> tuple[Array, Array]:
+def _look(s: _Slice, one: _Try, whole: Mask) -> tuple[Array, Array]:
     """Along each ray (places, rays): what is gained by ending the brain there, and how much the
     tissue there speaks for brain."""
     at = np.rint(2 * _points(one.centre, _PLACES[:, None]) + 0.5).astype(int)  # on the fine grid
@@ -235,12 +253,11 @@ def _look(s: _Slice, one: _Try, filled: Mask) -> tuple[Array, Array]:
     coarse = (rows // 2, columns // 2)
     depth, tumour = s.depth[coarse], s.tumour[coarse]
     speaks = np.interp(s.log[rows, columns] - one.level - one.bias[coarse], *_LIKE)
-    line = 8 * np.maximum(s.line[rows, columns] - 0.12, 0)
+    line = s.line[rows, columns]
     beyond = np.where(outside, -5, np.minimum(speaks, 1 - line))
-    speaks = np.minimum(speaks, 1 - line * np.exp(-((depth / 10) ** 2))).clip(-5)
-    near = 1 + 2 * np.exp(-((depth / 7) ** 2))  # under the scalp, bone is thin and must be found
+    speaks, near = np.minimum(speaks, 1 - line * s.shallow[coarse]).clip(-5), s.near[coarse]
     speaks = np.where(speaks < 0, speaks * near, speaks / np.sqrt(near))
-    speaks[filled[coarse] | tumour] = 1
+    speaks[whole[coarse] | tumour] = 1
     speaks[(depth <= max(2, 0.07 * s.depth.max())) & ~tumour | outside] = -6
     gained = np.cumsum(speaks, 0) * _PLACES[0]
     lost = np.maximum.accumulate(np.maximum(gained, 0), 0) - gained > _LOST / (2 * _FINE)
@@ -257,20 +274,17 @@ def _smoothest(gained: Array) -> NDArray[np.intp]:
     half = rays // 2
     order = np.arange(-half, rays + half) % rays
     steps = np.arange(-_BENDS, _BENDS + 1)
-    penalty = (steps * _PLACES[0]) ** 2
-    padded = np.full((n, places + 2 * _BENDS), -np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, len(steps), axis=1)
-    total = padded[:, _BENDS:-_BENDS]  # a view: what is written to it is seen in the windows
-    total[:] = gained[:, :, order[0]]
-    from_where = np.empty((len(order), n, places), np.intp)
+    penalty = ((steps * _PLACES[0]) ** 2)[:, None, None]
+    totals = np.full((len(order), n, places + 2 * _BENDS), -np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(totals, places, axis=2).swapaxes(1, 2)
+    inner, gains = totals[:, :, _BENDS:-_BENDS], gained.transpose(2, 0, 1)
+    inner[0] = gains[order[0]]
     for k, ray in enumerate(order[1:], 1):
-        before = windows - penalty
-        from_where[k] = before.argmax(2)
-        total[:] = before.max(2) + gained[:, :, ray]
-    from_where += np.arange(places) - _BENDS
-    path = [total.argmax(1)]
-    for back in from_where[:0:-1]:
-        path.append(back[np.arange(n), path[-1]])
+        inner[k] = (windows[k - 1] - penalty).max(0) + gains[ray]
+    path = [inner[-1].argmax(1)]
+    for k in range(len(order) - 2, -1, -1):
+        before = windows[k][:, np.arange(n), path[-1]] - penalty[:, 0]
+        path.append(path[-1] + before.argmax(0) - _BENDS)
     return np.stack(path[::-1], 1)[:, half : half + rays]
 
 
@@ -293,13 +307,23 @@ def _fill(shape: tuple[int, ...], centre: Sequence[float], radius: Array) -> Mas
         np.clip(np.array(centre) + side, 0, shape).astype(int) for side in (-reach, reach)
     )
     box = (slice(tops[0], ends[0] + 1), slice(tops[1], ends[1] + 1))
-    rows, columns = np.ogrid[box]
-    down, across = rows - centre[0], columns - centre[1]
-    ray = np.arctan2(down, across) * (_RAYS / (2 * np.pi))
-    inside = np.hypot(down, across) <= np.interp(ray, np.arange(_RAYS), radius, period=_RAYS)
     mask = np.zeros(shape, bool)
-    mask[box] = inside[: shape[0] - tops[0], : shape[1] - tops[1]]
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    mask[box] = _inside(rows[box[0]], columns[:, box[1]], centre, radius)
     return mask
+
+
+def _inside(rows: Any, columns: Any, centre: Sequence[float], radius: Array) -> Mask:
+    """Which pixels lie within the contour of some radius (rays,) around a centre."""
+    down, across = rows - centre[0], columns - centre[1]
+    distance = np.hypot(down, across)
+    inside = distance <= radius.min()
+    unsure = ~inside & (distance <= radius.max())
+    down, across = (np.broadcast_to(of, inside.shape)[unsure] for of in (down, across))
+    ray = np.arctan2(down, across) * (_RAYS / (2 * np.pi))
+    reach = np.interp(ray, np.arange(_RAYS), radius, period=_RAYS)
+    inside[unsure] = distance[unsure] <= reach
+    return np.asarray(inside)
 
 
 def _points(centre: Sequence[float], radius: Array) -> Array:
@@ -320,8 +344,9 @@ def _largest(mask: Mask) -> Mask:
 
 def _means(image: NDArray[Any], n: int) -> Array:
     """Means of squares of n x n pixels."""
-    h, w = (side // n for side in image.shape)
-    return image.astype(np.float32).reshape(h, n, w, n).mean((1, 3))
+    of, (h, w) = image.astype(np.float32), (side // n * n for side in image.shape)
+    total = sum(of[i:h:n, j:w:n] for i in range(n) for j in range(n))
+    return np.asarray(total / np.float32(n * n))
 
 
 def _enlarged(image: NDArray[Any], n: int) -> NDArray[Any]:

@@ -13,11 +13,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 from medsr_lib import checks, images
-from medsr_lib.assess.quality import ssim as windows
 from medsr_lib.assess.quality.regions import bounding_box
-from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, full_precision, gaussian_filter
+from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, Windows, full_precision, to_double
 
-K1, K2 = 0.01, 0.03
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
 MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -83,8 +81,7 @@ def ssim_maps(
     vx. Blur lowers contrast, a change of brightness luminance, and invented detail structure.
     `contrast_structure` is the product of these two, which `ms_ssim` takes.
 
-    Computed in float64 where the device has it: E[x^2] - E[x]^2 loses digits that C2 does not
-    cover.
+    Computed in float64 where the device has it.
 
     Args:
         sr, hr: as in all of these.
@@ -96,13 +93,9 @@ def ssim_maps(
     unknown = [name for name in names if name not in MAPS]
     if unknown:
         raise ValueError(f"no map {unknown[0]!r}; there are {', '.join(MAPS)}")
-    x, y, C1, C2 = _prepared(sr, hr, data_range)
-    result = {name: torch.empty_like(hr[:, 0]) for name in names}
-    for here, reach in windows.bands(hr[:, 0]):
-        found = windows.at_windows(x[reach], y[reach], C1, C2, names)
-        for name in names:
-            result[name][here] = found[name].to(hr.dtype)
-    return result
+    check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
+    windows = Windows(hr[:, 0], data_range=data_range, dtype=full_precision(hr.device))
+    return {name: of.to(hr.dtype) for name, of in windows.maps(sr[:, 0], names).items()}
 
 
 def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) -> Tensor:
@@ -121,19 +114,13 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
     mask = check_mask(mask, hr)
     result = torch.full_like(hr[:, 0], torch.nan)
-    # A whole window more on each side, so that no part of an image is too small for a window.
-    box = (..., *bounding_box(mask.any(0).cpu().numpy(), margin=WINDOW))
-    inside, part = mask[box], result[box]  # a view: to write to it writes to the result
-    if not inside.numel():
-        return result
-    x, y, C1, C2 = _prepared(sr[box], hr[box], data_range)
-    m = windows.mirror(inside.to(x.dtype))
-    for here, reach in windows.bands(part):
-        weight = gaussian_filter(m[reach])  # of a mask's pixel, at least the window's maximum
-        means = gaussian_filter(windows.terms(x[reach], y[reach]).mul_(m[reach])) / weight
-        luminance, contrast_structure = windows.factors(means, C1, C2)
-        found = (luminance * contrast_structure).masked_fill(~inside[here], torch.nan)
-        part[here] = found.to(hr.dtype)
+    box = (slice(None), *bounding_box(mask.any(0).cpu().numpy(), margin=WINDOW))
+    x, y, inside = (of[box] for of in (sr[:, 0], hr[:, 0], mask))
+    if inside.numel():
+        dtype = full_precision(hr.device)
+        windows = Windows(y, data_range=data_range, dtype=dtype, mask=inside)
+        found = windows.maps(x)["ssim"].masked_fill(~inside, torch.nan)
+        result[box] = found.to(hr.dtype)
     return result
 
 
@@ -153,25 +140,35 @@ def ms_ssim(sr: Tensor, hr: Tensor, *, data_range: float) -> Tensor:
     return ms_ssim_within(maps, ms_shares(everywhere))[:, 0].to(hr.dtype)
 
 
-def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float, first: int = 0) -> list[Tensor]:
+def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float) -> list[Tensor]:
     """The five maps of multi-scale SSIM, (B, H / 2^j, W / 2^j) for j = 0 to 4.
 
     Contrast times structure at the four finer scales, whole SSIM at the coarsest. From one scale
-    to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out. Those
-    of the scales before `first` are left out; that of 0 is also a map of `ssim_maps`.
+    to the next, images are averaged over 2 x 2 pixels; an odd last row or column is left out.
 
     Raises:
         ValueError: images smaller than 176 x 176 pixels.
     """
     check_pair(sr, hr, data_range=data_range, least=MS_LEAST, what="multi-scale SSIM")
-    x, y = (image.to(full_precision(hr.device)) for image in (sr, hr))
+    x, y = (image[:, 0].to(full_precision(hr.device)) for image in (sr, hr))
+    maps = ms_maps(x, ms_windows(y, len(SCALES), data_range=data_range, dtype=y.dtype))
+    return [of_scale.to(hr.dtype) for of_scale in maps]
+
+
+def ms_windows(hr: Tensor, n: int, *, data_range: float, dtype: torch.dtype) -> list[Windows]:
+    """HR (B, H, W) at n scales, each half as fine as the one before."""
+    scales = [hr]
+    scales += (hr := avg_pool2d(hr, 2) for _ in range(n - 1))
+    return [Windows(y, data_range=data_range, dtype=dtype) for y in scales]
+
+
+def ms_maps(sr: Tensor, scales: Sequence[Windows]) -> list[Tensor]:
+    """Multi-scale SSIM's maps of SR (B, H, W) at the scales of `ms_windows`, down to the last."""
     maps = []
-    for scale in range(len(SCALES)):
-        if scale > 0:
-            x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
-        if scale >= first:
-            name = "ssim" if scale == len(SCALES) - 1 else "contrast_structure"
-            maps.append(ssim_maps(x, y, (name,), data_range=data_range)[name].to(hr.dtype))
+    for windows in scales:
+        name = "ssim" if windows is scales[-1] else "contrast_structure"
+        maps.append(windows.maps(sr, (name,))[name])
+        sr = avg_pool2d(sr, 2)
     return maps
 
 
@@ -180,7 +177,7 @@ def ms_shares(masks: Tensor) -> list[Tensor]:
 
     Without the 5 pixels at the edge of each scale, whose SSIM is not used.
     """
-    shares = [windows.to_double(masks)]
+    shares = [masks.float()]  # which holds them exactly
     for _ in SCALES[1:]:
         shares.append(avg_pool2d(shares[-1], 2))
     return [share[INNER].flatten(2) for share in shares]
@@ -201,8 +198,17 @@ def ms_ssim_within(maps: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
     Returns:
         NaN where, at some scale, the region lies wholly in the outer 5 pixels or is empty.
     """
-    inner = [windows.to_double(of_scale[INNER].flatten(1))[..., None] for of_scale in maps]
-    means = [(share @ x)[..., 0] / share.sum(2) for share, x in zip(shares, inner)]
+    return ms_product([mean_within(*both) for both in zip(maps, shares)])
+
+
+def mean_within(of_scale: Tensor, share: Tensor) -> Tensor:
+    """Means (B, R) of a map (B, H, W) over regions, of which `share` is one of `ms_shares`."""
+    share, values = to_double(share), to_double(of_scale[INNER].flatten(1))[..., None]
+    return (share @ values)[..., 0] / share.sum(2)
+
+
+def ms_product(means: Sequence[Tensor]) -> Tensor:
+    """Multi-scale SSIM of the means of its maps at the five scales; a negative one counts as 0."""
     powers = [mean.clamp(min=0) ** exponent for mean, exponent in zip(means, SCALES)]
     return torch.stack(powers).prod(0)
 
@@ -248,13 +254,6 @@ def check_mask(mask: Tensor, images: Tensor) -> Tensor:
             "it must be (B, H, W) or (H, W)"
         )
     return mask.to(images.device).expand(batch, height, width)
-
-
-def _prepared(sr: Tensor, hr: Tensor, data_range: float) -> tuple[Tensor, Tensor, float, float]:
-    """Both images mirrored at their edges, (B, H + 10, W + 10), in full precision; C1 and C2."""
-    check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
-    x, y = (windows.mirror(image[:, 0].to(full_precision(hr.device))) for image in (sr, hr))
-    return x, y, (K1 * data_range) ** 2, (K2 * data_range) ** 2
 
 
 def check_pair(

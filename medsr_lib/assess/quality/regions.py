@@ -10,10 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import isotropic_dilation, isotropic_erosion
 from torch import Tensor
 
-from medsr_lib.assess.quality.brain import find_brain
+from medsr_lib.assess.quality.brain import filled, find_brain
 from medsr_lib.assess.quality.symmetry import midline, reflect
 from medsr_lib.case import Case
 
@@ -159,14 +158,27 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
         return foreground
     box = bounding_box(foreground)  # beyond it nothing is closed
     reach = max(1, round(min(hr.shape) / 64))
-    grown = isotropic_dilation(np.pad(foreground[box], 2 * reach), reach)
-    closed = isotropic_erosion(ndimage.binary_fill_holes(grown), reach)
-    closed = closed[2 * reach : -2 * reach, 2 * reach : -2 * reach]
+    grown = filled(dilated(np.pad(foreground[box], 2 * reach), reach))
+    closed = ~dilated(~grown, reach)[2 * reach : -2 * reach, 2 * reach : -2 * reach]
     labels, _ = ndimage.label(closed | foreground[box])
     largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
     head = np.zeros_like(foreground)
-    head[box] = ndimage.binary_fill_holes(labels == largest)
+    head[box] = filled(labels == largest)
     return head
+
+
+def dilated(mask: Mask, radius: int) -> Mask:
+    """Every pixel of an image (H, W) within whole pixels of a mask."""
+    down = np.arange(-radius, radius + 1)
+    across = np.sqrt(radius**2 - down**2).astype(int)  # how far the disc reaches in each row
+    wide, found = mask.copy(), mask.copy()
+    for width in range(radius + 1):
+        wide[:, width:] |= mask[:, : mask.shape[1] - width]
+        wide[:, : mask.shape[1] - width] |= mask[:, width:]
+        for row in down[across == width].tolist():
+            to, of = (slice(max(0, k), mask.shape[0] + min(0, k)) for k in (row, -row))
+            found[to] |= wide[of]
+    return found
 
 
 def find_foreground(hr: NDArray[np.floating]) -> Mask:
@@ -198,7 +210,8 @@ def match(hr: NDArray[np.floating], mask: Mask, normal: Mask) -> Mask:
     each divided by its standard deviation over all places that fit. Empty if there is none.
     """
     shape, box = mask[bounding_box(mask)], bounding_box(normal)
-    gradient = np.hypot(*np.gradient(hr))
+    gradient, used = np.zeros_like(hr), bounding_box(mask | normal, margin=1)
+    gradient[used] = np.hypot(*np.gradient(hr[used]))
     matched = np.zeros_like(mask)
     inside = matched[box]  # a view: to write to it writes to `matched`
     if any(place < of_mask for place, of_mask in zip(inside.shape, shape.shape)):
@@ -282,7 +295,7 @@ def _as_arrays(
     hr, stored = hr.reshape(hr.shape[-2:]), stored.reshape(hr.shape[-2:])
     if not np.isfinite(hr).all():
         raise ValueError("image holds NaN or infinite values")
-    if not np.isin(stored, (0, 1)).all():
+    if stored.dtype != bool and not np.isin(stored, (0, 1)).all():
         raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
     if not stored.any():
         raise ValueError("mask is empty; there is no tumour to measure")

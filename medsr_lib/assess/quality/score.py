@@ -7,11 +7,20 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import avg_pool2d
 
 from medsr_lib.assess.quality import metrics as of_image
-from medsr_lib.assess.quality.regions import NAMES, Tissue, check_names, of_case
-from medsr_lib.assess.quality.ssim import BORDER, INNER, PARTS, WINDOW, to_double
+from medsr_lib.assess.quality.regions import NAMES, Tissue, bounding_box, check_names, of_case
+from medsr_lib.assess.quality.ssim import (
+    BORDER,
+    INNER,
+    PARTS,
+    WINDOW,
+    Windows,
+    full_precision,
+    to_double,
+)
+from medsr_lib.assess.quality.sums import Sums
 from medsr_lib.assess.restored import Method, Restored, restored
 from medsr_lib.case import Case
 
@@ -214,12 +223,12 @@ def _rows(
     found = (of_case(case, region_names, tissue=tissue).values() for case in batch.cases)
     masks = torch.stack([torch.stack(list(of)) for of in found]).to(batch.hr.device)
     # On a CPU slice by slice, which its cache holds; elsewhere all at once.
-    parts = masks.split(1 if masks.device.type == "cpu" else len(masks))
-    regions = [_Regions(part) for part in parts]
-    pixels = torch.cat([some.pixels for some in regions])
+    n = 1 if masks.device.type == "cpu" else len(masks)
+    parts = [_Regions(*of, metrics) for of in zip(batch.hr[:, 0].split(n), masks.split(n))]
+    pixels = torch.cat([some.sums.pixels for some in parts])
     for method, sr in batch.sr.items():
         extra = {name: _measured(name, of, sr, batch.hr) for name, of in measures.items()}
-        values = _values(regions, sr, batch.hr, region_names, metrics, extra)
+        values = _values(parts, sr[:, 0].split(n), region_names, metrics, extra)
         for b, case in enumerate(batch.cases):
             for r, region in enumerate(region_names):
                 row = about(case) | {"method": method, "region": region}
@@ -228,22 +237,20 @@ def _rows(
 
 
 def _values(
-    regions: Sequence["_Regions"],
-    sr: Tensor,
-    hr: Tensor,
+    parts: Sequence["_Regions"],
+    sr: Sequence[Tensor],
     region_names: Sequence[str],
     metrics: Sequence[str],
     extra: Mapping[str, Tensor],
 ) -> dict[str, list[list[float]]]:
     """Every measure of one method, by case and region; NaN where a region is too small."""
     maps = {name: value for name, value in extra.items() if value.ndim == 3}
-    parts, start = [], 0
-    for some in regions:
-        here = slice(start, start + len(some.masks))
-        own = {name: of_batch[here] for name, of_batch in maps.items()}
-        parts.append(some.measure(sr[here], hr[here], metrics, own))
-        start = here.stop
-    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    split = {name: of.split(len(sr[0])) for name, of in maps.items()}
+    every = [
+        some.measure(x, {name: of[i] for name, of in split.items()})
+        for i, (some, x) in enumerate(zip(parts, sr))
+    ]
+    found = {name: torch.cat([of[name] for of in every]) for name in every[0]}
     everywhere = torch.tensor([name == "whole" for name in region_names])
     for name in extra.keys() - maps.keys():
         value = to_double(extra[name]).cpu()[:, None]
@@ -252,56 +259,86 @@ def _values(
 
 
 class _Regions:
-    """Regions (B, R, H, W) with what averaging over them takes, once for all methods."""
+    """HR (B, H, W) and regions of it (B, R, H, W), with what measuring them takes once."""
 
-    def __init__(self, masks: Tensor) -> None:
-        self.masks = masks
-        self.pixels = masks.sum((-2, -1)).cpu()  # (B, R)
-        self.inner_pixels = masks[INNER].sum((-2, -1)).cpu()
+    def __init__(self, hr: Tensor, masks: Tensor, names: Sequence[str]) -> None:
+        self.hr, self.masks, self.sums = hr, masks, Sums(masks)
+        self.parts = [name for name in PARTS if name in names]
+        self.within, self.multi_scale = "ssim_within" in names, "ms_ssim" in names
+        self.large = self.multi_scale and min(hr.shape[-2:]) >= of_image.MS_LEAST
+        exact = full_precision(hr.device) if self.parts else torch.float32
+        self.windows = Windows(hr, data_range=1.0, dtype=exact)
 
-    def measure(
-        self, sr: Tensor, hr: Tensor, names: Sequence[str], maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def measure(self, sr: Tensor, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """METRICS, what else is named, and the mean of each of `maps`, (B, R) each, on the CPU."""
-        windowed = ["ssim", *(name for name in PARTS if name in names)]
-        multi_scale = "ms_ssim" in names and min(hr.shape[-2:]) >= of_image.MS_LEAST
-        if multi_scale:
-            windowed.append("contrast_structure")
-        similar = of_image.ssim_maps(sr, hr, windowed, data_range=1.0)
-        plain = {"mse": (sr - hr).square()[:, 0], **maps}
-        inner = {k: functional.pad(v[INNER], (BORDER,) * 4) for k, v in similar.items()}
-        stacked = to_double(torch.stack((*plain.values(), *inner.values()), -1).flatten(1, 2))
-        sums = dict(zip((*plain, *inner), (self._weights @ stacked).cpu().unbind(-1)))  # (B, R)
-        found = {k: sums[k] / self.pixels for k in plain}
-        found |= {k: sums[k] / self.inner_pixels for k in inner}
+        plain = {"mse": (sr - self.hr).square(), **maps}
+        windowed = ["ssim", *self.parts, *(["contrast_structure"] if self.large else [])]
+        inner = self.windows.maps(sr, windowed)
+        every = plain | inner
+        sums = dict(zip(every, self.sums([*every.values()], inner=[k in inner for k in every])))
+        pixels, inner_pixels = self.sums.pixels, self.sums.inner_pixels
+        found = {k: of / (pixels if k in plain else inner_pixels) for k, of in sums.items()}
         found["psnr"] = of_image.decibels(found["mse"], data_range=1.0)
-        found["ms_ssim"] = torch.full_like(found["mse"], torch.nan)
-        if multi_scale:
-            coarser = of_image.ms_ssim_maps(sr, hr, data_range=1.0, first=1)
-            every = [similar["contrast_structure"], *coarser]
-            found["ms_ssim"] = of_image.ms_ssim_within(every, self._shares).cpu()
-        if "ssim_within" in names:
-            found["ssim_within"] = self._ssim_within(sr, hr, similar["ssim"])
+        if self.large:
+            coarser = of_image.ms_maps(avg_pool2d(sr, 2), self._coarser)
+            rest = [of_image.mean_within(*both).cpu() for both in zip(coarser, self._shares)]
+            found["ms_ssim"] = of_image.ms_product([found["contrast_structure"], *rest])
+        elif self.multi_scale:
+            found["ms_ssim"] = torch.full_like(found["mse"], torch.nan)
+        if self.within:
+            found["ssim_within"] = (sums["ssim"] - self._leaked(sr, inner["ssim"])) / inner_pixels
         for name, value in found.items():
-            used = self.pixels if name in plain or name == "psnr" else self.inner_pixels
+            used = pixels if name in plain or name == "psnr" else inner_pixels
             found[name] = value.masked_fill(used < MIN_PIXELS, torch.nan)
         return found
 
-    def _ssim_within(self, sr: Tensor, hr: Tensor, ssim: Tensor) -> Tensor:
-        """Mean SSIM from the pixels of each region alone; `ssim`, where that is all of them."""
-        found = [
-            ssim if mask.all() else of_image.ssim_map_within(sr, hr, mask, data_range=1.0)
-            for mask in self.masks.unbind(1)
-        ]
-        return torch.stack([to_double(one[INNER]).nanmean((1, 2)) for one in found], 1).cpu()
+    def _leaked(self, sr: Tensor, ssim: Tensor) -> Tensor:
+        """By how much SSIM's sum over each region, (B, R), exceeds that from its pixels alone."""
+        leaked = torch.zeros_like(self.sums.pixels)
+        for r, (box, used, windows) in self._borders.items():
+            more = (ssim[box] - windows.maps(sr[box])["ssim"]).masked_fill(~used, 0)
+            leaked[:, r] = to_double(more).sum((1, 2)).cpu()
+        return leaked
 
     @cached_property
-    def _weights(self) -> Tensor:
-        return to_double(self.masks.flatten(2))  # (B, R, H W)
+    def _borders(self) -> dict[int, tuple[Any, Tensor, Windows]]:
+        """Of each region that has a border: a box around it, its pixels in there, HR's windows."""
+        found = {}
+        for r, mask in enumerate(self.masks.unbind(1)):
+            # Elsewhere windows lie wholly inside or outside the region, and SSIM is the same.
+            boxes = _box(mask), _box(~mask, margin=BORDER)
+            sides = zip(*(box[1:] for box in boxes))
+            near: Any = (
+                ...,
+                *(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in sides),
+            )
+            used = torch.zeros_like(mask)
+            used[near] = mask[near] & self._inner[near]
+            if used.any():
+                box = _box(used, margin=WINDOW)
+                windows = Windows(self.hr[box], data_range=1.0, dtype=torch.float32, mask=mask[box])
+                found[r] = (box, used[box], windows)
+        return found
+
+    @cached_property
+    def _inner(self) -> Tensor:
+        inner = torch.zeros_like(self.masks[:, 0])
+        inner[INNER] = True
+        return inner
+
+    @cached_property
+    def _coarser(self) -> list[Windows]:
+        n, half = len(of_image.SCALES) - 1, avg_pool2d(self.hr, 2)
+        return of_image.ms_windows(half, n, data_range=1.0, dtype=torch.float32)
 
     @cached_property
     def _shares(self) -> list[Tensor]:
-        return of_image.ms_shares(self.masks)
+        return of_image.ms_shares(self.masks)[1:]
+
+
+def _box(masks: Tensor, margin: int = 0) -> tuple[Any, ...]:
+    """The part of (B, H, W) that holds all of some masks, and a margin."""
+    return slice(None), *bounding_box(masks.any(0).cpu().numpy(), margin)
 
 
 def _measures(names: Sequence[str], own: Mapping[str, Measure]) -> dict[str, Measure]:

@@ -1,4 +1,4 @@
-"""SSIM's window, and what it averages: local means, and the factors of SSIM made of them."""
+"""SSIM's window, and what it averages: local means, and the maps of SSIM made of them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -8,14 +8,101 @@ from torch import Tensor
 
 WINDOW = 11  # pixels; Wang et al. 2004, section III-B
 SIGMA = 1.5  # pixels
+K1, K2 = 0.01, 0.03
 BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
-MAPS = ("ssim", "contrast_structure", *PARTS)  # of `at_windows`
-BAND = 32768  # pixels at once on a CPU: what its cache holds in float64, some times over
+MAPS = ("ssim", "contrast_structure", *PARTS)  # of `Windows.maps`
+BAND = 131072  # pixels at once on a CPU: what its cache holds, some times over
+
+Bands = tuple[slice, slice]  # images, rows
 
 
-def bands(maps: Tensor) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+class Windows:
+    """HR's windows, averaged once for every SR that is compared with it.
+
+    With d = x - y of SR x and HR y, SSIM's two factors are 1 - ud^2 / (ux^2 + uy^2 + C1) and
+    1 - vd / (vx + vy + C2), where vx + vy = 2 (vy + vdy) + vd: three filters for each SR, and what
+    rounding does to vd is as small as 1 - SSIM. Before they are squared, y and d are taken from
+    their means. HR's own moments are found in float64 where the device has it.
+
+    Args:
+        hr: (B, H, W), at least 11 x 11 pixels.
+        data_range: of HR and SR.
+        dtype: in which SR is compared. In float32 the mean of SSIM over a region is right within
+            1e-6, and so is a pixel's unless SR has little to do with HR. Contrast and structure
+            need float64: they hold the root of a variance that may be 0.
+        mask: (B, H, W) bool: averages are over its pixels alone, and what is found at the others
+            means nothing.
+    """
+
+    def __init__(
+        self, hr: Tensor, *, data_range: float, dtype: torch.dtype, mask: Tensor | None = None
+    ) -> None:
+        self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+        self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
+        self._mask: Tensor | None = None
+        self._share: Tensor | None = None
+        if mask is not None:
+            self._mask = mirror(mask.to(full))
+            self._share = gaussian_filter(self._mask).masked_fill_(~mask, 1)
+        self._level, self._y = self._levelled(hr.to(full))
+        self._moments: dict[int, tuple[Tensor, ...]] = {}
+
+    def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
+        """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
+        kind = self._hr.dtype
+        result = {name: torch.empty_like(self._hr) for name in names}
+        shift, d = self._levelled(sr.to(self._dtype) - self._hr.to(self._dtype))
+        for n, (here, reach) in enumerate(bands(self._hr)):
+            if n not in self._moments:
+                self._moments[n] = self._of_hr(here, reach)
+            y, uy, vy, brightness, bright = self._moments[n]
+            near, one = d[reach], here[0]
+            ud = self._average(near, here)
+            vd = self._average(near * near, here).addcmul(ud, ud, value=-1)
+            vxy = self._average(near * y, here).addcmul(ud, uy, value=-1) + vy
+            both = vd.add(vxy, alpha=2)  # vx + vy
+            lost = vd.to(kind) / (both + self.C2).to(kind)
+            ud = (ud + shift[one]).to(kind)
+            ux = ud + brightness
+            shaded = ud.square() / bright.addcmul(ux, ux)
+            alike = 1 - lost
+            found = {"ssim": alike.addcmul(alike, shaded, value=-1), "contrast_structure": alike}
+            if not set(PARTS).isdisjoint(names):
+                sxsy = ((both - vy).clamp(min=0) * vy.clamp(min=0)).sqrt()
+                found["luminance"] = 1 - shaded
+                found["contrast"] = ((2 * sxsy + self.C2) / (both + self.C2)).to(kind)
+                found["structure"] = alike / found["contrast"]
+            for name in names:
+                result[name][here] = found[name]
+        return result
+
+    def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
+        """HR in part of an image, its moments there, and what luminance takes of it."""
+        y = self._y[reach]
+        uy = self._average(y, here)
+        vy = self._average(y * y, here).addcmul(uy, uy, value=-1)
+        ready = [of.to(self._dtype) for of in (y, uy, vy)]
+        brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
+        return *ready, brightness, brightness.square() + self.C1
+
+    def _levelled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean (B, 1, 1), and how far x (B, H, W) is from it, mirrored at the edges."""
+        if self._mask is None:
+            mean = x.mean((1, 2), keepdim=True)
+            return mean, mirror(x - mean)
+        m = self._mask[INNER].to(x.dtype)
+        mean = (x * m).sum((1, 2), keepdim=True) / m.sum((1, 2), keepdim=True).clamp(min=1)
+        return mean, mirror(x - mean) * self._mask.to(x.dtype)
+
+    def _average(self, x: Tensor, here: Bands) -> Tensor:
+        """Windows' means of part of an image: sum(w m x) / sum(w m)."""
+        found = gaussian_filter(x)
+        return found if self._share is None else found / self._share[here].to(x.dtype)
+
+
+def bands(maps: Tensor) -> Iterator[tuple[Bands, Bands]]:
     """Where to compute maps (B, H, W), and what their windows reach of the mirrored images.
 
     On a CPU band by band, which its cache holds; elsewhere all at once.
@@ -28,47 +115,6 @@ def bands(maps: Tensor) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slic
     for b, top in product(range(batch), range(0, height, rows)):
         one = slice(b, b + 1)
         yield (one, slice(top, top + rows)), (one, slice(top, top + rows + 2 * BORDER))
-
-
-def at_windows(
-    x: Tensor, y: Tensor, C1: float, C2: float, names: Sequence[str]
-) -> dict[str, Tensor]:
-    """The named ones of MAPS, and others that cost nothing; (B, H + 10, W + 10) -> (B, H, W)."""
-    averaged = terms(x, y)
-    means = gaussian_filter(averaged)
-    luminance, contrast_structure = factors(means, C1, C2)
-    maps = {
-        "ssim": luminance * contrast_structure,
-        "contrast_structure": contrast_structure,
-        "luminance": luminance,
-    }
-    if "contrast" in names or "structure" in names:
-        us, ud, ss, dd = means
-        both = (ss - us * us + dd - ud * ud) / 2  # vx + vy
-        apart = gaussian_filter(averaged[0] * averaged[1]) - us * ud  # vx - vy = vsd
-        sxsy = ((both + apart).clamp_(min=0) * (both - apart).clamp_(min=0)).sqrt_() / 2
-        maps["contrast"] = (2 * sxsy + C2) / (both + C2)
-        maps["structure"] = contrast_structure / maps["contrast"]
-    return maps
-
-
-def terms(x: Tensor, y: Tensor) -> Tensor:
-    """What SSIM's windows average: s, d, s^2 and d^2 of s = x + y and d = x - y, (4, B, H, W).
-
-    Four filters instead of five, since vx + vy = (vs + vd) / 2, 2 vxy = (vs - vd) / 2, and the
-    same for means.
-    """
-    s, d = x + y, x - y
-    return torch.stack((s, d, s * s, d * d))
-
-
-def factors(means: Tensor, C1: float, C2: float) -> tuple[Tensor, Tensor]:
-    """SSIM's two factors from the local means of `terms`: luminance, and contrast x structure."""
-    us, ud, ss, dd = means
-    us2, ud2 = us * us, ud * ud
-    vs, vd = ss - us2, dd - ud2
-    luminance = (us2 - ud2 + 2 * C1) / (us2 + ud2 + 2 * C1)
-    return luminance, (vs - vd + 2 * C2) / (vs + vd + 2 * C2)
 
 
 def mirror(x: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ Mask = NDArray[np.bool_]
 class Line:
     """A line through a point in pixels (row, column), tilted clockwise from upright by radians."""
 
-    point: tuple[float, float]
-    tilt: float
+    point: tuple[float, Any]  # numbers; arrays stand for many lines
+    tilt: Any
 
     def mirrored(self, rows: Any, columns: Any) -> tuple[Any, Any]:
         """Where points lie after reflection at the line."""
@@ -66,43 +66,47 @@ def best_line(hr: NDArray[np.floating[Any]], head: Mask) -> tuple[Line, float] |
     smooth = ndimage.gaussian_filter(np.where(within, capped, 0), 1)
     row, column, width = rows.mean(), columns.mean(), np.ptp(columns) + 1
     shift, tilt, best = 0.0, 0.0, -1.0
-    steps = ((0.03 * width, 5.0, 4), (0.01 * width, 1.25, 3))
-    for by, turn, n in steps:
-        around = (shift, tilt)
-        for across in around[0] + by * np.arange(-n, n + 1):
-            for degrees in around[1] + turn * np.arange(-n, n + 1):
-                if abs(degrees) > _TILT:
-                    continue
-                line = Line((row, column + across), float(np.deg2rad(degrees)))
-                found = _alike(smooth, rows, columns, line)
-                if found - _PREFERENCE * abs(degrees) > best - _PREFERENCE * abs(tilt):
-                    shift, tilt, best = across, degrees, found
+    for by, turn, n in ((0.03 * width, 5.0, 4), (0.01 * width, 1.25, 3)):
+        steps = np.arange(-n, n + 1)
+        across = np.repeat(shift + by * steps, len(steps))
+        degrees = np.tile(tilt + turn * steps, len(steps))
+        upright = abs(degrees) <= _TILT
+        across, degrees = across[upright], degrees[upright]
+        line = Line((row, (column + across)[:, None]), np.deg2rad(degrees)[:, None])
+        found = _alike(smooth, rows, columns, line)
+        liked = found - _PREFERENCE * abs(degrees)
+        most = liked.argmax()
+        if liked[most] > best - _PREFERENCE * abs(tilt):
+            shift, tilt, best = across[most], degrees[most], found[most]
     point = ((row + 0.5) * size - 0.5, (column + shift + 0.5) * size - 0.5)
-    line = Line((row, column + shift), float(np.deg2rad(tilt)))
+    line = Line((row, column + shift), np.deg2rad(tilt))
     overlap = (reflect(within, line) & within).sum() / within.sum()
-    return Line(point, line.tilt), best * float(overlap)
+    return Line(point, line.tilt), float(best * overlap)
 
 
 def reflect(mask: Mask, line: Line) -> Mask:
     """Reflect a mask (H, W) at a line."""
-    rows, columns = np.indices(mask.shape)
-    at = (np.rint(of).astype(int) for of in line.mirrored(rows, columns))
-    i, j = at
-    (h, w), reflected = mask.shape, np.zeros_like(mask)
+    reflected, (h, w) = np.zeros_like(mask), mask.shape
+    if not mask.any():
+        return reflected
+    sides = (np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0))
+    corners = line.mirrored(*np.meshgrid(*sides))
+    box = [slice(max(0, int(of.min()) - 2), max(0, int(of.max()) + 3)) for of in corners]
+    rows, columns = np.ogrid[:h, :w]
+    i, j = (np.rint(of).astype(int) for of in line.mirrored(rows[box[0]], columns[:, box[1]]))
     known = (i >= 0) & (i < h) & (j >= 0) & (j < w)
-    reflected[known] = mask[i[known], j[known]]
+    reflected[tuple(box)][known] = mask[i[known], j[known]]
     return reflected
 
 
 def _alike(
-    image: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], line: Line
-) -> float:
-    """Correlation of the head's pixels with their mirror image; air beyond the image."""
-    i, j = (np.rint(of).astype(int) for of in line.mirrored(rows, columns))
-    known = (i >= 0) & (i < image.shape[0]) & (j >= 0) & (j < image.shape[1])
-    own = image[rows, columns]
-    other = np.zeros_like(own)
-    other[known] = image[i[known], j[known]]
-    own, other = own - own.mean(), other - other.mean()
-    scale = float(np.sqrt((own**2).sum() * (other**2).sum()))
-    return float((own * other).sum()) / scale if scale > 0 else 1.0
+    image: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], lines: Line
+) -> NDArray[np.floating[Any]]:
+    """Correlation of the head's pixels with their mirror images, (lines,); air beyond the image."""
+    padded, (h, w) = np.pad(image, 1), image.shape
+    i, j = (np.rint(of).clip(-1, n) for of, n in zip(lines.mirrored(rows, columns), (h, w)))
+    at = ((i + 1) * (w + 2) + (j + 1)).astype(np.intp)
+    own, other = image[rows, columns], padded.ravel().take(at)
+    own, other = own - own.mean(), other - other.mean(1, keepdims=True)
+    scale = np.sqrt((own**2).sum() * np.einsum("lp,lp->l", other, other))
+    return np.divide(other @ own, scale, out=np.ones_like(scale), where=scale > 0)
