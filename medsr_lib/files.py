@@ -1,21 +1,30 @@
-"""Atomic file writes, and the checksum of a file."""
+"""Atomic writes of files and folders, the checksum of a file, and the user's own folder."""
 
-import glob
 import hashlib
 import os
+import platform
+import re
+import shutil
+import tempfile
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+DAY = 86_400  # seconds
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # processes of other computers are not known
+_TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})\.tmp")
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, which takes its place when the block ends well.
 
-    If the block fails, on a full disk for one, the temporary file is removed and the former file
-    stays as it was. A process that is killed leaves at most a file named `.<name>.<pid>.tmp`, which
-    is removed here when it is an hour old.
+    If the block fails, for example on a full disk, the temporary file is removed and the former
+    file stays as it was. A process that is killed leaves at most a temporary file, which `sweep`
+    removes; it is called here once for each folder.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -26,11 +35,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > 3600:
-                left.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _sweep_once(path.parent.absolute())
+    temporary = path.parent / _temporary_name(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -39,6 +45,78 @@ def atomic(path: str | Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder, which becomes the folder `path` when the block ends well.
+
+    It lies beside `path`. Where `path` is a folder already, it lies in there under a hidden name,
+    and what the block wrote is moved up. If the block fails, or the process is killed, it is as
+    with `atomic`.
+
+    Raises:
+        OSError: `path` holds a folder of the same name as one that was written.
+    """
+    path = Path(path).absolute()
+    there = path.is_dir()
+    place = path if there else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    sweep(place)
+    temporary = place / _temporary_name(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        with ExitStack() as undo:
+            for child in sorted(temporary.iterdir() if there else ()):
+                undo.callback(child.replace(path / child.name).rename, child)
+            undo.pop_all()
+        if not there:
+            temporary.rename(path)
+        _flush_folder(place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes have left of `atomic` and `atomic_folder` in a folder.
+
+    A temporary file or folder is named `.<name>.<computer>-<process>.tmp`. It is removed where that
+    process of this computer has ended, and when it is a day old.
+    """
+    for left in folder.glob(".*.tmp"):
+        if found := _TEMPORARY.fullmatch(left.name):
+            with suppress(OSError):
+                ended = found["host"] == _HOST and not _runs(int(found["pid"]))
+                if ended or time.time() - left.stat().st_mtime > DAY:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+_sweep_once = cache(sweep)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{_HOST}-{os.getpid()}.tmp"
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this computer runs; Windows, where asking may end it, says True."""
+    if os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+    return True
+
+
+def home() -> Path:
+    """The user's own folder, or that of temporary files for a user who has none, in a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
 
 
 def sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ read as images or volumes and masks, in one of the `LAYOUTS`.
 """
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,32 @@ def of(folder: str | Path, *, options: Options = DEFAULTS) -> Source:
     if options != DEFAULTS and not found[0].takes_options:
         raise ValueError(f"{folder}: holds {found[0].name}, which are read without options")
     return found[0]
+
+
+def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
+    """What a folder of data holds, as a digest: another one where anything that is read changed.
+
+    That is every file that decides the cases: images, masks, folds wherever they lie above, and
+    tables; each by its name relative to the folder, its size and the time it was written. A folder
+    that was renamed or moved has the same content, so that what is kept under this digest must find
+    its files by their relative names, not by the paths of former days.
+
+    Args:
+        folder: of data of one or several kinds.
+        reading: how a folder of images and masks is to be understood; it decides which files are
+            read. Two ways to read the same files have the same content.
+
+    Raises:
+        FileNotFoundError, ValueError: as `held`.
+    """
+    folder = Path(folder)
+    known = []
+    for source in held(folder, options=reading):
+        for path in source.files(folder, reading):
+            state = path.stat() if path.exists() else path.lstat()  # of a link to nothing
+            name = Path(os.path.relpath(path, folder)).as_posix()
+            known.append((name, state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 
 
 def index(
