@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 import medsr_lib
+from medsr_lib.files import home
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.notebook import FOLDERS, Notebook
@@ -142,7 +143,7 @@ def _refreshed(source: Notebook, result: Result) -> str:
     if result.changed:
         raise ValueError(f"{name} ran with its own {', '.join(result.changed)}; run the defaults")
     local = [Path(str(result.parameters[n])) for n in FOLDERS]
-    local += [Path.home(), Path.cwd(), source.path.parent.resolve()]
+    local += [home(), Path.cwd(), source.path.parent.resolve()]
     local += [Path(sys.prefix), Path(gettempdir())]
     try:
         keep(source, notebooks.read(result.executed), local=local)
