@@ -137,8 +137,9 @@ def accepted(
     """For each notebook, by its name, those of the `values` that are parameters of it.
 
     Raises:
-        ValueError: a name that no notebook has, a value of the wrong type (all such problems are
-            listed), a folder given as a parameter, or a notebook without `data_dir` or `out_dir`.
+        ValueError: a name that no notebook has, a value of the wrong type or out of range (all such
+            problems are listed), a folder given as a parameter, or a notebook without `data_dir` or
+            `out_dir`.
     """
     for name, option in FOLDERS.items():
         if name in values:
@@ -149,10 +150,10 @@ def accepted(
             raise ValueError(f"{one.path.name}: no {names} in its parameters cell")
     known = sorted({name for one in notebooks for name in one.parameters})
     problems = [_unknown(name, known) for name in values if name not in known] + [
-        f"{one.name}: {parameter.mismatch(values[name])}"
+        f"{one.name}: {problem}"
         for one in notebooks
         for name, parameter in one.parameters.items()
-        if name in values and not parameter.accepts(values[name])
+        if name in values and (problem := parameter.problem(values[name]))
     ]
     if problems:
         raise ValueError("\n".join(problems))

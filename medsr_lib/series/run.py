@@ -1,6 +1,5 @@
 """Run the notebooks of the series, one after the other, with parameters checked beforehand."""
 
-import json
 import shlex
 import sys
 import time
@@ -15,6 +14,7 @@ from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.pages import formatting, index, page
+from medsr_lib.series.parameters import dump
 from medsr_lib.series.report import Result, Run, Status
 from medsr_lib.series.running import execute, folders
 
@@ -160,6 +160,6 @@ def _command(
     names: Sequence[str], data: Sequence[Path], out: Path, parameters: Mapping[str, object]
 ) -> str:
     """The command line that makes the same run."""
-    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={json.dumps(v)}")]
+    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={dump(v)}")]
     places = [word for place in data for word in ("--data", str(place))]
     return shlex.join(["medsr", "run", *names, *places, "--out", str(out), *flags])
