@@ -1,5 +1,6 @@
 """Atomic writes of files and folders, the checksum of a file, and the user's own folder."""
 
+import errno
 import hashlib
 import os
 import platform
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 DAY = 86_400  # seconds
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # the disk, the largest file, the user's share
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # processes of other computers are not known
 _TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})\.tmp")
 
@@ -25,6 +27,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     If the block fails, for example on a full disk, the temporary file is removed and the former
     file stays as it was. A process that is killed leaves at most a temporary file, which `sweep`
     removes; it is called here once for each folder.
+
+    Raises:
+        OSError: the disk is full; says whether a former file is there. Or whatever the block raises.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -43,6 +48,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        kept = "the former file is kept" if path.exists() else "nothing was written"
+        raise OSError(error.errno, f"disk full, {path} could not be written; {kept}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
