@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from medsr_lib import images as image_rules
+from medsr_lib import pictures
 from medsr_lib.case import ALTERED, Case
 from medsr_lib.restore.foreign import need
 
@@ -142,15 +143,15 @@ def read(path: Path) -> NDArray[Any]:
     name = path.name.lower()
     try:
         if name.endswith((".tif", ".tiff")):
-            return np.asarray(need("tifffile", str(path)).imread(path))
+            return pictures.tiff(path)[0]
         if name.endswith((".nii", ".nii.gz")):
             volume = need("nibabel", str(path), "medical").load(path)
             return np.squeeze(np.asarray(volume.dataobj))
         if name.endswith(".npy"):
-            return np.asarray(np.load(path, allow_pickle=False))
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
-    except (OSError, ValueError, SyntaxError) as error:
+            return np.array(np.load(path, "r", allow_pickle=False))  # no more than is in it
+        image, _ = pictures.decoded(path.read_bytes())
+        return np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path.name}: cannot be read ({error})") from error
 
 

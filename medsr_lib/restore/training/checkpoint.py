@@ -135,8 +135,8 @@ def _verify(content: bytes) -> None:
 
 def _strange(value: object) -> str:
     """The type of the first thing in a state that is none of what a checkpoint holds."""
-    inside = value.values() if isinstance(value, dict) else value
     if isinstance(value, dict | list | tuple):
+        inside = value.values() if isinstance(value, dict) else value
         return next(filter(None, map(_strange, inside)), "")
     plain = isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
     return "" if plain else type(value).__name__
