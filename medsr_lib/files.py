@@ -122,11 +122,19 @@ def _runs(process: int) -> bool:
 
 
 def home() -> Path:
-    """The user's own folder, or that of temporary files for a user who has none, in a container."""
+    """The user's own folder; for a user who has none, in a container, a private temporary one.
+
+    That is the variable HOME from then on, for the programs of others that ask for themselves.
+    """
     try:
         return Path.home()
     except RuntimeError:
-        return Path(tempfile.gettempdir())
+        folder = Path(tempfile.gettempdir(), f"medsr-home-{os.getuid()}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.lstat().st_uid != os.getuid():  # what others can write may hold their code
+            folder = Path(tempfile.mkdtemp(prefix="medsr-home-"))
+        os.environ["HOME"] = str(folder)
+        return folder
 
 
 def sha256(path: Path) -> str:

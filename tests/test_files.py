@@ -143,11 +143,20 @@ def test_a_folder_that_cannot_be_moved_up_leaves_what_was_there(tmp_path):
     assert [p.name for p in tmp_path.rglob("*.*")] == ["own.txt"]
 
 
-def test_without_home_and_user_the_folder_of_temporary_files_is_taken(monkeypatch, tmp_path):
+def test_without_home_and_user_a_private_temporary_folder_is_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home() == tmp_path
     monkeypatch.setattr(Path, "home", lambda: Path("~nobody-of-that-name").expanduser())
-    assert home() == Path(tempfile.gettempdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ours = home()
+    assert ours.parent == tmp_path
+    assert ours.stat().st_mode & 0o777 == 0o700
+    assert os.environ["HOME"] == str(ours) == str(home())
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # of somebody whose folder another has made
+    (tmp_path / "medsr-home-54321").mkdir()
+    theirs = home()
+    assert theirs.parent == tmp_path
+    assert theirs.name != "medsr-home-54321"
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medsr_lib import __version__
+from medsr_lib.files import home
 
 EXAMPLES = """\
 examples:
@@ -75,6 +76,7 @@ Command = Callable[[argparse.Namespace], int | None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; 0 for success, 1 a notebook failed, 2 the user's mistake."""
     arguments = _parser().parse_args(argv)
+    home()  # first of all: Jupyter, IPython and Kaggle's client ask for it, and here it is made
     try:
         return int(arguments.function(arguments) or 0)
     except KeyboardInterrupt:

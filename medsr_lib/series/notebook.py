@@ -64,14 +64,16 @@ class Notebook:
     @property
     def title(self) -> str:
         """The first heading, without Markdown's signs."""
-        heading = re.search(r"^#+ *(.+)$", self._prose, flags=re.MULTILINE)
-        return plain(heading[1]) if heading else ""
+        headings = (line.lstrip("#").strip() for line in self._prose if line[:1] == "#")
+        return plain(next(filter(None, headings), ""))
 
     @property
     def question(self) -> str:
         """The paragraph in bold type below the title: what the notebook asks."""
-        bold = re.match(r"\s*#+ *[^\n]+\n+\*\*([^*\n]+)\*\*", self._prose)
-        return plain(bold[1]) if bold else ""
+        first, second = [*filter(str.strip, self._prose), "", ""][:2]
+        bold, end, _ = second.removeprefix("**").partition("**")
+        asked = first.lstrip()[:1] == "#" and second[:2] == "**" and end
+        return plain(bold) if asked and "*" not in bold else ""
 
     @cached_property
     def digest(self) -> str:
@@ -80,8 +82,9 @@ class Notebook:
         return hashlib.sha256(code.encode()).hexdigest()
 
     @property
-    def _prose(self) -> str:
-        return "\n".join(c.source for c in self.content.cells if c.cell_type == "markdown")
+    def _prose(self) -> list[str]:
+        texts = (c.source for c in self.content.cells if c.cell_type == "markdown")
+        return [line for text in texts for line in text.splitlines()]
 
 
 def read(path: Path) -> Notebook:
@@ -94,7 +97,8 @@ def read(path: Path) -> Notebook:
     import nbformat
 
     try:
-        return Notebook(path, nbformat.read(path, as_version=4))
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
+        return Notebook(path, nbformat.reads(text, as_version=4))
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
         raise ValueError(f"{path} is not a Jupyter notebook (nbformat 4)") from error
 
@@ -170,7 +174,7 @@ def tags(cell: Any) -> list[str]:
 
 def plain(markdown: str) -> str:
     """A line of Markdown as plain text."""
-    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)).strip()
+    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^][]*)\]\([^()]*\)", r"\1", markdown)).strip()
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

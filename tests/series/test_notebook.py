@@ -30,6 +30,12 @@ def test_notebooks_that_do_not_exist(series, tmp_path):
         notebooks.find(["01", "03"], series.folder)
 
 
+def test_a_byte_order_mark_is_passed_over(series):
+    path = series.add("01_a").path
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert notebooks.read(path).defaults["scale"] == 4
+
+
 @pytest.mark.parametrize("content", [b"not json", b"[]", b"{}", b"\xff"])
 def test_a_file_that_is_no_notebook(tmp_path, content):
     (tmp_path / "x.ipynb").write_bytes(content)

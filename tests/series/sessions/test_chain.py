@@ -1,18 +1,22 @@
 """A chain of sessions on one's own machine."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import chains
 import pytest
 
+from medsr_lib import files
 from medsr_lib.data import phantom
-from medsr_lib.series import cli, run
+from medsr_lib.series import cli, parameters, run
+from medsr_lib.series.running import lock
 from medsr_lib.series.sessions import chain, plan
 from medsr_lib.series.sessions import state as states
 
@@ -99,6 +103,75 @@ def test_the_former_output_is_read_only_meanwhile(quick, out, monkeypatch):
     assert all(p.stat().st_mode & 0o200 for p in out.rglob("*.pt"))
 
 
+def test_a_call_after_a_killed_one_makes_its_folders_writable_again(quick, out):
+    start(quick, out, sessions=1)
+    inside = [out / "s01", *(out / "s01").rglob("*")]
+    for path in inside:
+        path.chmod(path.stat().st_mode & ~0o200)
+    start(quick, out, sessions=1)
+    assert all(path.stat().st_mode & 0o200 for path in inside)
+
+
+def test_temporary_files_of_killed_processes_are_swept(quick, out):
+    start(quick, out, sessions=1)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with files.atomic(out / "s01" / "03_srgan" / "srgan.pt") as ours:
+        left = ours.with_name(ours.name.replace(f"-{os.getpid()}.", f"-{ended.pid}."))
+        left.touch()
+        ours.touch()
+        start(quick, out, sessions=1)
+        assert ours.exists()
+        assert not left.exists()
+
+
+def test_links_and_files_of_other_users_keep_their_modes(quick, out, tmp_path, monkeypatch):
+    start(quick, out, sessions=1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    (out / "s01" / "link").symlink_to(elsewhere)
+    with chain._read_only(out / "s01"):
+        assert elsewhere.stat().st_mode & 0o200
+    monkeypatch.setattr(os, "getuid", lambda: elsewhere.stat().st_uid + 1)
+    with chain._read_only(out / "s01"):
+        assert all(path.stat().st_mode & 0o200 for path in out.rglob("*"))
+
+
+def test_a_session_that_outlived_its_chain_is_not_started_a_second_time(quick, out):
+    start(quick, out, sessions=1)
+    refused = []
+
+    def again():
+        try:
+            start(quick, out)
+        except ValueError as error:
+            refused.append(str(error))
+
+    with lock.hold(out / "s02"):
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    assert "s02 is in use by process" in refused[0]
+    assert [number for number, _ in quick.calls] == [1]
+    assert start(quick, out).done
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": math.inf}, {"b": [-math.inf, math.nan]}, {"c": "\U0001d504 #"}]
+)
+def test_any_character_and_number_reaches_every_session(quick, tmp_path, value):
+    quick.add("03_srgan", parameters=PARAMETERS + "reading: dict = {}")
+    out = tmp_path / "\U0001f9e0 \xe9\\ #1"
+    start(quick, out, sessions=1, parameters={"reading": value})
+    assert start(quick, out, parameters={"reading": value}).done
+    words = [f"{name}={text}" for name, text in quick.calls[1][1].items()]
+    given = parameters.parse(words)
+    assert given["resume_from"] == str(out / "s01" / "03_srgan")
+    assert repr(given["reading"]) == repr(value)
+    assert plan.kept(out, plan.new(plan.one("03", quick.folder), {"reading": value})).chain
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -137,9 +210,12 @@ def test_another_configuration_is_refused(quick, out):
     assert len(quick.calls) == 1
 
 
-def test_a_second_chain_in_the_folder_is_refused(quick, out):
-    with plan.only_one(out), pytest.raises(ValueError, match="a chain is running here already"):
+def test_a_second_chain_in_the_folder_is_refused(quick, out, monkeypatch):
+    refused = Mock(side_effect=ValueError("in use"))
+    monkeypatch.setattr(lock, "hold", refused)
+    with pytest.raises(ValueError, match="in use"):
         start(quick, out)
+    assert not quick.calls
 
 
 @pytest.mark.parametrize(
