@@ -138,11 +138,23 @@ class Digested(Protocol):
         """Of each image."""
 
 
-def digests(images: Digested | Iterable[Case | Tensor]) -> frozenset[str]:
+class Identified(Protocol):
+    """A case, or a row of a store's table."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def digest(self) -> str:
+        """Which image it is."""
+
+
+def digests(images: Digested | Iterable[Identified | Tensor]) -> frozenset[str]:
     """Which images these are: of cases, of a store, or of tensors (H, W) or (1, H, W)."""
     if hasattr(images, "digests"):
         return frozenset(images.digests)
-    return frozenset(one.digest if isinstance(one, Case) else digest(one) for one in images)
+    return frozenset(digest(one) if isinstance(one, Tensor) else one.digest for one in images)
 
 
 def trained_on(method: object) -> frozenset[str]:
@@ -156,7 +168,7 @@ def trained_on(method: object) -> frozenset[str]:
     return frozenset(known or ())
 
 
-def refuse_seen(methods: Mapping[str, object], cases: Iterable[Case]) -> None:
+def refuse_seen(methods: Mapping[str, object], cases: Iterable[Identified]) -> None:
     """Refuse methods that were trained on a case that is to be tested.
 
     Raises:

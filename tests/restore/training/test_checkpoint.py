@@ -2,12 +2,11 @@ import hashlib
 import os
 import pickle
 import random
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from states import files_of_at_most
 
 from medsr_lib.restore.training import checkpoint
 
@@ -138,17 +137,6 @@ def test_a_full_disk_leaves_the_former_file(saved, monkeypatch, error):
         checkpoint.save(saved, {"step": 8})
     assert saved.read_bytes() == before
     assert files(saved) == ["a.pt"]
-
-
-@contextmanager
-def files_of_at_most(size):
-    """As on a disk that is full: no file may become larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("former", [True, False])
