@@ -97,7 +97,11 @@ def test_a_method_that_was_trained_on_a_tested_case_is_refused_by_name():
     assert trained_on(knows) == {cases[1].digest, cases[3].digest}
     methods = {"plain": torch.clone, "foreign": nn.Identity(), "ours": knows}
     refuse_seen(methods, [cases[0], cases[2]])
-    with pytest.raises(ValueError, match=r"^ours was trained on case 1, which is tested here: test"):
+    with pytest.raises(
+        ValueError, match=r"^ours was trained on case 1, which is tested here: test"
+    ):
         refuse_seen(methods, cases[:2])
-    with pytest.raises(ValueError, match=r"ours was trained on case 1 \(and 1 more\), which are te"):
+    with pytest.raises(
+        ValueError, match=r"ours was trained on case 1 \(and 1 more\), which are te"
+    ):
         refuse_seen(methods, cases)

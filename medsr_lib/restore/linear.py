@@ -128,8 +128,8 @@ def _solved(parts: Sequence[_Equations]) -> LinearFilter:
     rows, known = sum(part.rows for part in parts), set().union(*(p.known for p in parts))
     if rows < taps**2:
         raise ValueError(
-            f"{len(known)} images have {rows} LR pixels, fewer than the {taps**2} weights of the linear "
-            "filter; give more images"
+            f"{len(known)} images have {rows} LR pixels, fewer than the {taps**2} weights of the "
+            "linear filter; give more images"
         )
     gram = torch.stack([part.gram for part in parts]).sum(0)
     moment = torch.stack([part.moment for part in parts]).sum(0)

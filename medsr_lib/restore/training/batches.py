@@ -101,7 +101,7 @@ def whole_image(images: PackedImages, i: int) -> Tensor:
 
 
 def fingerprint(images: PackedImages) -> str:
-    """Tell images apart by which they are, and by how they are stored: sizes, ranges, middle rows."""
+    """Tell images apart by which they are and how they are stored: size, range, middle row."""
     middle = images.offset + images.height // 2 * images.width
     rows = [images.pixels[start : start + n] for start, n in zip(middle, images.width)]
     columns = images.height, images.width, images.low.double(), images.high.double()

@@ -74,7 +74,8 @@ def fit_classifier(
     Raises:
         TypeError, ValueError: invalid images, labels that do not belong to them or to the network's
             classes, a class without an image (with a patience: without a validation image), an
-            image in both training and validation, a patience without validation images, or a checkpoint of another configuration.
+            image in both training and validation, a patience without validation images, or a
+            checkpoint of another configuration.
         Diverged: a loss that is no longer finite (a ValueError too).
     """
     if augment not in get_args(Augment):

@@ -111,7 +111,9 @@ def test_a_file_that_stands_for_another_training_is_refused_with_the_remedy(tmp_
     message = rf"judge\.pt was trained on other cases \(2 of 4 differ\): {remedy}"
     with pytest.raises(ValueError, match=message):
         networks.load(path, cases=cases[1:], steps=3)
-    with pytest.raises(ValueError, match=f"trained for something else: steps is 3, not 4; {remedy}"):
+    with pytest.raises(
+        ValueError, match=f"trained for something else: steps is 3, not 4; {remedy}"
+    ):
         networks.load(path, cases=cases[:3], steps=4)
 
 

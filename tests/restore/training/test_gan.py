@@ -86,7 +86,10 @@ def test_both_networks_know_by_which_images_they_were_trained(train):
 
 
 def test_a_full_disk_stops_the_training_by_that_name(train, tmp_path):
-    with files_of_at_most(1000), pytest.raises(OSError, match=r"disk full, .*; nothing was written"):
+    with (
+        files_of_at_most(1000),
+        pytest.raises(OSError, match=r"disk full, .*; nothing was written"),
+    ):
         train(tmp_path / "a.pt")
     assert not list(tmp_path.iterdir())
 

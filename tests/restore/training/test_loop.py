@@ -22,7 +22,11 @@ def train(random_images):
 
     def run(path, **changes):
         torch.manual_seed(0)
-        arguments = {"steps": STEPS, "validation": images[:1].flip(-1), "validate_every": 3} | changes
+        arguments = {
+            "steps": STEPS,
+            "validation": images[:1].flip(-1),
+            "validate_every": 3,
+        } | changes
         return fit.fit(
             networks.ESPCN(scale=2),
             images,
@@ -109,7 +113,9 @@ def test_killed_at_any_moment_a_training_ends_with_the_log_of_one_that_was_not(
 
     short = partial(train, validate_every=2, steps=4)
     short(tmp_path / "whole.pt")
-    expected = [(tmp_path / f"whole_{kind}.csv").read_bytes() for kind in ("training", "validation")]
+    expected = [
+        (tmp_path / f"whole_{kind}.csv").read_bytes() for kind in ("training", "validation")
+    ]
     append, save, n = loop._append, checkpoint.save, 0
     with saved_at_every_step() as patch:
         patch.setattr(Clock, "is_due", lambda self, what, seconds: True)

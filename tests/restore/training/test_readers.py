@@ -144,12 +144,17 @@ def test_refuses_a_checkpoint_of_other_images(train, tmp_path):
 def test_refuses_validation_images_that_are_trained_on(classify, labelled):
     images, labels = labelled
     mixed = torch.cat([images[:2], images[2:].flip(-1)]), labels
-    with pytest.raises(ValueError, match=rf"2 of {len(labels)} validation images are trained on, t"):
+    with pytest.raises(
+        ValueError, match=rf"2 of {len(labels)} validation images are trained on, t"
+    ):
         classify(validation=mixed)
 
 
 def test_validation_decides_nothing_without_patience(classify, labelled):
-    (_, without), (_, history) = classify(steps=25), classify(steps=25, validation=mirrored(*labelled))
+    (_, without), (_, history) = (
+        classify(steps=25),
+        classify(steps=25, validation=mirrored(*labelled)),
+    )
     assert history.validation["step"].tolist() == [3, 6, 9, 12, 15, 18, 21, 24, 25]
     assert history.table.equals(without.table)
     assert history.best_step == 25
