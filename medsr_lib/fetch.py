@@ -66,7 +66,7 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     return path
 
 
-def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
+def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> dict[str, int]:
     """Unpack a zip, each file atomically; those that are there with the right size are kept.
 
     Args:
@@ -75,11 +75,14 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
         wanted: the names that its files may have.
         page: where people can look what it should hold, for messages.
 
+    Returns:
+        The CRC-32 of each of its files, as the zip states it.
+
     Raises:
         ValueError: a file of another name or place; nothing is unpacked then.
     """
     with zipfile.ZipFile(archive) as zipped:
-        left = []
+        left, sums = [], {}
         for member in zipped.infolist():
             *above, name = member.filename.split("/")
             if member.is_dir():
@@ -89,6 +92,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                     f"{archive.name} holds {member.filename!r}, which is not one of its "
                     f"{len(wanted)} files (compare it with {page}); nothing of it was unpacked"
                 )
+            sums[name] = member.CRC
             if _size(folder / name) != member.file_size:
                 left.append((member, folder / name))
         for member, target in tqdm(left, archive.name, leave=False):
@@ -98,6 +102,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                 temporary.open("wb") as file,
             ):
                 shutil.copyfileobj(source, file)
+    return sums
 
 
 def _size(path: Path) -> int:

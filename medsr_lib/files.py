@@ -29,7 +29,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     removes; it is called here once for each folder.
 
     Raises:
-        OSError: the disk is full; says whether a former file is there. Or whatever the block raises.
+        OSError: the disk is full; says whether a former file is there. Or what the block raises.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -43,16 +43,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
     _sweep_once(path.parent.absolute())
     temporary = path.parent / _temporary_name(path)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        kept = "the former file is kept" if path.exists() else "nothing was written"
-        raise OSError(error.errno, f"disk full, {path} could not be written; {kept}") from error
+        with _full_disk_named(path, "the former file is kept"):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,7 +62,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     with `atomic`.
 
     Raises:
-        OSError: `path` holds a folder of the same name as one that was written.
+        OSError: as `atomic`; or `path` holds a folder of the same name as one that was written.
     """
     path = Path(path).absolute()
     there = path.is_dir()
@@ -75,17 +71,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     sweep(place)
     temporary = place / _temporary_name(path)
     try:
-        temporary.mkdir()
-        yield temporary
-        with ExitStack() as undo:
-            for child in sorted(temporary.iterdir() if there else ()):
+        with _full_disk_named(path, "what was there is kept"), ExitStack() as undo:
+            temporary.mkdir()
+            yield temporary
+            for child in sorted(temporary.iterdir(), key=Path.is_file) if there else ():
                 undo.callback(child.replace(path / child.name).rename, child)
+            if not there:
+                temporary.rename(path)
             undo.pop_all()
-        if not there:
-            temporary.rename(path)
-        _flush_folder(place)
+            _flush_folder(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_named(path: Path, kept: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        kept = kept if path.exists() else "nothing was written"
+        raise OSError(error.errno, f"disk full, {path} could not be written; {kept}") from error
 
 
 def sweep(folder: Path) -> None:

@@ -85,7 +85,7 @@ FIGSHARE = Source(
     "N.mat files in it or below",
     find=figshare.find,
     read=figshare.read_slice,
-    find_others=figshare.find_folds,
+    find_others=figshare.find_others,
     columns=("pid", "raw_min", "raw_max"),
     complete=figshare.with_folds,
 )
@@ -236,7 +236,9 @@ def index(
         - brain slices: pid (the examination), raw_min, raw_max;
         - chest radiographs: subtype, split (as found), channels, jpeg_quality, bytes, duplicate_of
           (the id of an earlier image with the same pixels, or <NA>);
-        - images and masks: raw_min, raw_max; a row each slice of a volume.
+        - images and masks: raw_min, raw_max; a row each slice of a volume;
+
+        and `digest`, that of the case.
 
         `attrs["notes"]` is what to know of some files (path -> text): lossy compression, values
         that were taken for lesion, and the like. `attrs["kind"]` names the source, and the layout
@@ -253,7 +255,7 @@ def index(
     found = dict(zip(map(str, paths), read))
     bad = {path: rows for path, rows in found.items() if isinstance(rows, str)}
     rows = [row for rows in found.values() if not isinstance(rows, str) for row in rows]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "checksum", "notes"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "digest", "checksum", "notes"])
     table = table.astype({"fold": "Int64", "mask_pixels": "Int64", "spacing": float})
     if not source.keeps_repeats:
         repeats = _repeats(table)
@@ -301,6 +303,10 @@ def _rows(source: Source, item: Any) -> list[dict[str, Any]] | str:
         return [_row(source, str(item), case) for case in source.cases(item)]
     except (ValueError, OSError) as error:
         return str(error).removeprefix(f"{item}: ")
+    except ImportError:
+        raise
+    except Exception as error:  # of a program that reads them: one file must not hide the others
+        return f"cannot be read ({type(error).__name__}: {error})"
 
 
 def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
@@ -314,6 +320,7 @@ def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
         "width": width,
         "mask_pixels": None if case.mask is None else int(case.mask.sum()),
         **{name: case.about[name] for name in source.columns},
+        "digest": case.digest,
         "checksum": pixels.hexdigest(),
         "notes": "; ".join(case.about.get("notes", ())),
     }

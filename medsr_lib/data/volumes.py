@@ -13,6 +13,7 @@ import importlib
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -249,8 +250,9 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
 
 
 def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
+    with suppress(OSError), path.open("rb") as file:  # a link to nothing, for example
         return file.read(132)[128:] == b"DICM"
+    return False
 
 
 @lru_cache(maxsize=20_000)

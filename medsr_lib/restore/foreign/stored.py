@@ -133,9 +133,10 @@ def find(folder: Path, name: str, *, lacks: str = "no image") -> Path:
 def write(path: Path, image: NDArray[np.float32]) -> None:
     """Write an image (H, W): float32 as TIFF, or clipped to [0, 1] as 16-bit PNG."""
     if path.suffix == ".tif":
-        Image.fromarray(image).save(path)
+        path.write_bytes(pictures.encoded(Image.fromarray(image), "TIFF"))
     else:
-        Image.fromarray((image.clip(0, 1) * 65535).round().astype(np.uint16)).save(path)
+        levels = (image.clip(0, 1) * 65535).round().astype(np.uint16)
+        path.write_bytes(pictures.encoded(Image.fromarray(levels), "PNG"))
 
 
 def read(path: Path) -> NDArray[Any]:
