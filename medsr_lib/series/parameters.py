@@ -150,7 +150,7 @@ def load(text: str) -> object:
     try:
         return yaml.load(plain, Loader=_Values)
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValueError(f"{text!r} cannot be read; put it in quotes") from None
+        raise ValueError(f"{text[:80]!r} cannot be read; put it in quotes") from None
 
 
 def dump(value: object) -> str:
