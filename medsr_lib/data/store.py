@@ -43,11 +43,9 @@ from medsr_lib.files import atomic, sweep
 FORMAT = "medsr store 4"
 _HEAD = 512  # bytes, the least that HDF5 leaves
 _HEAD_TEXT = re.compile(  # digest, what it was made from, begin and end of the pixels and the masks
-    rf"{FORMAT}\n([0-9a-f]{{64}})\n[0-9a-f]{{64}}((?: \d{{1,15}}){{4}})\n+".encode()
+    rf"{FORMAT}\n([0-9a-f]{{64}})\n([0-9a-f]{{64}}(?: \d{{1,15}}){{4}})\n+".encode()
 )
-_HASHED = len(FORMAT) + 65  # from this byte on
 _STORES = (b"medsr store ", b"\x89HDF")  # how stores of any version begin
-_CHANGED = "changed while it was read; call prepare again"
 _LAYOUT = ("offset", "height", "width", "low", "high", "mask_offset", "checksum")
 _LEAST = 8  # pixels, the side of the smallest square
 _Stored = tuple[NDArray[Any], float, float, NDArray[np.bool_] | None]
@@ -333,9 +331,9 @@ def prepare(
     read = partial(_read, source, size=size, jpeg_quality=jpeg_quality)
     _check_room(path, table, size)
     with atomic(path) as temporary:
-        _write(table, items, read, temporary, size, origin)
-        if sources.content(folder, reading=options) != content:
-            raise ValueError(f"{folder}: {_CHANGED}")
+        agrees = _write(table, items, read, temporary, size, origin)
+        if not agrees or sources.content(folder, reading=options) != content:
+            raise ValueError(f"{folder}: changed while it was read; call prepare again")
     return open(path)
 
 
@@ -363,8 +361,9 @@ def _check_room(path: Path, table: pd.DataFrame, size: int | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < needed:
-        kept = "; the former file is kept" if path.exists() else ""
-        said = f"no room for a store of {needed / 1e6:.2f} MB, {free / 1e6:.2f} MB are free{kept}"
+        said = (
+            f"no room for {needed / 1e6:.2f} MB, {free / 1e6:.2f} MB are free; nothing is changed"
+        )
         raise OSError(errno.ENOSPC, said, str(path))
 
 
@@ -444,8 +443,8 @@ def _write(
     path: Path,
     size: int | None,
     origin: str,
-) -> None:
-    """Read the files of an index, and write the store; its head last."""
+) -> bool:
+    """Read the files of an index and write the store, its head last; False if they disagree."""
     height, width = (table[side].to_numpy(np.int64) for side in ("height", "width"))
     if size is not None:
         height, width = np.full_like(height, size), np.full_like(width, size)
@@ -469,7 +468,7 @@ def _write(
             for i, (image, low, high, mask) in enumerate(itertools.chain.from_iterable(stored)):
                 packed = np.zeros(0, np.uint8) if mask is None else np.packbits(mask)
                 if i == len(table) or (image.size, packed.size) != (sizes[i], mask_sizes[i]):
-                    raise ValueError(f"{items[0]} or another file {_CHANGED}")
+                    return False
                 start, mask_start = layout["offset"][i], layout["mask_offset"][i]
                 pixels[start : start + sizes[i]] = image.ravel()
                 if mask is not None:
@@ -482,16 +481,15 @@ def _write(
             file["table"] = table.to_json(orient="table", index=False, double_precision=15)
             file["attrs"] = json.dumps(table.attrs)
             file.attrs["types"] = json.dumps({name: str(of) for name, of in table.dtypes.items()})
-            start, mask_start = (data.id.get_offset() for data in (pixels, bits))
-            spans = [start, stop := start + pixels.nbytes, mask_start or stop]
-            spans += [spans[-1] + bits.nbytes]
-        text = f"{FORMAT}\n{'0' * 64}\n{origin} {' '.join(map(str, spans))}\n"
+            stop = (start := pixels.id.get_offset()) + pixels.nbytes
+            mask_start = bits.id.get_offset() if bits.size else stop
+            spans = [start, stop, mask_start, mask_start + bits.nbytes]
+        said = " ".join(map(str, [origin, *spans]))
+        head = f"{FORMAT}\n{_digest(disk, said.encode(), spans)}\n{said}"
         disk.seek(0)
-        disk.write(text.encode().ljust(_HEAD, b"\n"))
-        digest = _digest(disk, spans)
-        disk.seek(len(FORMAT) + 1)
-        disk.write(digest.encode())
+        disk.write(head.encode().ljust(_HEAD, b"\n"))
         disk.check()
+    return True
 
 
 def open(path: str | Path) -> Store:
@@ -507,17 +505,16 @@ def open(path: str | Path) -> Store:
     with path.open("rb") as file:
         head = file.read(_HEAD)
         if not head.startswith(FORMAT.encode()):
-            found = head[: len(FORMAT)].decode(errors="replace")
             raise ValueError(
-                f"{path}: expected {FORMAT!r}, found {found!r}; store.prepare makes one"
+                f"{path}: no {FORMAT!r}, begins {head[:13]!r}; store.prepare makes one"
             )
-        said = _HEAD_TEXT.fullmatch(head)
-        if said is None:
+        found = _HEAD_TEXT.fullmatch(head)
+        if found is None:
             raise _damaged(path, "its head")
-        spans = [int(at) for at in said[2].split()]
+        spans = [int(at) for at in found[2].split()[1:]]
         if (n_bytes := file.seek(0, io.SEEK_END)) < max(spans):
             raise _damaged(path, f"only {n_bytes} of {max(spans)} bytes")
-        if _digest(file, spans) != said[1].decode():
+        if _digest(file, found[2], spans) != found[1].decode():
             raise _damaged(path, "its table or layout")
         with h5py.File(file) as stored:
             text = io.StringIO(stored["table"].asstr()[()])
@@ -541,11 +538,11 @@ def _mapped(file: BinaryIO, data: h5py.Dataset, start: int, stop: int) -> NDArra
     return np.memmap(file, data.dtype, "c", start, data.shape)
 
 
-def _digest(file: io.FileIO | BinaryIO, spans: Sequence[int]) -> str:
-    """SHA-256 of all but the format, the digest itself, the pixels and the masks."""
-    digest, end = hashlib.sha256(), file.seek(0, io.SEEK_END)
+def _digest(file: io.FileIO | BinaryIO, said: bytes, spans: Sequence[int]) -> str:
+    """SHA-256 of what the head says and of all behind it but the pixels and the masks."""
+    digest, end = hashlib.sha256(said), file.seek(0, io.SEEK_END)
     start, stop, mask_start, mask_stop = spans
-    for begin, until in ((_HASHED, start), (stop, mask_start), (mask_stop, end)):
+    for begin, until in ((_HEAD, start), (stop, mask_start), (mask_stop, end)):
         file.seek(begin)
         while chunk := file.read(min(max(until - file.tell(), 0), 1 << 20)):
             digest.update(chunk)
