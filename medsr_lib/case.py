@@ -1,10 +1,10 @@
 """One image with its patient, label and mask: what every room is given, whatever the source."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -130,29 +130,9 @@ def digest(image: Tensor) -> str:
     return found.hexdigest()
 
 
-class Digested(Protocol):
-    """Images that know which they are, such as a store, which need not look at them."""
-
-    @property
-    def digests(self) -> Sequence[str]:
-        """Of each image."""
-
-
-class Identified(Protocol):
-    """A case, or a row of a store's table."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def digest(self) -> str:
-        """Which image it is."""
-
-
-def digests(images: Digested | Iterable[Identified | Tensor]) -> frozenset[str]:
-    """Which images these are: of cases, of a store, or of tensors (H, W) or (1, H, W)."""
-    if hasattr(images, "digests"):
+def digests(images: Any) -> frozenset[str]:
+    """Which images these are: cases, rows of a store's table, a store, or tensors (H, W)."""
+    if hasattr(images, "digests"):  # of a store, which need not look at its images
         return frozenset(images.digests)
     return frozenset(digest(one) if isinstance(one, Tensor) else one.digest for one in images)
 
@@ -168,8 +148,12 @@ def trained_on(method: object) -> frozenset[str]:
     return frozenset(known or ())
 
 
-def refuse_seen(methods: Mapping[str, object], cases: Iterable[Identified]) -> None:
+def refuse_seen(methods: Mapping[str, object], cases: Iterable[Any]) -> None:
     """Refuse methods that were trained on a case that is to be tested.
+
+    Args:
+        methods: name -> what has `trained_on`, or not.
+        cases: cases, or rows of a store's table.
 
     Raises:
         ValueError: names the method and the first such case, and says how many more there are.

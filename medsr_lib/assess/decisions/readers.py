@@ -9,7 +9,6 @@ many large images can be taken in parts, and the tables put together with `panda
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 import torch
@@ -120,8 +119,7 @@ def check_images(network: Network, images: Mapping[str, Tensor], cases: pd.DataF
     """
     check_cases(cases)
     if "digest" in cases:
-        rows: list[Any] = list(cases.itertuples())
-        refuse_seen({"the network": network}, rows)
+        refuse_seen({"the network": network}, list(cases.itertuples()))
     check_reference(images, REFERENCE)
     size = tuple(images[REFERENCE].shape)
     for method, of_method in images.items():

@@ -1,11 +1,11 @@
 """Networks in files: their weights, what they were made with, and what they were trained for."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore.linear import LinearFilter
@@ -23,6 +23,7 @@ CLASSES = {
 }
 """What `load` can make again: a network that keeps what it was made with in `arguments`."""
 
+Value = str | int | float | None
 REMEDY = "use another --out (out_dir), or delete"  # of what an earlier run left
 
 
@@ -45,11 +46,7 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def save(
-    network: nn.Module,
-    path: str | Path,
-    *,
-    cases: Iterable[Case | Tensor] = (),
-    **about: str | int | float | None,
+    network: nn.Module, path: str | Path, *, cases: Sequence[Case] = (), **about: Value
 ) -> None:
     """Write a trained network to one file, for `load`.
 
@@ -81,12 +78,7 @@ def save(
     checkpoint.save(path, state)
 
 
-def load(
-    path: str | Path,
-    *,
-    cases: Iterable[Case | Tensor] | None = None,
-    **expected: str | int | float | None,
-) -> nn.Module:
+def load(path: str | Path, *, cases: Sequence[Case] | None = None, **expected: Value) -> nn.Module:
     """Read a network that `save` wrote, ready to be applied: in evaluation mode, on the CPU.
 
     What was remembered with it is its attribute `about`; the cases are in `trained_on`.

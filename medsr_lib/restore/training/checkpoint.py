@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     buffer.seek(0)
     try:
         torch.load(buffer, map_location="meta", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        strange = re.search(r"GLOBAL (\S+)", str(error))
         raise TypeError(
-            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only, "
-            f"not {_strange(state)}"
+            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only, not "
+            f"{strange[1] if strange else 'objects'}"
         ) from None
     body = buffer.getvalue()[:-2] + _SUM.to_bytes(2, "little")  # the length of the zip's comment
     _write(Path(path), body + _MARK + hashlib.sha256(body).hexdigest().encode())
@@ -131,15 +133,6 @@ def _verify(content: bytes) -> None:
         raise ValueError("it does not end with its sha256, which all our files do")
     if hashlib.sha256(body).hexdigest().encode() != digits:
         raise ValueError("it does not agree with its sha256")
-
-
-def _strange(value: object) -> str:
-    """The type of the first thing in a state that is none of what a checkpoint holds."""
-    if isinstance(value, dict | list | tuple):
-        inside = value.values() if isinstance(value, dict) else value
-        return next(filter(None, map(_strange, inside)), "")
-    plain = isinstance(value, torch.Tensor) or type(value) in (int, float, bool, str, type(None))
-    return "" if plain else type(value).__name__
 
 
 def _step(state: dict[str, Any] | None) -> int:

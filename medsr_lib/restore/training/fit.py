@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from medsr_lib import checks
 from medsr_lib import images as image_rules
-from medsr_lib.case import Digested, digests, trained_on
+from medsr_lib.case import digests, trained_on
 from medsr_lib.restore.training.batches import (
     Crops,
     Images,
@@ -234,7 +234,7 @@ def prepare(
     return crops, held_out, configuration
 
 
-def refuse_shared(images: Digested | Tensor, validation: Digested | Tensor) -> None:
+def refuse_shared(images: Images, validation: Images) -> None:
     """Refuse validation images that are trained on, too: they would choose what was learned best.
 
     Raises:
