@@ -13,6 +13,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import isotropic_dilation, isotropic_erosion
 from torch import Tensor
 
+from medsr_lib import checks, images
 from medsr_lib.assess.quality.brain import find_brain
 from medsr_lib.assess.quality.symmetry import midline, reflect
 from medsr_lib.case import Case
@@ -80,6 +81,8 @@ def regions(
             is empty, no such region, no such tissue.
     """
     check_names(names)
+    if spacing is not None:
+        checks.positive("spacing", spacing)
     hr, tumour = _as_arrays(image, mask)
     rim, reach = (RIM, AROUND) if spacing is None else (RIM_MM / spacing, AROUND_MM / spacing)
     outside, inside = _distances(tumour, reach)
@@ -276,12 +279,18 @@ def _distances(tumour: Mask, reach: float) -> tuple[NDArray[np.float64], NDArray
 def _as_arrays(
     image: Tensor | ArrayLike, mask: Tensor | ArrayLike
 ) -> tuple[NDArray[np.floating], Mask]:
-    hr, stored = (torch.as_tensor(v).detach().cpu().numpy() for v in (image, mask))
-    if hr.shape != stored.shape or hr.ndim < 2 or hr.size != hr.shape[-1] * hr.shape[-2]:
-        raise ValueError(f"image is {hr.shape} and mask {stored.shape}; both must be (H, W)")
-    hr, stored = hr.reshape(hr.shape[-2:]), stored.reshape(hr.shape[-2:])
-    if not np.isfinite(hr).all():
-        raise ValueError("image holds NaN or infinite values")
+    try:
+        given = torch.as_tensor(image).detach().cpu()
+        stored = torch.as_tensor(mask).detach().cpu().numpy()
+    except (TypeError, ValueError, RuntimeError):
+        kinds = f"{type(image).__name__} and {type(mask).__name__}"
+        raise TypeError(f"image and mask must be arrays (H, W), got {kinds}") from None
+    shape = tuple(given.shape)
+    if shape != stored.shape or len(shape) < 2 or stored.size != shape[-1] * shape[-2]:
+        raise ValueError(f"image is {shape} and mask {stored.shape}; both must be (H, W)")
+    given, stored = given.reshape(1, 1, *shape[-2:]), stored.reshape(shape[-2:])
+    images.check(given, "image")
+    hr = given[0, 0].to(torch.promote_types(given.dtype, torch.float32)).numpy()
     if not np.isin(stored, (0, 1)).all():
         raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
     if not stored.any():

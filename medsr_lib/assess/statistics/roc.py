@@ -188,12 +188,12 @@ def checked(
 ) -> tuple[Array, Truth, Patients]:
     """Scores, truth, and patients by numbers from 0, (n,) each; refuse what `auc` refuses."""
     z, truth = checks.finite(name, scores), checks.binary("positive", positive)
-    named = np.arange(len(truth)) if patients is None else np.asarray(patients)
-    if z.ndim != 1 or not z.shape == truth.shape == named.shape:
+    if z.ndim != 1 or z.shape != truth.shape:
         raise ValueError(
-            f"{name}, positive and patients must have one length, got {z.shape}, {truth.shape} "
-            f"and {named.shape}"
+            f"{name} and positive must have one length, got {z.shape} and {truth.shape}"
         )
+    cases = range(len(z)) if patients is None else patients
+    named = checks.groups("patients", cases, n=len(z))
     if truth.all() or not truth.any():
         raise ValueError(
             f"both classes are needed, got {truth.sum()} positive and {(~truth).sum()} negative"
