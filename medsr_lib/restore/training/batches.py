@@ -121,6 +121,7 @@ class _Batches(ABC):
     """What is random in batches: numbers that follow from seed and step, drawn block by block."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
+        checks.whole("seed", seed, least=0)
         self.seed, self.device = seed, device
         self.block = -1
         self.drawn: Drawn = {}

@@ -2,12 +2,15 @@ import hashlib
 import os
 import pickle
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from states import files_of_at_most
 
+from medsr_lib import files as files_
 from medsr_lib.restore.training import checkpoint
 
 STATE = {
@@ -184,10 +187,15 @@ def test_refuses_a_file_of_ours_without_its_sum(saved):
         checkpoint.load(saved)
 
 
-def test_the_leftovers_of_a_killed_process_do_no_harm(saved):
-    (saved.parent / ".a.pt.12345.tmp").write_bytes(b"PK\x03\x04 the first bytes")
+def test_what_a_killed_process_left_is_swept_by_the_next(saved):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = saved.parent / f".a.pt.{files_._HOST}-{ended.pid}.tmp"
+    left.write_bytes(b"PK\x03\x04 the first bytes")
+    files_._sweep_once.cache_clear()  # as in another process
     checkpoint.save(saved, {"step": 8})
     assert checkpoint.load(saved) == {"step": 8}
+    assert files(saved) == ["a.pt"]
 
 
 class Killed(BaseException):

@@ -289,6 +289,7 @@ def test_a_checkpoint_holds_no_more_of_the_log_than_there_is(train, tmp_path):
         ({"hours": 0}, "hours must be positive"),
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"validate_every": 0}, "validate_every must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"recipe": Recipe(batch=6)}, "6 crops is to come from as many images, but there are on"),
         ({"crop": 15}, r"crops of \(15, 15\).*multiple of the scale"),
         ({"degrade": degrade.by_name("bicubic", scale=4)}, "network and degradation of one scale"),
