@@ -259,6 +259,7 @@ def _read_cvind(path: Path) -> np.ndarray:
             folds = np.ravel(_values(file["cvind"]))
         if folds.dtype.kind not in "iuf":
             raise ValueError(f"it holds {folds.dtype}")
+        folds = folds.astype(np.float64)
         if (strange := folds[~((folds > 0) & (folds < HUGE) & (folds % 1 == 0))]).size:
             raise ValueError(f"a fold is a whole number from 1, found {strange[0]:g}")
     except ValueError as error:
