@@ -10,7 +10,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -55,30 +55,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder, which becomes the folder `path` when the block ends well.
+    """Give a temporary folder, whose content is in the folder `path` when the block ends well.
 
-    It lies beside `path`. Where `path` is a folder already, it lies in there under a hidden name,
-    and what the block wrote is moved up. If the block fails, or the process is killed, it is as
-    with `atomic`.
-
-    Raises:
-        OSError: as `atomic`; or `path` holds a folder of the same name as one that was written.
+    `path` is new or empty. If the block fails, or the process is killed, it is as with `atomic`.
     """
     path = Path(path).absolute()
-    there = path.is_dir()
-    place = path if there else path.parent
+    place = path if path.is_dir() else path.parent
     place.mkdir(parents=True, exist_ok=True)
     sweep(place)
     temporary = place / _temporary_name(path)
     try:
-        with _full_disk_named(path, "what was there is kept"), ExitStack() as undo:
+        with _full_disk_named(path, "it is empty"):
             temporary.mkdir()
             yield temporary
-            for child in sorted(temporary.iterdir(), key=Path.is_file) if there else ():
-                undo.callback(child.replace(path / child.name).rename, child)
-            if not there:
+            if place == path:
+                for child in temporary.iterdir():
+                    child.rename(path / child.name)
+            else:
                 temporary.rename(path)
-            undo.pop_all()
             _flush_folder(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

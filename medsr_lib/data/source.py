@@ -194,15 +194,13 @@ def of(folder: str | Path, *, options: Options = DEFAULTS) -> Source:
 def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
     """What a folder of data holds, as a digest: another one where anything that is read changed.
 
-    That is every file that decides the cases: images, masks, folds wherever they lie above, and
-    tables; each by its name relative to the folder, its size and the time it was written. A folder
-    that was renamed or moved has the same content, so that what is kept under this digest must find
-    its files by their relative names, not by the paths of former days.
+    That is every file that decides the cases: images, masks, tables, and folds wherever they lie
+    above; each by its name relative to the folder, its size and the time it was written. A folder
+    that was renamed has the same content: keep no paths under this digest, but relative names.
 
     Args:
         folder: of data of one or several kinds.
-        reading: how a folder of images and masks is to be understood; it decides which files are
-            read. Two ways to read the same files have the same content.
+        reading: how a folder of images and masks is to be understood: it decides what is read.
 
     Raises:
         FileNotFoundError, ValueError: as `held`.

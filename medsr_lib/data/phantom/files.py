@@ -1,7 +1,7 @@
 """A phantom's folder: it appears when it is whole, and is never written over other files."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,8 +15,6 @@ def write(
     root: Path,
     recipe: Mapping[str, int],
     jobs: Callable[[Path], Mapping[Path, Callable[[], None]]],
-    *,
-    present: Iterable[Path],
 ) -> None:
     """Do the jobs in a temporary folder, note the recipe in `phantom.json`, and make it `root`.
 
@@ -26,10 +24,9 @@ def write(
         root: the phantom's folder.
         recipe: the numbers that it was drawn with.
         jobs: given a folder, the files that the phantom consists of, and the call that writes each.
-        present: files of that kind that are in `root` already.
 
     Raises:
-        FileExistsError: there are such files, and not this very phantom.
+        FileExistsError: `root` holds other files, or not all of this phantom.
     """
     text = json.dumps(recipe, indent=1) + "\n"
 
@@ -39,12 +36,11 @@ def write(
 
     if is_whole():
         return
-    for path in sorted(present):
-        if path.name[0] != ".":
-            raise FileExistsError(
-                f"{path} is not of this phantom, or some of it is missing. It is left alone: write "
-                f"to another folder, or remove {path.parent} if nothing in it is needed"
-            )
+    if root.is_dir() and (held := sorted(p.name for p in root.iterdir() if p.suffix != ".tmp")):
+        raise FileExistsError(
+            f"{root} holds {held[0]} and is not this phantom, or not all of it. It is left alone: "
+            "write to another folder, or remove it if nothing in it is needed"
+        )
     try:
         with atomic_folder(root) as folder:
             for write_file in tqdm(jobs(folder).values(), "phantom", leave=False, disable=None):

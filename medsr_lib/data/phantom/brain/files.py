@@ -83,7 +83,7 @@ def write_figshare(
 
     Raises:
         ValueError: an argument that is out of range.
-        FileExistsError: the folder holds other files of that kind, or not all of the phantom.
+        FileExistsError: the folder holds other files, or not all of the phantom.
     """
     recipe = {
         "patients": patients,
@@ -107,7 +107,7 @@ def write_figshare(
             cvind: partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
         }
 
-    files.write(root, recipe, jobs, present=[*root.glob("cvind.mat"), *root.glob("data/*")])
+    files.write(root, recipe, jobs)
     return root
 
 

@@ -70,7 +70,7 @@ def write_chest_xray(
 
     Raises:
         ValueError: an argument that is out of range.
-        FileExistsError: the folder holds other files of that kind, or not all of the phantom.
+        FileExistsError: the folder holds other files, or not all of the phantom.
     """
     recipe = {"patients": patients, "seed": seed, "size": size}
     for name, value in recipe.items():
@@ -83,8 +83,7 @@ def write_chest_xray(
         paths = ((s, folder / s.split / s.label / f"{s.name}.jpeg") for s in exposures(patients))
         return {path: partial(write, shot, path) for shot, path in paths}
 
-    present = [path for split in SPLITS for path in root.glob(f"{split}/*/*")]
-    files.write(root, recipe, jobs, present=present)
+    files.write(root, recipe, jobs)
     return root
 
 
