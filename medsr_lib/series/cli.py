@@ -343,20 +343,23 @@ def _add_chain(commands: Any) -> None:
 
 
 def _chain(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series.notebook import reading
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.running import folders
     from medsr_lib.series.sessions import chain, plan
 
     notebook = plan.one(arguments.names[0], arguments.notebooks)
     data = arguments.data or folders.write_embedded([notebook])
-    assigned, _ = folders.assign([notebook], data, named=True)
+    parameters = parse(arguments.parameters)
+    options = reading(parameters)
+    assigned, _ = folders.assign([notebook], data, named=True, options=options)
     state = chain.run_chain(
         notebook,
         sessions=arguments.sessions,
         hours=arguments.hours,
         data=assigned[notebook.name],
         out=arguments.out or Path("runs/chain"),
-        parameters=parse(arguments.parameters),
+        parameters=parameters,
         log=_log,
     )
     return _ended(state.done)

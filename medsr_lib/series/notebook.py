@@ -3,17 +3,23 @@
 import difflib
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import medsr_lib
 from medsr_lib.series import parameters
 from medsr_lib.series.parameters import Parameter
 
+if TYPE_CHECKING:
+    from medsr_lib.data.layouts import Options
+
 FOLDERS = {"data_dir": "--data", "out_dir": "--out"}  # parameters that every notebook has
+READING = "reading"  # the one that says how images and masks are to be understood
+SERIES = re.compile(r"\d\d_(?!.*-Copy\d).+")  # what its notebooks are called
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it adds
 
 
@@ -106,7 +112,8 @@ def read(path: Path) -> Notebook:
 def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
     """Read the notebooks `names`, given by number ("02") or name ("02_espcn"); all for [].
 
-    They are in `folder`, by default the `default_folder`.
+    They are the files `NN_name.ipynb` in `folder`, by default the `default_folder`; a warning names
+    other notebooks there, such as JupyterLab's untitled ones and copies.
 
     Raises:
         FileNotFoundError: the folder does not exist or has no notebooks.
@@ -114,9 +121,12 @@ def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
             notebook.
     """
     folder = folder or default_folder()
-    present = sorted(folder.glob("*.ipynb"))
+    every = sorted(folder.glob("*.ipynb"))
+    present = [path for path in every if SERIES.fullmatch(path.stem)]
+    if others := [path.name for path in every if path not in present]:
+        warnings.warn(f"{folder}: not of the series: {', '.join(others)}", stacklevel=1)
     if not present:
-        raise FileNotFoundError(f"no notebooks in {folder}")
+        raise FileNotFoundError(f"no notebooks in {folder} (NN_name.ipynb)")
     wanted: set[Path] = set()
     for name in names:
         stem = name.removesuffix(".ipynb")
@@ -161,10 +171,25 @@ def accepted(
     ]
     if problems:
         raise ValueError("\n".join(problems))
+    reading(values)
     return {
         one.name: {name: value for name, value in values.items() if name in one.parameters}
         for one in notebooks
     }
+
+
+def reading(values: Mapping[str, object]) -> "Options":
+    """How images and masks are to be understood, as parameters say.
+
+    Raises:
+        ValueError: as `layouts.options_of`; it names the parameter.
+    """
+    from medsr_lib.data import layouts
+
+    try:
+        return layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{READING}: {error}") from None
 
 
 def tags(cell: Any) -> list[str]:

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from medsr_lib.data import layouts
+from medsr_lib.data import source
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.parameters import dump
 from medsr_lib.series.report import Result, Run, Status
-from medsr_lib.series.running import execute, folders
+from medsr_lib.series.running import execute, folders, lock
 
-READING = "reading"  # the parameter that says how images and masks are to be understood
 BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
 
 
@@ -48,14 +47,14 @@ def run(
 
     Raises:
         FileNotFoundError: a folder of `data` does not exist.
-        ValueError: an unknown notebook or parameter, a value of the wrong type, or a notebook that
-            was named and whose kind of data is not given.
+        ValueError: an unknown notebook or parameter, a value that it cannot have, a notebook that
+            was named and whose kind of data is not given, or another run in `out`.
     """
     found, values = notebooks.find(names, folder), dict(parameters or {})
     given = notebooks.accepted(found, values)
     if data is None:
         data = folders.write_embedded(found)
-    options = layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
+    options = notebooks.reading(values)
     without: list[str] = []
     if isinstance(data, Mapping):
         assigned, places = dict(data), list(data.values())
@@ -63,21 +62,27 @@ def run(
         places = [data] if isinstance(data, Path) else list(data)
         assigned, without = folders.assign(found, places, named=bool(names), options=options)
     found = [notebook for notebook in found if notebook.name in assigned]
-    results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
+    content = {place: source.content(place, reading=options) for place in assigned.values()}
+    results = [
+        _waiting(one, given[one.name], assigned[one.name], content[assigned[one.name]], out)
+        for one in found
+    ]
     about = Run(
         folder=out,
-        results=report.earlier(out),
+        results=(),
         command=_command(names, places, out, values),
         data=[str(place) for place in places],
         without=without,
         versions=report.versions(),
     )
-    _write(about, results)
     cells = sum(len(notebook.code) for notebook in found)
     with (
+        lock.hold(out),
         execute.Stop() as stop,
         tqdm(total=cells, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True) as bar,
     ):
+        about = replace(about, results=report.earlier(out))
+        _write(about, results)
         for line in without:
             bar.write(f"left out: {line}", file=sys.stderr)
         for number, notebook in enumerate(found):
@@ -114,7 +119,9 @@ def _write(about: Run, results: Sequence[Result]) -> None:
     index.write(replace(about, results=list(shown.values())))
 
 
-def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: Path) -> Result:
+def _waiting(
+    notebook: Notebook, given: Mapping[str, object], data: Path, content: str, out: Path
+) -> Result:
     """A notebook that will run with these values."""
     defaults = notebook.defaults
     places = {"data_dir": str(data.resolve()), "out_dir": str(out.resolve())}
@@ -123,6 +130,7 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
         title=notebook.title,
         question=notebook.question,
         digest=notebook.digest,
+        content=content,
         parameters=defaults | dict(given) | places,
         changed=tuple(sorted(name for name, value in given.items() if value != defaults[name])),
     )
@@ -139,6 +147,7 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
     ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED
+    notes: list[str] = []
     done = replace(
         result,
         status=ended_badly if error else Status.DONE,
@@ -148,11 +157,17 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
         source=position.source if error else None,
         executed=copy,
         page=html,
-        record=report.load_record(own),
+        record=report.load_record(own, notes),
+        notes=notes,
     )
-    run = notebooks.read(copy)
-    report.write(copy, outputs.text(outputs.clean(run.content)))
-    page.write(run, html, record=done.record, failed_cell=done.cell)
+    try:
+        run = notebooks.read(copy)
+        report.write(copy, outputs.text(outputs.clean(run.content)))
+        page.write(run, html, record=done.record, failed_cell=done.cell)
+    except Exception as unwritten:  # of whatever makes pages: the notebook has run all the same
+        note = f"{html.name} could not be written ({type(unwritten).__name__}: {unwritten})"
+        position.bar.write(note, file=sys.stderr)
+        done = replace(done, page=None, notes=[*notes, note])
     return done
 
 

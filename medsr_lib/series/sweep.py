@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import medsr_lib
+from medsr_lib.data import source
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report, run
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.parameters import parse
 from medsr_lib.series.report import Result, Status
-from medsr_lib.series.running import folders
+from medsr_lib.series.running import folders, lock
 from medsr_lib.series.sessions import session
 
 TABLE = "sweep.csv"
@@ -96,9 +97,10 @@ def sweep(
 ) -> list[Combination]:
     """Run notebooks with every combination; tables of what they recorded are written to `out`.
 
-    What is done is not run again: a notebook with the same code, parameters, data and library
-    that has recorded its results. A combination that fails is noted, and the next one begins.
-    `out/sweep.csv` and `out/index.html` are rewritten after each.
+    What is done is not run again: a notebook that has recorded its results with the same code,
+    parameters, data (see `source.content`) and library; else `log` is told which of them changed.
+    A combination that fails is noted, and the next one begins. `out/sweep.csv` and
+    `out/index.html` are rewritten after each.
 
     Args:
         names: numbers or names of notebooks; they run one after the other in each combination.
@@ -109,7 +111,7 @@ def sweep(
 
     Raises:
         FileNotFoundError, ValueError: as `run.run`, before anything runs; or two combinations
-            whose folders would have the same name.
+            whose folders would have the same name, or another sweep in `out`.
     """
     found = notebooks.find(names, folder)
     given = [notebooks.accepted(found, values) for values in combinations]
@@ -121,33 +123,18 @@ def sweep(
             "with its own --out"
         )
     data = folders.write_embedded(found) if data is None else data
-    assigned, _ = folders.assign(found, data, named=True)
-    for number, point in enumerate(points):
-        done = _done(point, found, given[number], assigned)
-        where = f"{number + 1}/{len(points)}  {point.name}"
-        log(f"{where}  skipped, was done before" if len(done) == len(found) else where)
-        try:
-            if rest := found[len(done) :]:
-                known = {name: v for one in rest for name, v in given[number][one.name].items()}
-                results = run.run(
-                    [one.name for one in rest],
-                    data=data,
-                    out=point.folder,
-                    parameters=known,
-                    folder=folder,
-                )
-                session.tidy(point.folder)
-                failed = next((one for one in results if one.status is Status.FAILED), None)
-                points[number] = replace(
-                    point,
-                    status=Status.FAILED if failed else Status.DONE,
-                    results=(*done, *results),
-                    error=run.outcome(failed) if failed else None,
-                )
-            else:
-                points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
-        finally:
-            tables(points, out)
+    readings = [notebooks.reading(values) for values in combinations]
+    assigned = [folders.assign(found, data, named=True, options=r)[0] for r in readings]
+    with lock.hold(out):
+        for number, point in enumerate(points):
+            content = {place: source.content(place, reading=readings[number]) for place in data}
+            done, why = _done(point, found, given[number], assigned[number], content)
+            skipped = "  skipped, was done before" if len(done) == len(found) else why
+            log(f"{number + 1}/{len(points)}  {point.name}{skipped}")
+            try:
+                points[number] = _run(point, found, given[number], done, data, folder)
+            finally:
+                tables(points, out)
     return points
 
 
@@ -180,13 +167,45 @@ def _plain(value: object) -> str:
     return re.sub(r"[^\w.+-]+", "-", text)
 
 
+def _run(
+    point: Combination,
+    found: Sequence[Notebook],
+    given: Mapping[str, Mapping[str, object]],
+    done: Sequence[Result],
+    data: Sequence[Path],
+    folder: Path | None,
+) -> Combination:
+    """A combination after the notebooks that are not done have run."""
+    if not (rest := found[len(done) :]):
+        return replace(point, status=Status.SKIPPED, results=tuple(done))
+    results = run.run(
+        [one.name for one in rest],
+        data=data,
+        out=point.folder,
+        parameters={name: v for one in rest for name, v in given[one.name].items()},
+        folder=folder,
+    )
+    session.tidy(point.folder)
+    failed = next((one for one in results if one.status is Status.FAILED), None)
+    return replace(
+        point,
+        status=Status.FAILED if failed else Status.DONE,
+        results=(*done, *results),
+        error=run.outcome(failed) if failed else None,
+    )
+
+
 def _done(
     point: Combination,
     found: Sequence[Notebook],
     given: Mapping[str, Mapping[str, object]],
     places: Mapping[str, Path],
-) -> list[Result]:
-    """The results of the notebooks that are done: from the first to the last one in a row."""
+    content: Mapping[Path, str],
+) -> tuple[list[Result], str]:
+    """The results of the notebooks that are done, from the first to the last one in a row.
+
+    And what was changed since the next one ran, in words: "" where it has not run.
+    """
     before = {result.notebook: result for result in report.earlier(point.folder)}
     done: list[Result] = []
     for notebook in found:
@@ -196,11 +215,16 @@ def _done(
         wanted = notebook.defaults | dict(given[name])
         wanted |= {"data_dir": str(places[name].resolve()), "out_dir": None}
         used = dict(result.parameters) | {"out_dir": None}  # the folder may have been moved
-        version = result.record.get("versions", {}).get("medsr_lib")
-        if (result.digest, used, version) != (notebook.digest, wanted, medsr_lib.__version__):
-            break
+        pairs = {
+            "code": (result.digest, notebook.digest),
+            "parameters": (used, wanted),
+            "data": (result.content, content[places[name]]),
+            "library": (result.record.get("versions", {}).get("medsr_lib"), medsr_lib.__version__),
+        }
+        if changed := [what for what, (there, now) in pairs.items() if there != now]:
+            return done, f"  {name} runs again: changed {' and '.join(changed)}"
         done.append(replace(result, status=Status.DONE))
-    return done
+    return done, ""
 
 
 def _row(point: Combination) -> dict[str, Any]:
