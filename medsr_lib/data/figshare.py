@@ -202,8 +202,8 @@ def find(folder: Path) -> list[Path]:
 def find_folds(folder: Path) -> list[Path]:
     """The author's list of folds: `cvind.mat` beside the slices or above them, or none."""
     places = [place for path in find(folder)[:1] for place in list(path.parents)[:3]]
-    found = (sorted(place.glob("[Cc][Vv]ind.[Mm][Aa][Tt]")) for place in [*places, folder])
-    return [path for paths in found for path in paths][:1]
+    name = "[Cc][Vv][Ii][Nn][Dd].[Mm][Aa][Tt]"
+    return [path for place in [*places, folder] for path in sorted(place.glob(name))][:1]
 
 
 def find_others(folder: Path) -> list[Path]:
@@ -260,7 +260,7 @@ def _read_cvind(path: Path) -> np.ndarray:
         if folds.dtype.kind not in "iuf":
             raise ValueError(f"it holds {folds.dtype}")
         folds = folds.astype(np.float64)
-        if (strange := folds[~((folds > 0) & (folds < HUGE) & (folds % 1 == 0))]).size:
+        if (strange := folds[~((folds > 0) & (folds < 1e9) & (folds % 1 == 0))]).size:
             raise ValueError(f"a fold is a whole number from 1, found {strange[0]:g}")
     except ValueError as error:
         raise ValueError(
