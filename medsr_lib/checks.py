@@ -113,7 +113,7 @@ def columns(table: pd.DataFrame, *names: str, numbers: Sequence[str] = ()) -> No
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"expected a table (pandas DataFrame), got {type(table).__name__}")
     if missing := [name for name in names if name not in table]:
-        raise ValueError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")
+        raise ValueError(f"the table lacks the columns {missing}; it has {list(table.columns)}")
     there = table.select_dtypes(["number", "bool"]).columns.tolist()
     if missing := [name for name in numbers if name not in there]:
         raise ValueError(f"no metric {missing[0]!r} in the table; its numbers are {there}")

@@ -45,7 +45,7 @@ def test_what_is_no_share(bad):
 def test_tables_without_a_column_or_with_text_in_place_of_numbers():
     table = pd.DataFrame({"id": ["a"], "ssim": [0.5], "psnr": ["31"]})
     checks.columns(table, "id", numbers=["ssim"])
-    with pytest.raises(ValueError, match=r"the table has no column 'fold'; it has \['id', 'ssim"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['fold'\]; it has \['id', 'ssim"):
         checks.columns(table, "id", "fold")
     with pytest.raises(ValueError, match=r"no metric 'psnr' in the table; its numbers are \['ssim"):
         checks.columns(table, numbers=["psnr"])

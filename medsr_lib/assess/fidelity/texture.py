@@ -86,6 +86,7 @@ def discretise(image: Array, *, low: float, high: float) -> Levels:
     Raises:
         ValueError: a range without width.
     """
+    low, high = checks.finite("low and high", [low, high]).tolist()
     if not high > low:
         raise ValueError(f"the range must have a width, got {low} to {high}; is HR constant?")
     level = np.floor(BINS * (checks.finite("image", image) - low) / (high - low)) + 1

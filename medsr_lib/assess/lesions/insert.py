@@ -98,6 +98,8 @@ def places(
     """
     checks.whole("n", n, least=1)
     checks.positive("apart", apart)
+    for one in np.atleast_1d(np.asarray(seed)):
+        checks.whole("seed", one, least=0)
     if checks.finite("diameter", diameter) < 1:
         raise ValueError(f"diameter must be at least 1, got {diameter}")
     if not isinstance(normal, Tensor) or normal.dtype != torch.bool or normal.ndim != 2:

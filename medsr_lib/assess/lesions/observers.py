@@ -176,9 +176,8 @@ def _covariances(v: Array, mean: Array, group: Groups, left: Groups) -> Array:
 
 def _pairs(present: ArrayLike, absent: ArrayLike, *, ndim: int) -> tuple[Array, Array]:
     """Both as float64, if they are finite, of one shape and not empty."""
-    one, other = (
-        checks.finite(n, v, ndim=ndim) for n, v in (("present", present), ("absent", absent))
-    )
+    one = checks.finite("present", present, ndim=ndim)
+    other = checks.finite("absent", absent, ndim=ndim)
     if one.shape != other.shape or not one.size:
         raise ValueError(f"present is {one.shape}, absent {other.shape}; give as many of both")
     return one, other

@@ -280,19 +280,18 @@ def _as_arrays(
     image: Tensor | ArrayLike, mask: Tensor | ArrayLike
 ) -> tuple[NDArray[np.floating], Mask]:
     try:
-        given = torch.as_tensor(image).detach().cpu()
-        stored = torch.as_tensor(mask).detach().cpu().numpy()
+        hr, stored = (torch.as_tensor(v).detach().cpu() for v in (image, mask))
     except (TypeError, ValueError, RuntimeError):
         kinds = f"{type(image).__name__} and {type(mask).__name__}"
         raise TypeError(f"image and mask must be arrays (H, W), got {kinds}") from None
-    shape = tuple(given.shape)
-    if shape != stored.shape or len(shape) < 2 or stored.size != shape[-1] * shape[-2]:
-        raise ValueError(f"image is {shape} and mask {stored.shape}; both must be (H, W)")
-    given, stored = given.reshape(1, 1, *shape[-2:]), stored.reshape(shape[-2:])
-    images.check(given, "image")
-    hr = given[0, 0].to(torch.promote_types(given.dtype, torch.float32)).numpy()
-    if not np.isin(stored, (0, 1)).all():
-        raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
-    if not stored.any():
+    shape, other = tuple(hr.shape), tuple(stored.shape)
+    if shape != other or hr.ndim < 2 or hr.numel() != shape[-1] * shape[-2]:
+        raise ValueError(f"image is {shape} and mask {other}; both must be (H, W)")
+    images.check(hr.reshape(1, 1, *shape[-2:]), "image")
+    hr = hr.reshape(shape[-2:]).to(torch.promote_types(hr.dtype, torch.float32))
+    marked = stored.reshape(shape[-2:]).numpy()
+    if not np.isin(marked, (0, 1)).all():
+        raise ValueError(f"mask is not binary: values {np.unique(marked)[:5].tolist()} ...")
+    if not marked.any():
         raise ValueError("mask is empty; there is no tumour to measure")
-    return hr, stored.astype(bool)
+    return hr.numpy(), marked.astype(bool)

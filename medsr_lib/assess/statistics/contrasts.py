@@ -174,6 +174,8 @@ def means(
         ValueError: a column that the table does not have.
     """
     checks.columns(table, *by, "patient", numbers=metrics)
+    if not by:
+        raise ValueError("by must name at least one column")
     binary = {metric for metric in metrics if _all_binary(table[metric])}
     rows, samples, shares = [], [], {}
     for keys, group in table.groupby(list(by), sort=False, observed=True):

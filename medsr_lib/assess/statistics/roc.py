@@ -168,7 +168,7 @@ def roc_curve(
 
     Columns fpr, tpr, low, high. Each of the resamples is a curve of its own, which takes its time.
     """
-    z, truth, who = checked(scores, positive, patients)
+    z, truth, who = checked(scores, positive, np.asarray(patients))
     fpr = np.linspace(0, 1, 101)
     curves = []
     for counts in resampled(int(who.max()) + 1, seed=seed, resamples=resamples):
@@ -209,7 +209,7 @@ def _trainings(
     if several.ndim != 2:
         raise ValueError(f"scores must be (n,) or (trainings, n), got {several.shape}")
     for row in several:
-        _, truth, who = checked(row, positive, patients)
+        _, truth, who = checked(row, positive, np.asarray(patients))
     return several, truth, who
 
 

@@ -143,6 +143,8 @@ def test_reach_is_the_farthest_pixel_that_changes(diameter, psf):
         ({"normal": None}, r"normal must be a bool tensor \(H, W\)"),
         ({"n": 0}, "n must be a whole number of at least 1, got 0"),
         ({"n": np.nan}, "n must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got"),
+        ({"seed": [0, 0.5]}, "seed must be a whole number of at least 0, got"),
         ({"apart": None}, "apart must be a positive number"),
         ({"diameter": np.inf}, "diameter must be finite"),
     ],

@@ -309,9 +309,12 @@ def test_summary_by_hand(table):
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({"by": ["fould"]}, "the table has no column 'fould'"),
+        ({"by": ["fould"]}, r"the table lacks the columns \['fould'\]"),
         ({"by": []}, "by must name at least one column"),
-        ({"table": pd.DataFrame({"id": [], "patient": []})}, "no column 'region'"),
+        (
+            {"table": pd.DataFrame({"id": [], "patient": []})},
+            r"lacks the columns \['region', 'method'\]",
+        ),
         ({"table": None}, r"expected a table \(pandas DataFrame\), got NoneType"),
     ],
 )

@@ -394,7 +394,7 @@ def test_a_case_that_one_training_lacks_is_skipped():
     assert (found.cases, found.skipped, found.patients) == (19, 1, 19)
     with pytest.raises(ValueError, match="no case was measured in all 2 trainings"):
         statistics.over_seeds(table.assign(ssim=table["ssim"].where(table["seed"] == 0)), SEEDED)
-    with pytest.raises(ValueError, match="no column 'seed'"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['seed'\]"):
         statistics.over_seeds(table.drop(columns="seed"), SEEDED)
 
 
