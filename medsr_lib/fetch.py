@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic, full_disk_named
 
 RETRIES = 5  # tries in a row that bring nothing new before it gives up
 PAUSE = 1.0  # seconds before the next try, doubled each time
@@ -46,7 +46,8 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     failure: ConnectionError | None = None
     for url in urls:
         try:
-            _complete(part, url)
+            with full_disk_named(part, "what came of it is kept"):
+                _complete(part, url)
             break
         except ConnectionError as error:
             failure = error

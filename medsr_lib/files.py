@@ -43,7 +43,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     _sweep_once(path.parent.absolute())
     temporary = path.parent / _temporary_name(path)
     try:
-        with _full_disk_named(path, "the former file is kept"):
+        with full_disk_named(path, "the former file is kept"):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -65,7 +65,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     sweep(place)
     temporary = place / _temporary_name(path)
     try:
-        with _full_disk_named(path, "it is empty"):
+        with full_disk_named(path, "it is empty"):
             temporary.mkdir()
             yield temporary
             if place == path:
@@ -79,7 +79,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _full_disk_named(path: Path, kept: str) -> Iterator[None]:
+def full_disk_named(path: Path, kept: str) -> Iterator[None]:
+    """Say of a full disk which file it was for, and what is `kept` where the file is there."""
     try:
         yield
     except OSError as error:

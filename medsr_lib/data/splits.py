@@ -163,7 +163,7 @@ def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.Da
     if fold not in existing:
         raise ValueError(
             f"fold {fold} does not exist; there are {existing}"
-            + ("" if existing else ": create them with splits.by_patient, of 2 patients or more")
+            + ("" if existing else ": fold=None tests all images; splits.by_patient creates folds")
         )
     if drawn := table.attrs.get("drawn"):
         warnings.warn(drawn, stacklevel=2)

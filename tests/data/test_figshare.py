@@ -12,6 +12,7 @@ import pytest
 import scipy.io
 import torch
 from servers import serving, zipped
+from states import files_of_at_most
 
 from medsr_lib.data import figshare, source, splits, store
 
@@ -250,12 +251,16 @@ def test_without_cvind_patients_are_drawn_into_folds_and_each_split_says_so(fold
     with pytest.warns(UserWarning, match="no cvind.mat: 4 folds of patients were drawn at random"):
         train, test = splits.split(table[table["mask_pixels"] > 0], fold=1)
     assert len(train) + len(test) == len(table)
+    for _ in range(2):  # packed, and opened again
+        packed = store.prepare(folder, folder / "slices.h5")
+        with pytest.warns(UserWarning, match="no cvind.mat"):
+            assert splits.split(packed.table, fold=1)[1]["id"].tolist() == test["id"].tolist()
 
 
 def test_the_slices_of_one_patient_have_no_folds(tmp_path, write_mat):
     write_mat(tmp_path / "1.mat")
     assert source.index(tmp_path)["fold"].isna().all()
-    with pytest.raises(ValueError, match=r"there are \[\]: create them .* of 2 patients or more"):
+    with pytest.raises(ValueError, match=r"there are \[\]: fold=None tests all images"):
         splits.split(source.index(tmp_path), fold=1)
 
 
@@ -420,6 +425,24 @@ def test_interrupted_unpacking_keeps_the_zip(article, tmp_path, monkeypatch):
     article.asked.clear()
     figshare.download(tmp_path)
     assert article.asked == [("/files/12", None)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (100, r"cvind\.mat\.part could .*; what came of it is kept"),
+        (9000, r"1\.mat could .*; nothing"),
+    ],
+)
+def test_a_full_disk_is_named_and_the_next_call_goes_on(article, tmp_path, limit, said):
+    (tmp_path / "a.zip").write_bytes(article.files["11"])
+    with files_of_at_most(limit), pytest.raises(OSError, match=f"disk full, .*{said}"):
+        figshare.download(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+    article.asked.clear()
+    figshare.download(tmp_path)
+    assert ("/files/13", "bytes=100-") in article.asked or limit > 100
+    assert len(list(tmp_path.rglob("[0-9].mat"))) == N
 
 
 def test_slices_missing_from_the_zips(article, tmp_path, monkeypatch):

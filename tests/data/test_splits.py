@@ -75,7 +75,7 @@ def test_split_refuses_a_fold_that_does_not_exist(table, folds):
     with pytest.raises(ValueError, match="all images are in fold 2; nothing is left to train on"):
         splits.split(folds[folds["fold"] == 2], fold=2)
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    with pytest.raises(ValueError, match=r"there are \[\]: create them with splits\.by_patient"):
+    with pytest.raises(ValueError, match=r"there are \[\]: fold=None tests all images; splits\.by"):
         splits.split(table.assign(fold=unknown), fold=1)
 
 
