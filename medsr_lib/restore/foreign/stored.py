@@ -140,20 +140,32 @@ def write(path: Path, image: NDArray[np.float32]) -> None:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """The pixels of a file, (H, W) or (H, W, C)."""
+    """The pixels of a file, (H, W) or (H, W, C).
+
+    Raises:
+        ImportError: nibabel, which reads `.nii`, is not installed.
+        ValueError: the file cannot be read; names it.
+    """
     name = path.name.lower()
     try:
         if name.endswith((".tif", ".tiff")):
-            return pictures.tiff(path)[0]
-        if name.endswith((".nii", ".nii.gz")):
+            values = pictures.tiff(path)[0]
+        elif name.endswith((".nii", ".nii.gz")):
             volume = need("nibabel", str(path), "medical").load(path)
-            return np.squeeze(np.asarray(volume.dataobj))
-        if name.endswith(".npy"):
-            return np.array(np.load(path, "r", allow_pickle=False))  # no more than is in it
-        image, _ = pictures.decoded(path.read_bytes())
-        return np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
-    except (OSError, ValueError) as error:
+            pictures.check_size(*volume.shape)
+            values = np.squeeze(np.asarray(volume.dataobj))
+        elif name.endswith(".npy"):
+            values = np.array(np.lib.format.open_memmap(path, mode="r"))  # no more than is in it
+        else:
+            image, _ = pictures.decoded(path.read_bytes())
+            values = np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
+    except ImportError:
+        raise
+    except Exception as error:  # nibabel's have no class in common
         raise ValueError(f"{path.name}: cannot be read ({error})") from error
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path.name}: cannot be read (it holds {values.dtype}, no numbers)")
+    return values
 
 
 def as_tensor(pixels: NDArray[Any]) -> Tensor:
