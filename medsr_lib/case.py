@@ -158,9 +158,8 @@ def refuse_seen(methods: Mapping[str, object], cases: Iterable[Any]) -> None:
     Raises:
         ValueError: names the method and the first such case, and says how many more there are.
     """
-    tested = digests(cases)
     for name, method in methods.items():
-        if seen := trained_on(method) & tested:
+        if (known := trained_on(method)) and (seen := known & digests(cases)):
             first = next(case.id for case in cases if case.digest in seen)
             are = f" (and {len(seen) - 1} more), which are" if len(seen) > 1 else ", which is"
             raise ValueError(

@@ -4,8 +4,8 @@ Each gives controls above a picture; display it as the last line of a cell:
 
     explore.slices(cases)
     explore.methods(cases, {"bicubic": bicubic, "ESPCN": espcn}, degrade=to_lr, scale=4)
-    explore.training("runs/lab/03_srgan")
-    explore.scores("runs/lab/04_regional_ssim/scores.csv", cases)
+    explore.training("runs/lab/phantom/03_srgan")
+    explore.scores("runs/lab/phantom/04_regional_ssim/scores.csv", cases)
 
 All controls work by mouse and by keyboard (Tab, arrow keys, space). With the package ipyevents the
 mouse works in the pictures too: pointing shows values, a click goes there, dragging sets the grey
