@@ -149,11 +149,7 @@ def trained_on(method: object) -> frozenset[str]:
 
 
 def refuse_seen(methods: Mapping[str, object], cases: Iterable[Any]) -> None:
-    """Refuse methods that were trained on a case that is to be tested.
-
-    Args:
-        methods: name -> what has `trained_on`, or not.
-        cases: cases, or rows of a store's table.
+    """Refuse methods that were trained on a case that is to be tested (or row of a store's table).
 
     Raises:
         ValueError: names the method and the first such case, and says how many more there are.
