@@ -73,12 +73,6 @@ class Source:
         read = self.read(item)
         return [read] if isinstance(read, Case) else read
 
-    def files(self, folder: Path, options: Options) -> list[Path]:
-        """All files that decide what is read."""
-        items = self.items(folder, options)
-        paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
-        return paths + self.find_others(folder)
-
 
 FIGSHARE = Source(
     "brain slices",
@@ -208,7 +202,9 @@ def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
     folder = Path(folder)
     known = []
     for source in held(folder, options=reading):
-        for path in source.files(folder, reading):
+        items = source.items(folder, reading)
+        paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
+        for path in paths + source.find_others(folder):
             state = path.stat() if path.exists() else path.lstat()  # of a link to nothing
             name = Path(os.path.relpath(path, folder)).as_posix()
             known.append((name, state.st_size, state.st_mtime_ns))

@@ -45,29 +45,20 @@ def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     return pd.Series(fold, index=table.index, name="fold", dtype="Int64")
 
 
-def with_folds(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.DataFrame:
-    """The table with its own folds where they divide all images, else with those of `by_patient`.
-
-    Raises:
-        ValueError: as `by_patient`.
-    """
-    if table["fold"].notna().all() and table["fold"].nunique() > 1:
-        return table
-    return table.assign(fold=by_patient(table, n_folds=n_folds, seed=seed))
-
-
 def leak(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     """Test images whose patient was trained on, %: split by image at random, and by patient.
 
-    The first fold (`with_folds`) is tested; by image, as many images are. NaN where all images are
-    of one patient, so that none is left to test.
+    The first fold is tested, of the table's own where they divide all images, else of `by_patient`;
+    by image, as many images are. NaN where all images are of one patient, so that none is left to
+    test.
 
     Raises:
         ValueError: as `split`.
     """
     tests = {"split by image": table[:0], "split by patient": table[:0]}
     if table["patient"].nunique() > 1:
-        table = with_folds(table, n_folds=n_folds, seed=seed)
+        if table["fold"].isna().any() or table["fold"].nunique() == 1:
+            table = table.assign(fold=by_patient(table, n_folds=n_folds, seed=seed))
         _, test = split(table, fold=int(table["fold"].min()))
         shuffled = table.sample(frac=1, random_state=seed)
         tests = {"split by image": shuffled.head(len(test)), "split by patient": test}

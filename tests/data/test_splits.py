@@ -100,16 +100,6 @@ def test_from_cvind_names_slices_it_has_no_fold_for(table, name):
         splits.from_cvind(np.ones(len(table), int), table.head(1).assign(id=name))
 
 
-def test_own_folds_are_kept_and_others_are_made(folds):
-    pd.testing.assert_frame_equal(splits.with_folds(folds, n_folds=3, seed=0), folds)
-    for fold in (1, pd.NA, folds["fold"].where(folds.index > 0)):
-        made = splits.with_folds(folds.assign(fold=fold), n_folds=3, seed=0)
-        assert sorted(made["fold"].unique()) == [1, 2, 3]
-    two = folds[folds["patient"].isin(["MR000000", "MR000001"])].assign(fold=pd.NA)
-    with pytest.warns(UserWarning, match="5 folds of 2 patients"):
-        assert splits.with_folds(two, n_folds=5, seed=0)["fold"].nunique() == 2
-
-
 def test_rare_labels_do_not_stop_a_split(table):
     rare = table.groupby("patient").head(1).head(6).assign(label=list("abcdef"))
     assert sorted(splits.by_patient(rare, n_folds=5, seed=0).unique()) == [1, 2, 3, 4, 5]
@@ -121,6 +111,8 @@ def test_a_split_by_image_lets_patients_be_seen(folds):
     assert leak["split by image"] > 80
     alone = splits.leak(folds.assign(patient=folds["id"]), n_folds=5, seed=0)
     assert alone.tolist() == [0, 0]
+    for none in (1, pd.NA, folds["fold"].where(folds.index > 0)):
+        assert splits.leak(folds.assign(fold=none), n_folds=3, seed=0)["split by patient"] == 0
     one = splits.leak(folds[:3].assign(patient="a"), n_folds=5, seed=0)
     assert one.isna().all()
     assert "of 0 test images" in one.name
