@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,37 +147,30 @@ def _wait(command: list[str]) -> int:
 
 @contextmanager
 def _read_only(folder: Path | None) -> Iterator[None]:
-    """Keep its owner from writing into a folder, as far as that is this user, for a while."""
-    taken = [] if folder is None else [path for path in _own(folder) if _writable(path)]
-    for path in taken:
-        path.chmod(path.stat().st_mode & ~stat.S_IWUSR)
+    """This user writes nothing into the folder while the block runs."""
+    if folder:
+        _let_write(folder, allowed=False)
     try:
         yield
     finally:
-        _let_write(taken)
+        if folder:
+            _let_write(folder, allowed=True)
 
 
 def _tidy(out: Path) -> None:
     """Undo in a chain's folder what a killed call left: read-only sessions, temporary files."""
     for folder in out.glob("s[0-9]*/"):
-        if not _writable(folder):
-            _let_write(_own(folder))
+        if not folder.stat().st_mode & stat.S_IWUSR:
+            _let_write(folder, allowed=True)
         for inside in (folder, *folder.glob("*/")):
             files.sweep(inside)
 
 
-def _own(folder: Path) -> list[Path]:
-    """A folder and what is in it, of this user, without links."""
+def _let_write(folder: Path, *, allowed: bool) -> None:
+    """Whether this user may write to a folder and what is in it; links and others' files stay."""
     user = os.getuid() if os.name == "posix" else 0
-    found = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink()]
-    return [path for path in found if path.stat().st_uid == user]
-
-
-def _writable(path: Path) -> bool:
-    return bool(path.stat().st_mode & stat.S_IWUSR)
-
-
-def _let_write(paths: list[Path]) -> None:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    for path in (folder, *folder.rglob("*")):
+        about = path.lstat()
+        if about.st_uid == user and not stat.S_ISLNK(about.st_mode):
+            mode = stat.S_IMODE(about.st_mode)
+            path.chmod(mode | stat.S_IWUSR if allowed else mode & ~stat.S_IWUSR)

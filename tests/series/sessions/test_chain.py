@@ -161,15 +161,15 @@ def test_a_session_that_outlived_its_chain_is_not_started_a_second_time(quick, o
     "value", [{"a": math.inf}, {"b": [-math.inf, math.nan]}, {"c": "\U0001d504 #"}]
 )
 def test_any_character_and_number_reaches_every_session(quick, tmp_path, value):
-    quick.add("03_srgan", parameters=PARAMETERS + "reading: dict = {}")
+    quick.add("03_srgan", parameters=PARAMETERS + "about: dict = {}")
     out = tmp_path / "\U0001f9e0 \xe9\\ #1"
-    start(quick, out, sessions=1, parameters={"reading": value})
-    assert start(quick, out, parameters={"reading": value}).done
+    start(quick, out, sessions=1, parameters={"about": value})
+    assert start(quick, out, parameters={"about": value}).done
     words = [f"{name}={text}" for name, text in quick.calls[1][1].items()]
     given = parameters.parse(words)
     assert given["resume_from"] == str(out / "s01" / "03_srgan")
-    assert repr(given["reading"]) == repr(value)
-    assert plan.kept(out, plan.new(plan.one("03", quick.folder), {"reading": value})).chain
+    assert repr(given["about"]) == repr(value)
+    assert plan.kept(out, plan.new(plan.one("03", quick.folder), {"about": value})).chain
 
 
 def damage(path):
@@ -288,6 +288,48 @@ def test_ctrl_c_ends_a_chain_of_processes_and_the_same_command_goes_on(series, o
     state = states.verify(out / "s02" / "03_srgan")
     assert (state.session, state.done) == (2, True)
     assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
+
+
+LASTING = """import time
+from pathlib import Path
+import chains
+run = chains.begin(out_dir, resume_from, chain)
+while chain["session"] == 2 and Path(data_dir, "wait").exists():
+    (run.folder / "began").touch()
+    time.sleep(0.1)
+run.record(chains.train(run.folder, each=50))"""
+
+
+@pytest.mark.slow
+def test_a_killed_chain_leaves_one_session_running_and_goes_on_after_it(series, out, tmp_path):
+    series.add("03_srgan", LASTING, parameters=PARAMETERS)
+    (series.data / "wait").touch()
+    command = [sys.executable, "-m", "medsr_lib", "chain", "03", "--sessions", "3", "--hours", "1"]
+    command += ["--out", str(out), "--notebooks", str(series.folder), "--data", str(series.data)]
+    options = {
+        "env": os.environ | {"PYTHONPATH": str(Path(chains.__file__).parent)},
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+    process = subprocess.Popen(command, **options)
+    for _ in range(900):
+        if (out / "s02" / "03_srgan" / "began").exists() or process.poll() is not None:
+            break
+        threading.Event().wait(0.1)
+    process.kill()
+    process.communicate()
+    session = json.loads((out / "s02" / lock.HOLDER).read_text())["pid"]
+    refused = subprocess.run(command, check=False, **options)
+    assert refused.returncode == 2
+    assert f"s02 is in use by process {session} on" in refused.stderr
+    os.kill(session, signal.SIGKILL)
+    (series.data / "wait").unlink()
+    done = subprocess.run(command, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_mode & 0o200 for path in out.rglob("*"))
+    assert states.verify(out / "s02" / "03_srgan").fingerprint == chains.uninterrupted(
+        tmp_path / "whole"
+    )
 
 
 @pytest.mark.slow
