@@ -268,7 +268,7 @@ def _scores(path: Path) -> "pd.DataFrame":
         if not table[name].map(lambda one: isinstance(one, str)).all():
             raise ValueError(f"the column {name} must hold a text in each row")
     for name in {"pixels", *METRICS} & set(table.columns):
-        numbers = pd.to_numeric(table[name], errors="coerce")
+        numbers = pd.to_numeric(table[name].astype(str), errors="coerce")
         if (numbers.isna() & table[name].notna()).any() or np.isinf(numbers).any():
             raise ValueError(f"the column {name} must hold finite numbers")
         table[name] = numbers.astype(float)

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ PLAIN = {kind.__name__: kind for kind in (bool, int, str, list, dict)}
 TYPES = PLAIN | {"float": int | float, "tuple": list, "Any": object}  # YAML has no tuples
 LEAST = {"seed": 0, "contrasts": -1}  # of other counts 1, of other numbers 0
 ABOVE_0 = ("hours", "epochs", "first_rate", "clip")
+_ITEM = r'(?:"[^"]*"|[\d.]+)'
+LISTED = re.compile(rf"{_ITEM}(?:, {_ITEM})* or {_ITEM}")  # what a comment begins with
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,17 @@ class Parameter:
             usual = self.default if isinstance(self.default, list) else [self.default]
             counted = "int" in self.annotation or {type(one) for one in usual} == {int}
             least = LEAST.get(self.name, int(counted))
-            if not math.isfinite(value) or value < least:
+            if not least <= value < math.inf:
                 return f"must be at least {least}"
             if self.name in ABOVE_0 and value == 0:
                 return "must be above 0"
-        first, to, last = (self.comment.replace(",", "").split() + [""] * 3)[:3]
-        if to == "to" and isinstance(value, int | float):
-            with suppress(ValueError):
-                if not float(first) <= value <= float(last):
-                    return f"must be from {first} to {last}"
-        listed = _choices(self.comment)
-        known = value is None or str(value).partition(":")[0] in listed  # cuda:1 is cuda
-        return "must be one of these" if listed and not known else ""
+            span = re.match(r"([\d.]+) to ([\d.]+)", self.comment)
+            if span and not float(span[1]) <= value <= float(span[2]):
+                return f"must be from {span[1]} to {span[2]}"
+        listed = LISTED.match(self.comment)
+        known = re.split(", | or ", listed[0].replace('"', "")) if listed else []
+        legal = not known or value is None or str(value).partition(":")[0] in known
+        return "" if legal else "must be one of these"  # of which cuda:1 is cuda
 
     def __str__(self) -> str:
         line = f"{self.name}: {self.annotation} = {self.default!r}"
@@ -94,8 +95,8 @@ def read(source: str, *, where: str) -> dict[str, Parameter]:
     return found
 
 
-def parse(assignments: Iterable[str]) -> dict[str, object]:
-    """Turn `name=value` into a dict; see `load` for the values.
+def parse(assignments: Iterable[str], value: Callable[[str], Any] | None = None) -> dict[str, Any]:
+    """Turn `name=value` into a dict; `value` reads the text of each, by default `load`.
 
     >>> parse(["scale=4", "rate=1e-3", "limit=null", "pretrained=false", "device=cpu"])
     {'scale': 4, 'rate': 0.001, 'limit': None, 'pretrained': False, 'device': 'cpu'}
@@ -103,31 +104,21 @@ def parse(assignments: Iterable[str]) -> dict[str, object]:
     Raises:
         ValueError: not name=value, a name given twice, no value, or one that cannot be read.
     """
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for assignment in assignments:
-        name, text = split(assignment)
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{assignment!r} is not name=value, for example scale=4")
+        if not text.strip():
+            raise ValueError(f"{name} has no value; write {name}=null for none at all")
         if name in values:
             raise ValueError(f"{name} is given twice")
         try:
-            values[name] = load(text)
+            values[name] = (value or load)(text)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return values
-
-
-def split(assignment: str) -> tuple[str, str]:
-    """The name and the text of `name=value`.
-
-    Raises:
-        ValueError: it is not that, or has no value.
-    """
-    name, equals, text = assignment.partition("=")
-    name = name.strip()
-    if not equals or not name.isidentifier():
-        raise ValueError(f"{assignment!r} is not name=value, for example scale=4")
-    if not text.strip():
-        raise ValueError(f"{name} has no value; write {name}=null for none at all")
-    return name, text
 
 
 def load(text: str) -> object:
@@ -145,7 +136,9 @@ def load(text: str) -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     plain = text.strip()
-    if plain[0] not in "[{\"'" and not any(form.match(plain) for form in _FORMS.values()):
+    if plain[:1] not in ("[", "{", '"', "'") and not any(
+        form.match(plain) for form in _FORMS.values()
+    ):
         return os.path.expanduser(text)  # noqa: PTH111 (pathlib loses "./" and fails without a home)
     try:
         return yaml.load(plain, Loader=_Values)
@@ -159,10 +152,7 @@ def dump(value: object) -> str:
 
 
 def check(there: Mapping[str, Any]) -> None:
-    """Refuse parameters that cannot be, in a notebook that is run by hand.
-
-    Args:
-        there: the notebook's `globals()`, in which its `parameters` cell has run.
+    """Refuse parameters that cannot be, in a notebook run by hand: `check(globals())`.
 
     Raises:
         ValueError: lists what is wrong.
@@ -193,17 +183,6 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
     comment = " ".join(comments[n] for n in lines if n in comments)
     return Parameter(name, default, annotation or inferred, comment)
-
-
-def _choices(comment: str) -> list[str]:
-    """The values that a comment such as `2, 3 or 4` begins with; [] of another comment."""
-    head, either, rest = comment.partition(" or ")
-    last = re.match(r'"[^"]*"|[\d.]+', rest)
-    try:
-        found = ast.literal_eval(f"[{head}, {last[0] if last else ''}]") if either else []
-    except (ValueError, SyntaxError):
-        return []
-    return [str(one) for one in found] if last else []
 
 
 def _fits(value: object, kind: ast.expr) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report, run
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.pages import formatting, index, page
-from medsr_lib.series.parameters import parse
+from medsr_lib.series.parameters import load, parse
 from medsr_lib.series.report import Result, Status
 from medsr_lib.series.running import folders, lock
 from medsr_lib.series.sessions import session
@@ -64,18 +65,29 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
         ValueError: nothing is given, or not name=value; a name that is given twice, a value that is
             missing or given twice.
     """
-    axes: dict[str, list[object]] = {}
-    for text in assignments:
-        name, _, choices = text.partition("=")
-        ((name, found),) = parse([f"{name}=[{choices}]" if choices.strip() else text]).items()
-        if name in axes:
-            raise ValueError(f"{name} is given twice; write {name}=one,other")
-        axes[name] = found if isinstance(found, list) else [found]
-        if len({repr(choice) for choice in axes[name]}) < len(axes[name]):
-            raise ValueError(f"{name} has a value twice: {formatting.value(axes[name])}")
+    axes = parse(assignments, choices)
+    for name, found in axes.items():
+        if len({repr(choice) for choice in found}) < len(found):
+            raise ValueError(f"{name} has a value twice: {formatting.value(found)}")
     if not axes:
         raise ValueError("a sweep needs values to try: give -p name=one,other")
     return [dict(zip(axes, point)) for point in itertools.product(*axes.values())]
+
+
+def choices(text: str) -> list[object]:
+    """The values in a text, separated by commas, each as of `parameters.load`.
+
+    Raises:
+        ValueError: a list, dict or quoted text that does not end.
+    """
+    found: list[object] = []
+    begun = ""
+    for piece in text.split(","):
+        begun += piece if not begun else f",{piece}"
+        with suppress(ValueError):  # a comma inside of a list
+            found.append(load(begun.strip()))
+            begun = ""
+    return [*found, load(begun)] if begun else found
 
 
 def folder_name(values: Mapping[str, object]) -> str:
@@ -131,8 +143,25 @@ def sweep(
             done, why = _done(point, found, given[number], assigned[number], content)
             skipped = "  skipped, was done before" if len(done) == len(found) else why
             log(f"{number + 1}/{len(points)}  {point.name}{skipped}")
+            points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
             try:
-                points[number] = _run(point, found, given[number], done, data, folder)
+                if rest := found[len(done) :]:
+                    points[number] = point
+                    results = run.run(
+                        [one.name for one in rest],
+                        data=data,
+                        out=point.folder,
+                        parameters={k: v for r in rest for k, v in given[number][r.name].items()},
+                        folder=folder,
+                    )
+                    session.tidy(point.folder)
+                    failed = next((one for one in results if one.status is Status.FAILED), None)
+                    points[number] = replace(
+                        point,
+                        status=Status.FAILED if failed else Status.DONE,
+                        results=(*done, *results),
+                        error=run.outcome(failed) if failed else None,
+                    )
             finally:
                 tables(points, out)
     return points
@@ -165,34 +194,6 @@ def _plain(value: object) -> str:
     """A value as a part of a folder's name, or a cell of the CSV."""
     text = "-".join(map(_plain, value)) if isinstance(value, list) else str(value)
     return re.sub(r"[^\w.+-]+", "-", text)
-
-
-def _run(
-    point: Combination,
-    found: Sequence[Notebook],
-    given: Mapping[str, Mapping[str, object]],
-    done: Sequence[Result],
-    data: Sequence[Path],
-    folder: Path | None,
-) -> Combination:
-    """A combination after the notebooks that are not done have run."""
-    if not (rest := found[len(done) :]):
-        return replace(point, status=Status.SKIPPED, results=tuple(done))
-    results = run.run(
-        [one.name for one in rest],
-        data=data,
-        out=point.folder,
-        parameters={name: v for one in rest for name, v in given[one.name].items()},
-        folder=folder,
-    )
-    session.tidy(point.folder)
-    failed = next((one for one in results if one.status is Status.FAILED), None)
-    return replace(
-        point,
-        status=Status.FAILED if failed else Status.DONE,
-        results=(*done, *results),
-        error=run.outcome(failed) if failed else None,
-    )
 
 
 def _done(
