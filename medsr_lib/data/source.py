@@ -8,7 +8,8 @@ read as images or volumes and masks, in one of the `LAYOUTS`.
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -282,13 +283,16 @@ def _listed(bad: dict[str, str]) -> str:
     return "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
 
 
-def in_threads(function: Callable[[A], B], items: Iterable[A], doing: str) -> Iterator[B]:
+def in_threads(
+    function: Callable[[A], B], items: Iterable[A], doing: str
+) -> Generator[B, None, None]:
     """`map(function, items)` by a thread on every core, in order, with a bar that says `doing`."""
     items = list(items)
     results = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
         delayed(function)(item) for item in items
     )
-    yield from tqdm(results, doing, total=len(items), leave=False)
+    with closing(results):
+        yield from tqdm(results, doing, total=len(items), leave=False)
 
 
 def _rows(source: Source, item: Any) -> list[dict[str, Any]] | str:

@@ -20,6 +20,7 @@ import shutil
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -408,12 +409,15 @@ def to_square(pixels: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
 
 
 class _Disk(io.FileIO):
-    """A file for HDF5, which is not told of a full disk: closing the file then would crash it."""
+    """A file for HDF5, which is not told of a full disk, since closing the file then crashes it.
+
+    The error is kept, and raised when HDF5 is done and this file is closed.
+    """
 
     failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of the data, or keep the error for `check`."""
+        """Write all of the data, or keep the error."""
         left = memoryview(data).cast("B")
         try:
             while left:
@@ -423,15 +427,15 @@ class _Disk(io.FileIO):
         return memoryview(data).nbytes
 
     def truncate(self, size: int | None = None) -> int:
-        """Bring the file to a size, or keep the error for `check`."""
+        """Bring the file to a size, or keep the error."""
         try:
             return super().truncate(size)
         except OSError as error:
             self.failure = error
         return size or 0
 
-    def check(self) -> None:
-        """Raise the error that was kept."""
+    def __exit__(self, *error: object) -> None:
+        self.close()
         if self.failure:
             raise self.failure
 
@@ -465,17 +469,20 @@ def _write(
             pixels = file.create_dataset("pixels", (int(sizes.sum()),), kind)
             bits = file.create_dataset("mask_bits", (int(mask_sizes.sum()),), "uint8")
             stored = sources.in_threads(read, items, "packing images")
-            for i, (image, low, high, mask) in enumerate(itertools.chain.from_iterable(stored)):
-                packed = np.zeros(0, np.uint8) if mask is None else np.packbits(mask)
-                if i == len(table) or (image.size, packed.size) != (sizes[i], mask_sizes[i]):
-                    return False
-                start, mask_start = layout["offset"][i], layout["mask_offset"][i]
-                pixels[start : start + sizes[i]] = image.ravel()
-                if mask is not None:
-                    bits[mask_start : mask_start + mask_sizes[i]] = packed
-                layout["low"][i], layout["high"][i] = low, high
-                layout["checksum"][i] = _checksum(image, packed)
-                disk.check()
+            with closing(stored):  # no thread reads on while HDF5, which they use, is closed
+                images = itertools.chain.from_iterable(stored)
+                for i, (image, low, high, mask) in enumerate(images):
+                    packed = np.zeros(0, np.uint8) if mask is None else np.packbits(mask)
+                    if i == len(table) or (image.size, packed.size) != (sizes[i], mask_sizes[i]):
+                        return False
+                    start, mask_start = layout["offset"][i], layout["mask_offset"][i]
+                    pixels[start : start + sizes[i]] = image.ravel()
+                    if mask is not None:
+                        bits[mask_start : mask_start + mask_sizes[i]] = packed
+                    layout["low"][i], layout["high"][i] = low, high
+                    layout["checksum"][i] = _checksum(image, packed)
+                    if disk.failure:
+                        raise disk.failure
             for name, column in layout.items():
                 file[f"layout/{name}"] = column
             file["table"] = table.to_json(orient="table", index=False, double_precision=15)
@@ -488,7 +495,6 @@ def _write(
         head = f"{FORMAT}\n{_digest(disk, said.encode(), spans)}\n{said}"
         disk.seek(0)
         disk.write(head.encode().ljust(_HEAD, b"\n"))
-        disk.check()
     return True
 
 
