@@ -20,7 +20,7 @@ _ORIENTATION = 0x0112  # in EXIF and TIFF
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 _DAMAGED = (
     *(OSError, SyntaxError, LookupError, TypeError, ValueError, EOFError, ArithmeticError),
-    *(struct.error, Image.DecompressionBombError),
+    *(RuntimeError, MemoryError, struct.error, Image.DecompressionBombError),
 )
 
 
