@@ -304,7 +304,7 @@ def test_a_killed_chain_leaves_a_session_that_keeps_others_out_until_it_ends(ser
         "text": True,
     }
     process = subprocess.Popen(command, **options)
-    while not (out / "s01" / lock.HOLDER).exists() and process.poll() is None:
+    while not (out / "s01" / "run.json").exists() and process.poll() is None:
         threading.Event().wait(0.05)
     process.kill()
     session = json.loads((out / "s01" / lock.HOLDER).read_text())["pid"]
