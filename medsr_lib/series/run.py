@@ -62,11 +62,7 @@ def run(
         places = [data] if isinstance(data, Path) else list(data)
         assigned, without = folders.assign(found, places, named=bool(names), options=options)
     found = [notebook for notebook in found if notebook.name in assigned]
-    content = {place: source.content(place, reading=options) for place in assigned.values()}
-    results = [
-        _waiting(one, given[one.name], assigned[one.name], content[assigned[one.name]], out)
-        for one in found
-    ]
+    results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
     about = Run(
         folder=out,
         results=(),
@@ -119,9 +115,7 @@ def _write(about: Run, results: Sequence[Result]) -> None:
     index.write(replace(about, results=list(shown.values())))
 
 
-def _waiting(
-    notebook: Notebook, given: Mapping[str, object], data: Path, content: str, out: Path
-) -> Result:
+def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: Path) -> Result:
     """A notebook that will run with these values."""
     defaults = notebook.defaults
     places = {"data_dir": str(data.resolve()), "out_dir": str(out.resolve())}
@@ -130,7 +124,7 @@ def _waiting(
         title=notebook.title,
         question=notebook.question,
         digest=notebook.digest,
-        content=content,
+        content=source.content(data, reading=notebooks.reading(given)),
         parameters=defaults | dict(given) | places,
         changed=tuple(sorted(name for name, value in given.items() if value != defaults[name])),
     )

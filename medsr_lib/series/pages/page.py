@@ -11,10 +11,8 @@ from medsr_lib.series.pages import formatting
 
 TEMPLATES = Path(__file__).parent / "templates"
 SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
-HEADING = re.compile(r'<h([23]) id="([^"<>]+)">|</h([23])>')
-HEAD = re.compile(r"<(/?tbody)\b|<th(?![a-z])([^<>]*)>(\s*</th>)?")
-SCOPE = re.compile(r' scope="(?:col|row)"')
-WIDE = re.compile(r"<(pre|math)\b([^<>]*)")
+# none of these may run over a page twice, however its tags are broken: they end at the next "<"
+HEADING = re.compile(r'<h([23]) id="([^"<>]+)">((?:[^<]++|<(?!/?h[23]\b))*+)</h\1>')
 FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
 
 
@@ -68,43 +66,23 @@ def write(
     )
     body, _ = exporter.from_notebook_node(notebook.content)
     body = reachable(body)
-    text = render(
-        "notebook.html.j2", title=notebook.title, body=Markup(body), contents=contents(body)
-    )
+    contents = [
+        {"level": int(level), "anchor": anchor, "text": Markup(re.sub(r"</?a\b[^<>]*>", "", text))}
+        for level, anchor, inner in HEADING.findall(body)
+        for text in [inner.partition('<a class="anchor-link"')[0]]
+    ]
+    text = render("notebook.html.j2", title=notebook.title, body=Markup(body), contents=contents)
     return report.write(path, text)
-
-
-def contents(body: str) -> list[dict[str, Any]]:
-    """The headings of the second and third level: `level`, `anchor`, and `text` without links."""
-    from markupsafe import Markup
-
-    found: list[dict[str, Any]] = []
-    start = None
-    for tag in HEADING.finditer(body):
-        if start is None:
-            start = tag if tag[1] else None
-        elif tag[3] == start[1]:
-            text = body[start.end() : tag.start()].partition('<a class="anchor-link"')[0]
-            text = Markup(re.sub(r"</?a\b[^<>]*>", "", text))
-            found.append({"level": int(start[1]), "anchor": start[2], "text": text})
-            start = None
-    return found
 
 
 def accessible(html: str) -> str:
     """A table of pandas with the scope of its headings, in a frame that the keyboard can scroll."""
-    scope = "col"
-
-    def headed(found: re.Match[str]) -> str:
-        nonlocal scope
-        if found[1]:
-            scope = "row" if found[1] == "tbody" else "col"
-            return found[0]
-        if found[3]:
-            return f"<td{SCOPE.sub('', found[2])}></td>"
-        return found[0] if "scope=" in found[2] else f'<th scope="{scope}"{found[2]}>'
-
-    return HEAD.sub(headed, html)
+    pieces = re.split(r"(?=<tbody)|(?<=</tbody>)", html)
+    for n, piece in enumerate(pieces):
+        headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
+        pieces[n] = re.sub(r"<th(?![a-z])(?![^<>]*\bscope=)", headed, piece)
+    html = re.sub(r"<th([^<>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
+    return re.sub(r'<td scope="(?:col|row)"', "<td", html)
 
 
 def reachable(html: str) -> str:
@@ -113,14 +91,8 @@ def reachable(html: str) -> str:
     >>> reachable('<pre>x</pre>')
     '<pre tabindex="0">x</pre>'
     """
-
-    def focused(found: re.Match[str]) -> str:
-        narrow = found[1] == "math" and ' display="block"' not in found[2]
-        if narrow or " tabindex=" in found[2]:
-            return found[0]
-        return f'<{found[1]} tabindex="0"{found[2]}'
-
-    return WIDE.sub(focused, html)
+    wide = r'<(pre|math(?=[^<>]* display="block"))(?![^<>]* tabindex=)'
+    return re.sub(wide, r'<\1 tabindex="0"', html)
 
 
 def _describe(notebook: Notebook, captions: Mapping[str, str]) -> None:
