@@ -12,30 +12,87 @@ python3 tasks.py run -- 02 -p scale=2
 """
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
-import venv
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "installed.txt"
+STAMP = VENV / "installed.txt"  # written last: what was installed
+UNFINISHED = "unfinished"  # in its place until then
 
 
 def setup() -> None:
-    """Make .venv and install the series, unless the same files were installed before."""
+    """Make .venv and install the series, unless the same files were installed before.
+
+    A .venv whose making broke off, or whose Python or pip does not start, is made anew.
+    """
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
     wanted = hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
-        return
-    print(f"Installing into {VENV} (once, a few minutes) ...", flush=True)
-    STAMP.unlink(missing_ok=True)
-    if not PYTHON.exists():
-        venv.create(VENV, with_pip=True)
-    call("-m", "pip", "install", "-c", "constraints.txt", "-e", ".[test]")
-    STAMP.write_text(wanted)
+    with Path(__file__).open("rb") as lock:
+        wait_for_others(lock.fileno())
+        if PYTHON.exists() and installed() == wanted:
+            return
+        there = VENV.exists()
+        whole = there and installed() != UNFINISHED and pip("--version", quiet=True) == 0
+        if there and not whole:
+            print(f"{VENV} is not whole: it is made anew", flush=True)
+        print(f"Installing into {VENV} (once, a few minutes) ...", flush=True)
+        if not whole:
+            make()
+        STAMP.write_text(UNFINISHED)
+        if code := pip("install", "-c", "constraints.txt", "-e", ".[test]"):
+            raise SystemExit(code)
+        STAMP.write_text(wanted)
+
+
+def installed() -> str:
+    """What the stamp says; "" where there is none."""
+    return STAMP.read_text(errors="replace") if STAMP.is_file() else ""
+
+
+def make() -> None:
+    """Make an empty .venv with pip; on Debian, where that is a package of its own, say which."""
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        sys.exit(
+            f"This Python ({sys.executable}) cannot make an environment: it lacks ensurepip. On "
+            f"Debian and Ubuntu: sudo apt install python{version}-venv. Then start the same again"
+        )
+    import venv
+
+    try:
+        venv.create(VENV, clear=True, with_pip=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        sys.exit(f"{VENV} could not be made: {error}")
+
+
+def wait_for_others(file: int) -> None:
+    """Wait until no other process sets up; where the system has no such lock, do not."""
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another process is installing; waiting for it ...", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def pip(*arguments: str, quiet: bool = False) -> int:
+    """The exit code of the environment's pip; 1 where its Python does not start."""
+    hidden = subprocess.DEVNULL if quiet else None
+    command = [str(PYTHON), "-m", "pip", *arguments]
+    try:
+        return subprocess.run(
+            command, cwd=ROOT, check=False, stdout=hidden, stderr=hidden
+        ).returncode
+    except OSError:
+        return 1
 
 
 def call(*arguments: str) -> None:

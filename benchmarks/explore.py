@@ -147,7 +147,7 @@ def charts(slices: list[Any], methods: dict[str, Any], rounds: int, folder: Path
     fit.fit(
         networks.ESPCN(scale=SCALE), images, degrade=to_lr, steps=300, seed=0, crop=32,
         recipe=fit.Recipe(batch=1), checkpoint=folder / "a_checkpoint.pt",
-        progress=False, validation=images[:1], validate_every=50,
+        progress=False, validation=1 - images[:1], validate_every=50,
     )  # fmt: skip
     made = first("Training monitor", lambda: explore.training(folder, follow=False), 5)
     controlled(made, "step", [1 + k for k in range(rounds)])

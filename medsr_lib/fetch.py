@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic, full_disk_named
 
 RETRIES = 5  # tries in a row that bring nothing new before it gives up
 PAUSE = 1.0  # seconds before the next try, doubled each time
@@ -46,7 +46,8 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     failure: ConnectionError | None = None
     for url in urls:
         try:
-            _complete(part, url)
+            with full_disk_named(part, "what came of it is kept"):
+                _complete(part, url)
             break
         except ConnectionError as error:
             failure = error
@@ -66,7 +67,7 @@ def fetch(urls: Sequence[str], path: Path, *, md5: str, page: str) -> Path:
     return path
 
 
-def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
+def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> dict[str, int]:
     """Unpack a zip, each file atomically; those that are there with the right size are kept.
 
     Args:
@@ -75,11 +76,14 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
         wanted: the names that its files may have.
         page: where people can look what it should hold, for messages.
 
+    Returns:
+        The CRC-32 of each of its files, as the zip states it.
+
     Raises:
         ValueError: a file of another name or place; nothing is unpacked then.
     """
     with zipfile.ZipFile(archive) as zipped:
-        left = []
+        left, sums = [], {}
         for member in zipped.infolist():
             *above, name = member.filename.split("/")
             if member.is_dir():
@@ -89,6 +93,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                     f"{archive.name} holds {member.filename!r}, which is not one of its "
                     f"{len(wanted)} files (compare it with {page}); nothing of it was unpacked"
                 )
+            sums[name] = member.CRC
             if _size(folder / name) != member.file_size:
                 left.append((member, folder / name))
         for member, target in tqdm(left, archive.name, leave=False):
@@ -98,6 +103,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Set[str], page: str) -> None:
                 temporary.open("wb") as file,
             ):
                 shutil.copyfileobj(source, file)
+    return sums
 
 
 def _size(path: Path) -> int:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from medsr_lib import checks
+
 TOLERANCE = 1e-5  # of the range check: rounding of float32, far below one of 65 536 grey levels
 
 
@@ -49,6 +51,7 @@ def centre_crop(images: Tensor, *, multiple: int) -> Tensor:
     Raises:
         ValueError: the images are smaller than `multiple`.
     """
+    checks.whole("scale", multiple, least=1)
     height, width = images.shape[-2:]
     h, w = height - height % multiple, width - width % multiple
     if h == 0 or w == 0:

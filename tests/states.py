@@ -1,6 +1,7 @@
 """States of trainings: compared bit for bit, and trainings that are interrupted."""
 
 import os
+import resource
 from contextlib import contextmanager
 
 import pytest
@@ -23,6 +24,17 @@ def identical(a, b):
 def state_in(path):
     """What the checkpoint holds, without the time it took."""
     return {k: v for k, v in checkpoint.load(path).items() if k != "seconds"}
+
+
+@contextmanager
+def files_of_at_most(size):
+    """As on a disk that is full: within this context no file may become larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from medsr_lib.case import Case, for_case
+from medsr_lib.case import Case, digest, digests, for_case, refuse_seen, trained_on
 
 image = torch.linspace(0, 1, 35).view(5, 7)
 mask = image > 0.5
@@ -68,6 +69,39 @@ def test_a_function_that_differs_by_case_is_asked_for_the_one_of_a_case():
 def test_an_altered_case_says_what_was_done_and_the_original_does_not():
     case = Case("a", "p", "", torch.zeros(2, 2), about={"plane": "axial"})
     other = case.altered(torch.ones(2, 2), "made white")
-    assert dict(other.about) == {"plane": "axial", "altered": "made white"}
+    about = {"plane": "axial", "altered": "made white"}
+    assert dict(other.about) == about | {"digest": case.digest}
     assert other.image.min() == 1
     assert dict(case.about) == {"plane": "axial"}
+
+
+def test_a_digest_tells_images_apart_and_stays_when_one_is_cropped_or_altered():
+    first = case()
+    changed = image.clone()
+    changed[2, 3] += 1e-6
+    assert first.digest == digest(image[None]) == case(id="8", patient="P2", mask=mask).digest
+    assert len({first.digest, digest(changed), digest(image.view(7, 5)), digest(image[1:])}) == 4
+    assert first.cropped(2).digest == first.altered(image * 0, "made black").digest == first.digest
+    assert digests([first, first]) == digests(image[None, None]) == {first.digest}
+
+
+class Knowing(nn.Module):
+    def __init__(self, *cases):
+        super().__init__()
+        self.trained_on = digests(cases)
+
+
+def test_a_method_that_was_trained_on_a_tested_case_is_refused_by_name():
+    cases = [case(id=str(n), image=image / (n + 1)) for n in range(4)]
+    knows = nn.Sequential(nn.Identity(), nn.ModuleList([Knowing(cases[3]), Knowing(cases[1])]))
+    assert trained_on(knows) == {cases[1].digest, cases[3].digest}
+    methods = {"plain": torch.clone, "foreign": nn.Identity(), "ours": knows}
+    refuse_seen(methods, [cases[0], cases[2]])
+    with pytest.raises(
+        ValueError, match=r"^ours was trained on case 1, which is tested here: test"
+    ):
+        refuse_seen(methods, cases[:2])
+    with pytest.raises(
+        ValueError, match=r"ours was trained on case 1 \(and 1 more\), which are te"
+    ):
+        refuse_seen(methods, cases)

@@ -1,10 +1,13 @@
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from medsr_lib.files import atomic, sha256
+from medsr_lib.files import atomic, atomic_folder, home, sha256, sweep
 
 
 @pytest.fixture
@@ -13,7 +16,7 @@ def path(tmp_path):
 
 
 def names(path):
-    return [p.name for p in path.parent.iterdir()]
+    return sorted(p.name for p in path.parent.iterdir())
 
 
 def test_makes_the_folder_and_the_file(path):
@@ -77,23 +80,72 @@ def test_the_file_is_on_the_disk_before_its_name_and_the_name_at_the_end(path, m
     assert order == ["file", "rename", "folder"]
 
 
-def test_what_a_killed_process_left_is_overwritten(path):
-    path.parent.mkdir(parents=True)
-    (path.parent / f".{path.name}.{os.getpid()}.tmp").write_text("longer than what comes")
-    with atomic(path) as temporary:
-        temporary.write_text("whole")
-    assert path.read_text() == "whole"
-    assert names(path) == ["a.txt"]
+def test_sweeping_removes_what_dead_processes_left_and_nothing_else(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", f"""
+from pathlib import Path
+from medsr_lib import files
+folder = Path({str(tmp_path)!r})
+with files.atomic(folder / "a.txt") as path, files.atomic_folder(folder / "set") as inside:
+    path.touch()
+    (inside / "1.mat").touch()
+    print("ready", flush=True)
+    input()
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    child.stdout.readline()
+    foreign, own = tmp_path / ".a.txt.00000000-1.tmp", tmp_path / ".notes.tmp"
+    for path in (foreign, own):
+        path.touch()
+    sweep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+    child.kill()
+    child.communicate()
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([foreign, own])
+    os.utime(foreign, (0, 0))
+    with atomic(tmp_path / "a.txt") as path:
+        path.touch()
+    assert names(tmp_path / "a.txt") == [".notes.tmp", "a.txt"]
 
 
-def test_removes_what_a_killed_process_left_an_hour_ago(tmp_path):
-    old, recent = tmp_path / ".a.txt.1.tmp", tmp_path / ".a.txt.2.tmp"
-    for path in (old, recent):
-        path.write_text("half")
-    os.utime(old, (0, 0))
-    with atomic(tmp_path / "a.txt") as temporary:
-        temporary.write_text("whole")
-    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", ".a.txt.2.tmp"}
+SET = ("cvind.mat", "data/1.mat")
+
+
+def write_set(target, error=None):
+    with atomic_folder(target) as folder:
+        (folder / "data").mkdir()
+        for name in SET:
+            (folder / name).touch()
+            assert not (target / name).exists()
+        if error:
+            raise error
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_appears_whole_or_not_at_all(tmp_path, there):
+    target = tmp_path / "set"
+    if there:
+        target.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        write_set(target, error=KeyboardInterrupt())
+    assert list(tmp_path.rglob("*")) == [target] * there
+    write_set(target)
+    assert {str(p.relative_to(target)) for p in tmp_path.rglob("*.*")} == set(SET)
+
+
+def test_without_home_and_user_a_private_temporary_folder_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert home() == tmp_path
+    monkeypatch.setattr(Path, "home", lambda: Path("~nobody-of-that-name").expanduser())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ours = home()
+    assert ours.parent == tmp_path
+    assert ours.stat().st_mode & 0o777 == 0o700
+    assert os.environ["HOME"] == str(ours) == str(home())
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # of somebody whose folder another has made
+    (tmp_path / "medsr-home-54321").mkdir()
+    theirs = home()
+    assert theirs.parent == tmp_path
+    assert theirs.name != "medsr-home-54321"
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

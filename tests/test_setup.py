@@ -3,15 +3,23 @@
 import ast
 import importlib.util
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+import venv
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -45,28 +53,51 @@ def test_environment_yml_says_nothing_twice():
     assert pip == {"pip": ["-c constraints.txt", "-e .[test]"]}
 
 
+def test_every_pin_holds_for_the_lowest_python_that_is_promised():
+    lowest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    refused = {}
+    for name, version in PINS.items():
+        with suppress(metadata.PackageNotFoundError):  # of the extra `browser`, which is not here
+            found = metadata.distribution(name)
+            bound = found.metadata.get("Requires-Python") or ""
+            if Version(found.version).public == version and lowest not in SpecifierSet(bound):
+                refused[name] = bound
+    assert not refused
+
+
 @pytest.fixture
 def tasks(tmp_path, monkeypatch):
-    """tasks.py with an environment of its own, and `tasks.calls`, what it would have run."""
+    """tasks.py with an environment of its own, and `tasks.calls`, what it would have run.
+
+    `tasks.code` is the exit code of each call, and pip starts if `tasks.pip_starts`.
+    """
     spec = importlib.util.spec_from_file_location("tasks_under_test", ROOT / "tasks.py")
     tasks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tasks)
-    tasks.VENV, tasks.calls, tasks.code = tmp_path / "v", [], 0
+    tasks.VENV, tasks.calls, tasks.code, tasks.pip_starts = tmp_path / "v", [], 0, True
     tasks.PYTHON, tasks.STAMP = tasks.VENV / "python", tasks.VENV / "installed.txt"
+    tasks.made = 0
 
-    def create(folder, with_pip):
+    def create(folder, *, clear, with_pip):
         assert with_pip
+        if clear:
+            shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         tasks.PYTHON.touch()
+        tasks.made += 1
 
-    def run(command, cwd, check):
+    def run(command, cwd, check, **output):
         assert command[0] == str(tasks.PYTHON)
         assert cwd == ROOT
+        if command[3:] == ["--version"]:
+            return SimpleNamespace(returncode=0 if tasks.pip_starts else 1)
         tasks.calls.append(command[1:])
+        if isinstance(tasks.code, BaseException):
+            raise tasks.code
         return SimpleNamespace(returncode=tasks.code)
 
-    monkeypatch.setattr(tasks, "venv", SimpleNamespace(create=create))
-    monkeypatch.setattr(tasks, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(venv, "create", create)
+    monkeypatch.setattr(tasks.subprocess, "run", run)
     return tasks
 
 
@@ -80,21 +111,59 @@ def test_setup_installs_once(tasks, capsys):
     assert capsys.readouterr().out.count("Installing into") == 1
 
 
-def test_setup_installs_again_after_a_failure(tasks):
-    tasks.code = 3
-    with pytest.raises(SystemExit, match="3"):
+@pytest.mark.parametrize("ended", [3, KeyboardInterrupt()])
+def test_an_environment_whose_making_broke_off_is_made_anew(tasks, capsys, ended):
+    tasks.code = ended
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
         tasks.main(["setup"])
+    (tasks.VENV / "half").touch()
     tasks.code = 0
     tasks.main(["setup"])
     tasks.main(["setup"])
     assert tasks.calls == [INSTALL, INSTALL]
+    assert tasks.made == 2
+    assert not (tasks.VENV / "half").exists()
+    assert "is not whole: it is made anew" in capsys.readouterr().out
+
+
+def test_an_environment_without_pip_is_made_anew(tasks, capsys):
+    tasks.VENV.mkdir()
+    tasks.PYTHON.touch()
+    tasks.pip_starts = False
+    tasks.main(["setup"])
+    assert (tasks.made, tasks.calls) == (1, [INSTALL])
+    assert "is not whole: it is made anew" in capsys.readouterr().out
+
+
+def test_an_environment_that_somebody_made_keeps_what_is_in_it(tasks):
+    tasks.VENV.mkdir()
+    tasks.PYTHON.touch()
+    tasks.main(["setup"])
+    assert (tasks.made, tasks.calls) == (0, [INSTALL])
+
+
+def test_debian_without_ensurepip_is_told_what_to_install(tasks, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        tasks.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else found(name)
+    )
+    with pytest.raises(SystemExit, match=r"sudo apt install python3\.\d+-venv"):
+        tasks.main(["setup"])
+    assert not tasks.VENV.exists()
+
+
+def test_an_environment_that_cannot_be_made_is_one_sentence(tasks, monkeypatch):
+    failed = subprocess.CalledProcessError(1, "ensurepip")
+    monkeypatch.setattr(venv, "create", Mock(side_effect=failed))
+    with pytest.raises(SystemExit, match="could not be made"):
+        tasks.main(["setup"])
 
 
 def test_setup_installs_again_when_the_pins_have_changed(tasks):
     tasks.main(["setup"])
     tasks.STAMP.write_text("of other pins")
     tasks.main(["setup"])
-    assert tasks.calls == [INSTALL, INSTALL]
+    assert (tasks.made, tasks.calls) == (1, [INSTALL, INSTALL])
 
 
 @pytest.mark.parametrize("command", ["run", "test", "lab", "docs", "refresh"])

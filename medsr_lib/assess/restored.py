@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from medsr_lib import devices, images
-from medsr_lib.case import Case, for_case
+from medsr_lib.case import Case, for_case, refuse_seen
 
 REFERENCE = "HR"  # the name, among methods, of the images that were never degraded
 
@@ -71,7 +71,9 @@ def restored(
         them, or changes them in place, needs a clone.
 
     Raises:
-        ValueError: no methods, no cases, a method called "HR", or a device that cannot be used.
+        ValueError: no methods, no cases, a method called "HR", one that was trained on a tested
+            case (also while iterating, where the cases cannot be counted), or a device that cannot
+            be used.
         TypeError, ValueError, RuntimeError: while iterating, named with the case and the method: a
             case smaller than the scale, LR of another scale, SR that is no tensor, has another size
             or leaves [0, 1], and whatever a function raises.
@@ -82,6 +84,8 @@ def restored(
         raise ValueError(f"no method may be called {REFERENCE!r}: that is the original image")
     if isinstance(cases, Sized) and len(cases) == 0:
         raise ValueError("there are no cases")
+    if isinstance(cases, Sized):
+        refuse_seen(methods, cases)
     on = devices.choose(device)
 
     def loop() -> Iterator[Restored]:
@@ -89,6 +93,7 @@ def restored(
         bar = tqdm(total=total, desc="restoring", unit="case", disable=not progress, leave=False)
         with bar, on_device(methods.values(), on):
             for group in _by_size(_cropped(cases, scale, left_out), batch):
+                refuse_seen(methods, group)
                 try:
                     some = [_restore(methods, group, degrade, scale, on)]
                 except (TypeError, ValueError, RuntimeError):

@@ -7,30 +7,35 @@ that are no images.
 
 All that is known of the patients is in the file names. `IM-0115-0001.jpeg` and
 `NORMAL2-IM-0115-0001-0002.jpeg` are taken for one patient, IM-0115; `person7_bacteria_24.jpeg` and
-`person7_virus_15.jpeg` too, person7 (109 numbers occur with both). Whether numbers were given out
-twice is not known: equal ones count as one patient, so that nothing can leak from training into
-test, and intervals over patients are rather too wide than too narrow. Normal patients and those
-with pneumonia have no names in common; a file whose name belongs to the other class is refused.
+`person7_virus_15.jpeg` too, person7 (109 numbers occur with both). Version 3 of the set has other
+names: `BACTERIA-1008087-0001.jpeg`, and those with VIRUS or NORMAL, are of patient 1008087. Whether
+numbers were given out twice is not known: equal ones count as one patient, so that nothing can leak
+from training into test, and intervals over patients are rather too wide than too narrow. Normal
+patients and those with pneumonia have no names in common; a file whose name belongs to the other
+class is refused.
 """
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from medsr_lib import pictures
 from medsr_lib.case import Case
 from medsr_lib.data import jpeg, splits
+from medsr_lib.data.layouts import visible
 
 LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 MASKS = "masks"  # beside the splits; the phantom alone has it
-_NORMAL = re.compile(r"(?:NORMAL2-)?(?P<patient>IM-\d+)-\d+(?:-\d+)*")
-_PNEUMONIA = re.compile(r"(?P<patient>person\d+)_(?P<subtype>bacteria|virus)_\d+")
+_NORMAL = re.compile(r"(?:NORMAL2-)?(?P<patient>IM-\d+)-\d+(?:-\d+)*|NORMAL-(?P<patient3>\d+)-\d+")
+_PNEUMONIA = re.compile(
+    r"(?P<patient>person\d+)_(?P<subtype>bacteria|virus)_\d+"
+    r"|(?P<subtype3>BACTERIA|VIRUS)-(?P<patient3>\d+)-\d+"
+)
 _LEFT = {"thumbs.db", "desktop.ini"}  # by programs
 _DEPTH = 4  # how far below the root the tree is looked for
 
@@ -88,27 +93,36 @@ def _named(path: Path) -> tuple[str, str, str]:
     found = normal or pneumonia
     if found is None:
         raise ValueError(
-            "the name tells no patient; expected IM-0115-0001.jpeg or NORMAL2-IM-1427-0001.jpeg "
-            "(NORMAL), or person7_bacteria_24.jpeg or person7_virus_15.jpeg (PNEUMONIA)"
+            "the name tells no patient; expected IM-0115-0001.jpeg, NORMAL2-IM-1427-0001.jpeg or "
+            "NORMAL-1003233-0001.jpeg (NORMAL), or person7_bacteria_24.jpeg, person7_virus_15.jpeg "
+            "or BACTERIA-1008087-0001.jpeg (PNEUMONIA)"
         )
-    label, folder = LABELS[0] if normal else LABELS[1], path.parent.name
-    if folder in LABELS and folder != label:
+    label, place = LABELS[0] if normal else LABELS[1], _class(path)
+    subtype = "none" if normal else (found["subtype"] or found["subtype3"]).lower()
+    inside = path.parent.name.lower()
+    misplaced = place and place.name != label
+    if misplaced or (inside in ("bacteria", "virus") and inside != subtype):
         raise ValueError(
-            f"a name of {label} in the folder {folder}; a patient belongs to one class, move or "
-            "remove the file"
+            f"a name of {label if misplaced else subtype} in the folder {path.parent.name}; a "
+            "patient belongs to one class, move or remove the file"
         )
-    return found["patient"], label, "none" if normal else found["subtype"]
+    return found["patient"] or found["patient3"], label, subtype
+
+
+def _class(path: Path) -> Path | None:
+    """The folder NORMAL or PNEUMONIA that a radiograph is in, perhaps in a folder of it."""
+    return next((above for above in path.absolute().parents if above.name in LABELS), None)
 
 
 def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """(H, W), true inside an opacity; None where none is outlined."""
-    name = path.absolute().parents[2] / MASKS / f"{path.stem}.png"
-    if not name.is_file():
+    place = _class(path)
+    name = place and place.parents[1] / MASKS / f"{path.stem}.png"
+    if name is None or not name.is_file():
         return None
     try:
-        with Image.open(name) as stored:
-            mask = np.asarray(stored.convert("L")) > 127
-    except (OSError, SyntaxError) as error:
+        mask = np.asarray(pictures.decoded(name.read_bytes())[0].convert("L")) > 127
+    except (OSError, ValueError) as error:
         raise ValueError(f"its mask {name} cannot be read as a PNG ({error})") from None
     if mask.shape != shape:
         raise ValueError(f"its mask {name} is {mask.shape}, the radiograph is {shape}")
@@ -121,9 +135,9 @@ def _mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
 def find(folder: Path) -> list[Path]:
     """The files in the splits in or below a folder, by split, class and name.
 
-    One of `train`, `val` and `test` must be there. The second copy that lies inside the first, all
-    of `__MACOSX` and hidden files are passed over; other files are to be read, and to be refused by
-    name, whatever they are.
+    One of `train`, `val` and `test` must be there; a class may have folders, such as BACTERIA and
+    VIRUS. The second copy that lies inside the first, all of `__MACOSX` and hidden files are passed
+    over; other files are to be read, and to be refused by name, whatever they are.
 
     Raises:
         ValueError: several such trees, or a class without images.
@@ -131,8 +145,7 @@ def find(folder: Path) -> list[Path]:
     tree, paths = _tree(folder), []
     splits_there = [tree / split for split in SPLITS if (tree / split).is_dir()] if tree else []
     for place in (split / label for split in splits_there for label in LABELS):
-        files = filter(Path.is_file, place.glob("[!.]*"))
-        found = sorted(path for path in files if path.name.lower() not in _LEFT)
+        found = [path for path in visible(place) if path.name.lower() not in _LEFT]
         if not found:
             raise ValueError(
                 f"{place}: the class has no images; both {' and '.join(LABELS)} are needed in "
@@ -144,7 +157,8 @@ def find(folder: Path) -> list[Path]:
 
 def find_masks(folder: Path) -> list[Path]:
     """The phantom's masks, in the folder beside the splits."""
-    return sorted(folder.rglob(f"{MASKS}/*.png"))
+    tree = _tree(folder)
+    return sorted((tree / MASKS).glob("*.png")) if tree else []
 
 
 def _tree(root: Path) -> Path | None:
@@ -166,12 +180,14 @@ def _tree(root: Path) -> Path | None:
 def with_splits(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """An index with the columns split (as found) and duplicate_of.
 
-    An id that two splits share gets the split before it; duplicate_of is the id of an earlier
-    image with the same pixels, or <NA>.
+    An id that two files share gets the split, and the folders inside the class, before it;
+    duplicate_of is the id of an earlier image with the same pixels, or <NA>.
     """
-    split = pd.Series([Path(path).parents[1].name for path in table["path"]], table.index)
+    parts = [Path(path).relative_to(_tree(folder) or folder).parts for path in table["path"]]
+    split = pd.Series([split for split, *_ in parts], table.index)
+    below = ["/".join((*inside, Path(name).stem)) for _, _, *inside, name in parts]
     shared = table["id"].duplicated(keep=False)
-    table = table.assign(id=table["id"].where(~shared, split + "/" + table["id"]))
+    table = table.assign(id=table["id"].where(~shared, split + "/" + below))
     table.insert(list(table).index("channels"), "split", split)
     first = table["id"].groupby(table["checksum"]).transform("first")
     return table.assign(duplicate_of=first.where(first != table["id"], pd.NA).astype("string"))
@@ -227,16 +243,16 @@ def cross_fit(
 
     Args:
         table: from `source.index`.
-        folds: at least 2.
+        folds: at least 2; fewer patients are a fold each, and a warning says so.
         seed: of the assignment.
         validation: share of the patients who are not tested, as in `train_val_test`.
 
     Returns:
-        A column for each fold, 1 to `folds`: "train", "validation", "test" or <NA> for each row,
+        A column for each fold, from 1: "train", "validation", "test" or <NA> for each row,
         with the table's index.
 
     Raises:
-        ValueError: fewer patients than folds, a class that is missing in a part, or a share out of
+        ValueError: one patient, a class that is missing in a part, or a share out of
             range.
     """
     fresh = table["duplicate_of"].isna()
@@ -244,7 +260,7 @@ def cross_fit(
     fold = splits.by_patient(of, n_folds=folds, seed=seed).reindex(table.index, fill_value=0)
     parts = {
         k: _parts(table, fold == k, fresh & (fold != k), seed=seed, validation=validation)
-        for k in range(1, folds + 1)
+        for k in range(1, fold.max() + 1)
     }
     return pd.DataFrame(parts)
 
@@ -256,11 +272,8 @@ def _parts(
     if not 0 < validation <= 0.5:
         raise ValueError(f"validation must lie above 0 and at most at 0.5, got {validation}")
     pool = table[pooled]
-    with warnings.catch_warnings():  # few patients of a subtype: what matters is checked below
-        warnings.filterwarnings("ignore", "The least populated class")
-        fold = splits.by_patient(
-            pool.assign(label=pool["subtype"]), n_folds=round(1 / validation), seed=seed
-        )
+    pool = pool.assign(label=pool["subtype"])
+    fold = splits.by_patient(pool, n_folds=round(1 / validation), seed=seed)
     part = pd.Series(pd.NA, index=table.index, dtype="string", name="part")
     part[test] = "test"
     part[pool.index[fold > 1]] = "train"

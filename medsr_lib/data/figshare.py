@@ -9,7 +9,11 @@ has four zips of 766 slices each, 880 MB together, and `cvind.mat`.
 
 import re
 import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -18,14 +22,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from medsr_lib import fetch
+from medsr_lib import fetch, pictures
 from medsr_lib.case import Case
 from medsr_lib.data import splits
+from medsr_lib.data.layouts import visible
+from medsr_lib.files import atomic
 
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 FIELDS = ("PID", "image", "label", "tumorBorder", "tumorMask")
 MANY = 50  # slices of which no two share a PID: then it does not tell the patient
 UNKNOWN = "no PID has two slices, so patients are unknown"
+SUMS = "slices.sfv"  # beside the slices: the CRC-32 that each has in the article's zips
+FOLDS = 5  # the author's
 HUGE = 1e30  # no intensity or coordinate; float32 ends at 3e38
 
 
@@ -38,7 +46,7 @@ def read_slice(path: str | Path) -> Case:
 
         - pid: the examination's PID as stored, `MR040240B`;
         - border: (n, 2) float32, the outline as (x, y) = (column, row) in pixels, 0 the first
-          centre;
+          centre; n is 0 where none is drawn;
         - raw_min, raw_max: the stored intensities that became 0 and 1.
 
     Raises:
@@ -49,18 +57,18 @@ def read_slice(path: str | Path) -> Case:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
+        _compare_sum(path)
         fields = _read_fields(path)
         raw, mask = _image(fields["image"]), _mask(fields["tumorMask"])
         if mask.shape != raw.shape:
             raise ValueError(f"mask is {mask.shape}, image is {raw.shape}; they must be equal")
         low, high = float(raw.min()), float(raw.max())
-        image = torch.from_numpy(raw.astype(np.float32)).sub_(low).div_(high - low).clamp_(0, 1)
         pid = _pid(fields["PID"])
         return Case(
             id=path.stem,
             patient=re.sub(r"(?<=\d)[A-Za-z]$", "", pid),
             label=_tumour(fields["label"]),
-            image=image,
+            image=pictures.scaled(raw, low, high),
             mask=torch.from_numpy(mask),
             about={
                 "pid": pid,
@@ -74,33 +82,54 @@ def read_slice(path: str | Path) -> Case:
 
 
 def _read_fields(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with h5py.File(path) as file:
-            group = file.get("cjdata")
-            if not isinstance(group, h5py.Group):
-                raise ValueError(f"no struct `cjdata` (found {sorted(file)}); not a tumour slice")
-            missing = [name for name in FIELDS if name not in group]
-            if missing:
-                raise ValueError(f"`cjdata` has no field {', '.join(missing)}")
-            fields = {name: group[name][()] for name in FIELDS}
-    except (OSError, KeyError, RuntimeError, TypeError) as error:  # h5py raises all of these
-        raise ValueError(
-            "cannot be read as a MATLAB v7.3 (HDF5) file: truncated, damaged or another format; "
-            f"download it again ({error})"
-        ) from None
+    with _opened(path) as file:
+        group = file.get("cjdata")
+        if not isinstance(group, h5py.Group):
+            raise ValueError(f"no struct `cjdata` (found {sorted(file)}); not a tumour slice")
+        missing = [name for name in FIELDS if name not in group]
+        if missing:
+            raise ValueError(f"`cjdata` has no field {', '.join(missing)}")
+        fields = {name: _values(group[name]) for name in FIELDS}
+    if all(isinstance(part, bytes) for part in fields["PID"].ravel().tolist()):  # as text
+        fields["PID"] = np.frombuffer(b"".join(fields["PID"].ravel().tolist()), np.uint8)
     strange = [name for name, stored in fields.items() if stored.dtype.kind not in "biuf"]
     if strange:
         raise ValueError(f"`cjdata` holds no numbers in {', '.join(strange)}; not a tumour slice")
     return fields
 
 
+def _values(data: h5py.Dataset) -> np.ndarray:
+    """What is stored; nothing where MATLAB notes that it is empty, and stores the sizes instead."""
+    pictures.check_size(*data.shape or (), max(data.dtype.itemsize // 8, 1))
+    return np.zeros(0) if np.any(data.attrs.get("MATLAB_empty")) else np.asarray(data[()])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """A MATLAB v7.3 file; what h5py raises, here and while it is read, becomes a ValueError."""
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except (OSError, LookupError, RuntimeError, TypeError, AttributeError) as error:
+        with path.open("rb") as raw:
+            older = raw.read(16) == b"MATLAB 5.0 MAT-f"
+        raise ValueError(
+            "saved in an older MATLAB format: load it in MATLAB and save it with -v7.3"
+            if older
+            else "cannot be read as a MATLAB v7.3 (HDF5) file: truncated, damaged or another "
+            f"format; download it again ({error})"
+        ) from None
+
+
 def _image(stored: np.ndarray) -> np.ndarray:
     if stored.ndim != 2 or stored.size == 0 or stored.dtype.kind not in "iuf":
         raise ValueError(f"image is {stored.dtype} {stored.shape}; expected a numeric (H, W)")
-    if not -HUGE < stored.min() <= stored.max() < HUGE:  # false for NaN, too
-        raise ValueError("image holds NaN or infinite values")
-    if stored.min() == stored.max():
-        raise ValueError(f"image is constant ({stored.flat[0]})")
+    low, high = float(stored.min()), float(stored.max())
+    most = 2**53 if stored.dtype.kind in "iu" else HUGE  # float64 has no greater whole numbers
+    if not -most < low <= high < most:  # false for NaN, too
+        raise ValueError("image holds NaN or infinite values, or too large ones")
+    if low == high:
+        raise ValueError(f"image is constant ({low:g})")
     return np.ascontiguousarray(stored.T)
 
 
@@ -134,30 +163,60 @@ def _pid(stored: np.ndarray) -> str:
 
 
 def _border(stored: np.ndarray) -> Tensor:
-    """MATLAB's x1, y1, x2, y2, ... counted from 1, as pairs counted from 0."""
-    flat = np.ravel(stored)
-    if flat.dtype.kind not in "iuf" or flat.size % 2:
-        raise ValueError(f"border is {flat.dtype} with {flat.size} values; expected x, y pairs")
-    if not (np.abs(flat) < HUGE).all():
+    """MATLAB's x1, y1, x2, y2, ... counted from 1, or its n x 2, as pairs counted from 0."""
+    vector = stored.size == max(stored.shape, default=0)
+    pairs = stored.ndim == 2 and 2 in stored.shape
+    if stored.dtype.kind not in "iuf" or stored.size % 2 or not (vector or pairs):
+        raise ValueError(f"border is {stored.dtype} {stored.shape}; expected x, y pairs")
+    if not (np.abs(stored.astype(float)) < HUGE).all():
         raise ValueError("border holds NaN or infinite values")
-    return torch.from_numpy(flat.reshape(-1, 2).astype(np.float32) - 1.0)
+    rows = stored.T if len(stored) == 2 else stored
+    return torch.from_numpy(rows.reshape(-1, 2).astype(np.float32) - 1.0)
+
+
+@lru_cache
+def _sums(path: Path, changed: int) -> dict[str, int]:
+    """The CRC of each slice in the list that `download` wrote."""
+    del changed
+    found = re.findall(r"^(\d+\.mat) ([0-9A-F]{8})$", path.read_text("latin-1"), re.MULTILINE)
+    return {name: int(crc, 16) for name, crc in found}
+
+
+def _compare_sum(path: Path) -> None:
+    sums = path.with_name(SUMS)
+    known = _sums(sums, sums.stat().st_mtime_ns) if sums.is_file() else {}
+    if path.name in known and zlib.crc32(path.read_bytes()) != known[path.name]:
+        raise ValueError(
+            "not as it was downloaded (another CRC than in slices.sfv): delete it and call "
+            "download again, or delete slices.sfv if you changed the slices yourself"
+        )
 
 
 def find(folder: Path) -> list[Path]:
     """The `N.mat` files in or below a folder (`data/`, `dataset/data/`), by number."""
-    paths = [p for p in folder.rglob("*.mat") if p.name != "cvind.mat" and p.name[0] != "."]
+    paths = [path for path in visible(folder) if path.suffix.lower() == ".mat"]
+    paths = [path for path in paths if path.name.lower() != "cvind.mat"]
     return sorted(paths, key=lambda p: (not p.stem.isdigit(), p.stem.zfill(9), p))
 
 
 def find_folds(folder: Path) -> list[Path]:
     """The author's list of folds: `cvind.mat` beside the slices or above them, or none."""
     places = [place for path in find(folder)[:1] for place in list(path.parents)[:3]]
-    found = (place / "cvind.mat" for place in [*places, folder])
-    return [path for path in found if path.is_file()][:1]
+    name = "[Cc][Vv][Ii][Nn][Dd].[Mm][Aa][Tt]"
+    return [path for place in [*places, folder] for path in sorted(place.glob(name))][:1]
+
+
+def find_others(folder: Path) -> list[Path]:
+    """What is read beside the slices: the list of folds, and those of their checksums."""
+    sums = {path.with_name(SUMS) for path in find(folder)}
+    return [*find_folds(folder), *sorted(path for path in sums if path.is_file())]
 
 
 def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """An index with the author's folds, where there are any; a patient's examinations are united.
+    """An index with the author's folds; a patient's examinations are united.
+
+    Without `cvind.mat`, patients are drawn into as many folds; `attrs["drawn"]` says so, and
+    `splits.split` warns of it.
 
     A copy whose slices all have a PID of their own does not know the patients (in the original, a
     patient has 13 slices on average, so that 50 slices without any in common do not occur by
@@ -175,6 +234,13 @@ def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
             table = table.assign(patient=splits.runs(table, folds=cvind))
             said = f"runs of slices stand for them, {table['patient'].nunique()} of {len(table)}"
             return _noted(table, f"{UNKNOWN}: {said}")
+        return table
+    if table["patient"].nunique() > 1:
+        table = table.assign(fold=splits.by_patient(table, n_folds=FOLDS, seed=0))
+        table.attrs["drawn"] = (
+            f"no cvind.mat: {table['fold'].nunique()} folds of patients were drawn at random, "
+            "always the same"
+        )
     said = "each counts as one, so that intervals are too narrow; cvind.mat would tell more"
     return _noted(table, f"{UNKNOWN}: {said}") if unknown else table
 
@@ -187,13 +253,20 @@ def _noted(table: pd.DataFrame, text: str) -> pd.DataFrame:
 
 
 def _read_cvind(path: Path) -> np.ndarray:
+    """The fold of each slice, whole numbers from 1."""
     try:
-        with h5py.File(path) as file:
-            return np.ravel(file["cvind"][()]).astype(int)
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        with _opened(path) as file:
+            folds = np.ravel(_values(file["cvind"]))
+        if folds.dtype.kind not in "iuf":
+            raise ValueError(f"it holds {folds.dtype}")
+        folds = folds.astype(np.float64)
+        if (strange := folds[~((folds > 0) & (folds < 1e9) & (folds % 1 == 0))]).size:
+            raise ValueError(f"a fold is a whole number from 1, found {strange[0]:g}")
+    except ValueError as error:
         raise ValueError(
             f"{path}: no list of folds can be read from it; delete it and fetch it again ({error})"
         ) from None
+    return folds.astype(int)
 
 
 # --- download ------------------------------------------------------------------------------------
@@ -240,6 +313,8 @@ CVIND = RemoteFile("cvind.mat", 7005344, "5ea82eb3212c9fcb84290ccf0beb486d", 5_7
 def download(root: str | Path) -> Path:
     """Fetch the data set: afterwards `root/data/1.mat` to `3064.mat` and `root/cvind.mat`.
 
+    `root/data/slices.sfv` lists the slices' checksums; whoever reads a slice compares it.
+
     Call it as often as you like: what is there is not fetched again, a transfer that broke off goes
     on where it stopped, and when everything is there no request is made. The zips are fetched,
     unpacked and removed one after the other. Where figshare turns programs away, files that were
@@ -274,7 +349,8 @@ def download(root: str | Path) -> Path:
     for remote in pending:
         archive = _fetch(remote, root)
         wanted = {f"{number}.mat" for number in remote.slices}
-        fetch.unpack(archive, root / "data", wanted=wanted, page=PAGE)
+        sums = fetch.unpack(archive, root / "data", wanted=wanted, page=PAGE)
+        _keep_sums(sums, root / "data" / SUMS)
         archive.unlink()
     if missing := _missing(root, range(1, N_SLICES + 1)):
         first = ", ".join(str(number) for number in missing[:5])
@@ -288,6 +364,13 @@ def download(root: str | Path) -> Path:
 def _fetch(remote: RemoteFile, root: Path) -> Path:
     urls = [address.format(file_id=remote.file_id) for address in ADDRESSES]
     return fetch.fetch(urls, root / remote.name, md5=remote.md5, page=PAGE)
+
+
+def _keep_sums(new: dict[str, int], path: Path) -> None:
+    """Add to the list of checksums that `read_slice` looks at."""
+    sums = new | (_sums(path, path.stat().st_mtime_ns) if path.is_file() else {})
+    with atomic(path) as temporary:
+        temporary.write_text("".join(f"{name} {crc:08X}\n" for name, crc in sorted(sums.items())))
 
 
 def _check_folds(path: Path) -> None:

@@ -4,17 +4,16 @@ What cannot be trusted is refused; what is taken in a way that a user should kno
 `Case.about["notes"]`. Images are grey: one channel, 8 or 16 bits or float.
 """
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from medsr_lib import pictures
 from medsr_lib.case import Case
 from medsr_lib.data import jpeg
 from medsr_lib.data.layouts import Entry, Options
@@ -22,7 +21,6 @@ from medsr_lib.data.layouts import Entry, Options
 Array = NDArray[Any]
 Notes = list[str]
 MOST_LABELS = 31  # a mask of small whole numbers holds labels; greater ones are grey levels
-_DAMAGED = (OSError, SyntaxError, KeyError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 def read(entry: Entry) -> Case:
@@ -92,10 +90,11 @@ def normalised(raw: Array, percentiles: tuple[float, float]) -> tuple[Tensor, fl
     if not np.isfinite(raw).all():
         raise ValueError(f"NaN or infinite values in {(~np.isfinite(raw)).sum()} of {raw.size}")
     low, high = (float(value) for value in np.percentile(raw, percentiles))
-    if not low < high:
-        raise ValueError(f"the image is constant ({low:g}) between percentiles {percentiles}")
-    image = torch.from_numpy(np.ascontiguousarray(raw, np.float32)).clone()
-    return image.sub_(low).div_(high - low).clamp_(0, 1), low, high
+    if not 0 < high - low < np.inf:
+        raise ValueError(
+            f"the image is constant between percentiles {percentiles} ({low:g} and {high:g})"
+        )
+    return pictures.scaled(np.ascontiguousarray(raw), low, high), low, high
 
 
 # --- pixels --------------------------------------------------------------------------------------
@@ -153,50 +152,18 @@ def _decoded(path: Path) -> tuple[Array, Notes, Array | None]:
     """The stored values, what to say of them, and the colours (256, 3) of a palette."""
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
-            return *_tiff(path), None
-        with Image.open(path) as image:
-            if image.format in ("JPEG", "MPO"):
-                return *_jpeg(path, image), None
-            image.load()
-            if image.mode == "P":
-                colours = np.asarray(image.convert("RGB"))
-                values = np.asarray(image)
-                palette = np.zeros((256, 3), np.uint8)
-                palette[values] = colours
-                return values, [], palette
-            return np.asarray(image), [], None
-    except _DAMAGED as error:
-        raise ValueError(f"{path.name} is damaged or no image file ({error})") from None
-
-
-def _jpeg(path: Path, image: Image.Image) -> tuple[Array, Notes]:
-    data = path.read_bytes()
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # Pillow may fill up the rest
-        raise ValueError(f"{path.name} is truncated; fetch it again (its end marker is missing)")
-    quality = jpeg.quality_of(image.quantization[0])  # type: ignore[attr-defined]
-    turned = image.getexif().get(0x0112, 1) != 1
-    notes = ["its EXIF orientation is not applied"] * turned
-    return np.asarray(image), [f"lossy JPEG of quality {quality}", *notes]
-
-
-def _tiff(path: Path) -> tuple[Array, Notes]:
-    import tifffile  # with scikit-image
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page, n = file.pages.first, len(file.pages)
-            kind = tifffile.COMPRESSION(page.compression).name
-            white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-            by_pillow = "LZW" in kind and not white  # tifffile would need another package
-            values = np.asarray(Image.open(path)) if by_pillow else page.asarray()
-    except (tifffile.TiffFileError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} is damaged or no TIFF ({error})") from None
-    if n > 1:
-        raise ValueError(f"holds {n} pages; save each in a file of its own")
-    notes = ["lossy JPEG in a TIFF"] * ("JPEG" in kind)
-    if white:
-        values, notes = values.max() - values, [*notes, "white is zero: inverted"]
-    return values, notes
+            return *pictures.tiff(path), None
+        picture, turned = pictures.decoded(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    values, notes, palette = np.asarray(picture), [pictures.TURNED] * turned, None
+    if picture.format in ("JPEG", "MPO"):
+        quality = jpeg.quality_of(picture.quantization[0])  # type: ignore[attr-defined]
+        notes.insert(0, f"lossy JPEG of quality {quality}")
+    if picture.mode == "P":
+        palette = np.zeros((256, 3), np.uint8)
+        palette[values] = np.asarray(picture.convert("RGB"))
+    return values, notes, palette
 
 
 # --- masks ---------------------------------------------------------------------------------------

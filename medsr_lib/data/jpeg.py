@@ -1,56 +1,34 @@
 """JPEG files of grey pictures: read with every doubt named, and simulated in memory."""
 
 import io
-import struct
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from medsr_lib import images as image_rules
-
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-_DAMAGED = (OSError, SyntaxError, KeyError, IndexError, struct.error, Image.DecompressionBombError)
+from medsr_lib import pictures
 
 
 def read(data: bytes) -> tuple[NDArray[np.uint8], int, int]:
     """Decode the bytes of a JPEG file of a grey picture.
 
-    A damaged byte in the middle can decode to other pixels that nobody can tell from true ones;
-    damage that the file format itself reveals is refused.
-
     Returns:
-        Its pixels (H, W) uint8; the number of channels, 1, or 3 where the file stores three equal
-        ones; and the quality, 1 to 100, see `quality_of`.
+        Its pixels (H, W) uint8, turned by its EXIF orientation; the number of channels, 1, or 3
+        where the file stores three equal ones; and the quality, 1 to 100, see `quality_of`.
 
     Raises:
-        ValueError: no JPEG, truncated or damaged, not 8 bits a sample, CMYK, or in colours.
+        ValueError: as `pictures.decoded`; or no JPEG, not 8 bits a sample, CMYK, or in colours.
     """
-    if not data:
-        raise ValueError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format not in ("JPEG", "MPO"):
-                raise ValueError(f"a {image.format} file ({image.mode}); expected a JPEG")
-            # Without this, Pillow may fill up the rest.
-            if data.rfind(_END_OF_IMAGE) < data.rfind(_START_OF_SCAN):
-                raise ValueError("truncated; fetch the file again (its end marker is missing)")
-            image.load()
-            quality = quality_of(image.quantization[0])  # type: ignore[attr-defined]
-            return _grey(image), len(image.getbands()), quality
-    except UnidentifiedImageError:
-        if data.startswith(b"\xff\xd8"):
-            raise ValueError(
-                "truncated or damaged in its header, or not of 8 bits a sample; fetch the file "
-                "again, or convert it"
-            ) from None
-        raise ValueError("not an image file") from None
-    except _DAMAGED as error:
-        raise ValueError(f"truncated or damaged; fetch the file again ({error})") from None
+    picture, _ = pictures.decoded(data)
+    if picture.format not in ("JPEG", "MPO"):
+        raise ValueError(f"a {picture.format} file ({picture.mode}); expected a JPEG")
+    quality = quality_of(picture.quantization[0])  # type: ignore[attr-defined]
+    return _grey(picture), len(picture.getbands()), quality
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
@@ -95,9 +73,7 @@ def _tables() -> NDArray[np.int64]:
 def encode(pixels: NDArray[np.uint8], *, quality: int) -> bytes:
     """A baseline JPEG file of (H, W) grey pixels, at a setting from 1 to 100."""
     check_quality(quality)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    return pictures.encoded(Image.fromarray(pixels), "JPEG", quality=quality)
 
 
 def check_quality(quality: int) -> None:

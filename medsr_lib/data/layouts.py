@@ -186,12 +186,16 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(VOLUMES)
 
 
-def visible(folder: Path) -> Iterator[Path]:
-    """All files in or below a folder, but hidden ones and those of `__MACOSX`, in order."""
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if not any(part[0] == "." or part == "__MACOSX" for part in parts) and path.is_file():
-            yield path
+def visible(folder: Path) -> list[Path]:
+    """All files in or below a folder, but hidden ones and those of `__MACOSX`, in order.
+
+    Nor is anything in hidden folders. A link to nothing counts as a file, which cannot be read.
+    """
+    found: list[Path] = []
+    for place, inside, names in os.walk(folder):
+        inside[:] = [name for name in inside if name[0] != "." and name != "__MACOSX"]
+        found += [Path(place, name) for name in names if name[0] != "."]
+    return sorted(found)
 
 
 def _readable(folder: Path) -> list[Path]:
@@ -400,7 +404,8 @@ def table(folder: Path, options: Options) -> Iterator[Entry]:
         patient, label = row["patient"], row.get("label", "")
         entry = Entry(image, stem(image), patient, label, masks, others=(path,))
         try:
-            fold = int(row["fold"]) if row.get("fold") else None
+            if (fold := row.get("fold") or None) and not re.fullmatch("0*[1-9][0-9]{0,8}", fold):
+                raise ValueError(f"fold {fold!r} is no whole number from 1")
             spacing = float(row["spacing"]) if row.get("spacing") else None
             lost = [file for file in (image, *masks) if not file.is_file()]
             if lost:
@@ -409,7 +414,7 @@ def table(folder: Path, options: Options) -> Iterator[Entry]:
                 raise ValueError("no patient")
             if row["image"] in seen:
                 raise ValueError("the image was there before; masks are divided by semicolons")
-            entry = replace(entry, fold=fold, spacing=spacing)
+            entry = replace(entry, fold=fold and int(fold), spacing=spacing)
         except ValueError as error:
             line = path.with_name(f"{TABLE}, line {number}")
             entry = Entry(line, line.name, fault=str(error))

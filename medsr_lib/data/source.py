@@ -6,8 +6,10 @@ read as images or volumes and masks, in one of the `LAYOUTS`.
 """
 
 import hashlib
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,19 +74,13 @@ class Source:
         read = self.read(item)
         return [read] if isinstance(read, Case) else read
 
-    def files(self, folder: Path, options: Options) -> list[Path]:
-        """All files that decide what is read."""
-        items = self.items(folder, options)
-        paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
-        return paths + self.find_others(folder)
-
 
 FIGSHARE = Source(
     "brain slices",
     "N.mat files in it or below",
     find=figshare.find,
     read=figshare.read_slice,
-    find_others=figshare.find_folds,
+    find_others=figshare.find_others,
     columns=("pid", "raw_min", "raw_max"),
     complete=figshare.with_folds,
 )
@@ -190,6 +186,32 @@ def of(folder: str | Path, *, options: Options = DEFAULTS) -> Source:
     return found[0]
 
 
+def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
+    """What a folder of data holds, as a digest: another one where anything that is read changed.
+
+    That is every file that decides the cases: images, masks, tables, and folds wherever they lie
+    above; each by its name relative to the folder, its size and the time it was written. A folder
+    that was renamed has the same content: keep no paths under this digest, but relative names.
+
+    Args:
+        folder: of data of one or several kinds.
+        reading: how a folder of images and masks is to be understood: it decides what is read.
+
+    Raises:
+        FileNotFoundError, ValueError: as `held`.
+    """
+    folder = Path(folder)
+    known = []
+    for source in held(folder, options=reading):
+        items = source.items(folder, reading)
+        paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
+        for path in paths + source.find_others(folder):
+            state = path.stat() if path.exists() else path.lstat()  # of a link to nothing
+            name = Path(os.path.relpath(path, folder)).as_posix()
+            known.append((name, state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
+
+
 def index(
     folder: str | Path, *, skip_bad: bool = False, options: Options = DEFAULTS
 ) -> pd.DataFrame:
@@ -209,7 +231,9 @@ def index(
         - brain slices: pid (the examination), raw_min, raw_max;
         - chest radiographs: subtype, split (as found), channels, jpeg_quality, bytes, duplicate_of
           (the id of an earlier image with the same pixels, or <NA>);
-        - images and masks: raw_min, raw_max; a row each slice of a volume.
+        - images and masks: raw_min, raw_max; a row each slice of a volume;
+
+        and `digest`, that of the case.
 
         `attrs["notes"]` is what to know of some files (path -> text): lossy compression, values
         that were taken for lesion, and the like. `attrs["kind"]` names the source, and the layout
@@ -226,7 +250,7 @@ def index(
     found = dict(zip(map(str, paths), read))
     bad = {path: rows for path, rows in found.items() if isinstance(rows, str)}
     rows = [row for rows in found.values() if not isinstance(rows, str) for row in rows]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "checksum", "notes"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *source.columns, "digest", "checksum", "notes"])
     table = table.astype({"fold": "Int64", "mask_pixels": "Int64", "spacing": float})
     if not source.keeps_repeats:
         repeats = _repeats(table)
@@ -259,13 +283,16 @@ def _listed(bad: dict[str, str]) -> str:
     return "\n".join(f"  {path}: {reason}" for path, reason in bad.items())
 
 
-def in_threads(function: Callable[[A], B], items: Iterable[A], doing: str) -> Iterator[B]:
+def in_threads(
+    function: Callable[[A], B], items: Iterable[A], doing: str
+) -> Generator[B, None, None]:
     """`map(function, items)` by a thread on every core, in order, with a bar that says `doing`."""
     items = list(items)
     results = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
         delayed(function)(item) for item in items
     )
-    yield from tqdm(results, doing, total=len(items), leave=False)
+    with closing(results):
+        yield from tqdm(results, doing, total=len(items), leave=False)
 
 
 def _rows(source: Source, item: Any) -> list[dict[str, Any]] | str:
@@ -274,6 +301,10 @@ def _rows(source: Source, item: Any) -> list[dict[str, Any]] | str:
         return [_row(source, str(item), case) for case in source.cases(item)]
     except (ValueError, OSError) as error:
         return str(error).removeprefix(f"{item}: ")
+    except ImportError:
+        raise
+    except Exception as error:  # of a program that reads them: one file must not hide the others
+        return f"cannot be read ({type(error).__name__}: {error})"
 
 
 def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
@@ -287,6 +318,7 @@ def _row(source: Source, path: str, case: Case) -> dict[str, Any]:
         "width": width,
         "mask_pixels": None if case.mask is None else int(case.mask.sum()),
         **{name: case.about[name] for name in source.columns},
+        "digest": case.digest,
         "checksum": pixels.hexdigest(),
         "notes": "; ".join(case.about.get("notes", ())),
     }

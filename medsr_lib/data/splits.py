@@ -6,28 +6,33 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from medsr_lib import checks
+
 
 def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     """Assign patients at random to folds of about equal size and mix of labels.
 
-    Labels of fewer images than folds count as one.
+    Labels of fewer images than folds count as one. Of fewer patients than `n_folds`, each is a
+    fold, and a warning says so.
 
     Args:
         table: rows with `patient` and `label`, as `source.index` gives them.
-        n_folds: how many, at least 2 and at most the number of patients.
+        n_folds: how many, at least 2.
         seed: of the shuffling.
 
     Returns:
         The fold of each row, 1 to `n_folds`, with the table's index.
 
     Raises:
-        ValueError: fewer patients than folds.
+        ValueError: one patient, or one fold.
     """
+    checks.whole("n_folds", n_folds, least=2)
     patients = table["patient"].nunique()
-    if not 2 <= n_folds <= patients:
-        raise ValueError(
-            f"n_folds must lie in 2..{patients} (the number of patients), got {n_folds}"
-        )
+    if patients < 2:
+        raise ValueError(f"a split needs 2 patients, got {patients}; take a larger set of images")
+    if patients < n_folds:
+        warnings.warn(f"{n_folds} folds of {patients} patients: {patients} folds", stacklevel=2)
+        n_folds = patients
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(table), int)
     images = table.groupby("label")["patient"].transform("size")
@@ -40,32 +45,20 @@ def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     return pd.Series(fold, index=table.index, name="fold", dtype="Int64")
 
 
-def with_folds(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.DataFrame:
-    """The table with its own folds where they divide all images, else with those of `by_patient`.
-
-    Fewer patients than `n_folds` are a fold each.
-
-    Raises:
-        ValueError: as `by_patient`, of one patient for example.
-    """
-    if table["fold"].notna().all() and table["fold"].nunique() > 1:
-        return table
-    n_folds = min(n_folds, table["patient"].nunique())
-    return table.assign(fold=by_patient(table, n_folds=n_folds, seed=seed))
-
-
 def leak(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     """Test images whose patient was trained on, %: split by image at random, and by patient.
 
-    The first fold (`with_folds`) is tested; by image, as many images are. NaN where all images are
-    of one patient, so that none is left to test.
+    The first fold is tested, of the table's own where they divide all images, else of `by_patient`;
+    by image, as many images are. NaN where all images are of one patient, so that none is left to
+    test.
 
     Raises:
         ValueError: as `split`.
     """
     tests = {"split by image": table[:0], "split by patient": table[:0]}
     if table["patient"].nunique() > 1:
-        table = with_folds(table, n_folds=n_folds, seed=seed)
+        if table["fold"].isna().any() or table["fold"].nunique() == 1:
+            table = table.assign(fold=by_patient(table, n_folds=n_folds, seed=seed))
         _, test = split(table, fold=int(table["fold"].min()))
         shuffled = table.sample(frac=1, random_state=seed)
         tests = {"split by image": shuffled.head(len(test)), "split by patient": test}
@@ -149,6 +142,8 @@ def _of(table: pd.DataFrame) -> list[pd.Series]:
 def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training rows (all other folds) and test rows (this fold; all rows if it is None).
 
+    Where the folds were drawn, since the source assigns none, a warning says so.
+
     Raises:
         ValueError: no such fold, nothing left to train on, or a patient on both sides.
     """
@@ -159,8 +154,10 @@ def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.Da
     if fold not in existing:
         raise ValueError(
             f"fold {fold} does not exist; there are {existing}"
-            + ("" if existing else ": no cvind.mat was found, create folds with splits.by_patient")
+            + ("" if existing else ": fold=None tests all images; splits.by_patient creates folds")
         )
+    if drawn := table.attrs.get("drawn"):
+        warnings.warn(drawn, stacklevel=2)
     if len(existing) < 2:
         raise ValueError(f"all images are in fold {fold}; nothing is left to train on")
     test = (table["fold"] == fold).to_numpy(dtype=bool, na_value=False)

@@ -13,6 +13,7 @@ import importlib
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ _TAGS = (
     *("ImagePositionPatient", "NumberOfFrames", "PerFrameFunctionalGroupsSequence"),
 )
 _MM = {"micron": 1e-3, "meter": 1e3}
+_MOST_VOXELS = 2**30
 _ANISOTROPY = 1.01  # greatest ratio of a pixel's sides that counts as a square
 
 
@@ -80,8 +82,11 @@ def read(entry: Entry) -> list[Case]:
         return cases
     except ValueError as error:
         raise ValueError(f"{entry.image}: {error}") from None
-    except (AttributeError, KeyError, TypeError) as error:  # what headers lack shows anywhere
-        raise ValueError(f"{entry.image}: its header is incomplete ({error})") from None
+    except ImportError:
+        raise
+    except Exception as error:  # what headers lack shows anywhere
+        why = f"its header is incomplete or damaged ({error!r:.200})"
+        raise ValueError(f"{entry.image}: {why}") from None
 
 
 def _cut(entry: Entry, volume: Volume, mask: Mask | None, notes: list[str]) -> Iterator[Case]:
@@ -168,6 +173,8 @@ def _nifti(path: Path, options: Options | None) -> Volume:
     broken = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
         image = nibabel.load(path)
+        if np.prod(image.shape, dtype=float) > _MOST_VOXELS:
+            raise ValueError(f"its header states {image.shape} voxels")
         values = np.asanyarray(image.dataobj)
     except (*broken, EOFError, zlib.error, OSError, ValueError) as error:
         raise ValueError(f"{path.name} is truncated, damaged or no NIfTI ({error})") from None
@@ -224,7 +231,13 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
     segmentations: dict[Path, set[str]] = {}
     others: Counter[str] = Counter()
     for path in paths:
-        header = _header(path, path.stat().st_mtime_ns)
+        try:
+            header = _header(path, path.stat().st_mtime_ns)
+        except ImportError:
+            raise
+        except Exception as error:  # pydicom's have no class in common
+            yield Entry(path, path.stem, fault=f"its header is damaged ({error!r:.200})")
+            continue
         if header.get("Modality") == "SEG":
             segmentations[path] = set(_sources(header))
         elif "Rows" not in header or header.get("Modality") == "RTDOSE":
@@ -236,7 +249,7 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
     notes = (f"not images, not read: {dict(others)}",) if others else ()
     for name, members in images.items():
         paths, headers = [path for path, _ in members], [header for _, header in members]
-        own = {str(header.SOPInstanceUID) for header in headers}
+        own = {str(header.get("SOPInstanceUID")) for header in headers}
         masks = tuple(path for path, wanted in segmentations.items() if wanted & own)
         patient = str(headers[0].get("PatientID") or "")
         number = headers[0].get("SeriesNumber")
@@ -249,15 +262,19 @@ def series(folder: Path, options: Options) -> Iterator[Entry]:
 
 
 def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
+    with suppress(OSError), path.open("rb") as file:  # a link to nothing, for example
         return file.read(132)[128:] == b"DICM"
+    return False
 
 
 @lru_cache(maxsize=20_000)
 def _header(path: Path, changed: int) -> Any:
     """What `series` looks at; a folder is looked at several times."""
     del changed
-    return _package("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    read = _package("pydicom").dcmread
+    header = read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    list(header.iterall())  # what is damaged shows when it is looked at
+    return header
 
 
 def _sources(segmentation: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from medsr_lib.case import Case, for_case
+from medsr_lib.case import Case, for_case, trained_on
 from medsr_lib.restore import resample
 from medsr_lib.restore.degrade import Degradation
 
@@ -24,6 +24,7 @@ class Consistent(nn.Module):
     def __init__(self, method: Callable[[Tensor], Tensor], degrade: Degradation) -> None:
         super().__init__()
         self.method, self.degrade = method, getattr(degrade, "clean", degrade)
+        self.trained_on = trained_on(method)
 
     def of(self, case: Case) -> "Consistent":
         """The same for one case, where the method differs from case to case."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from medsr_lib import checks, images
-from medsr_lib.case import Case, for_case
+from medsr_lib.case import Case, digest, for_case
 from medsr_lib.restore.degrade import check_scale
 
 TAPS = 11
@@ -64,6 +64,8 @@ class CrossFitted(nn.Module):
     It differs from case to case: `of(case)` is the filter for a case.
     """
 
+    trained_on: frozenset[str] = frozenset()  # none of those that it restores
+
     def __init__(self, filters: Sequence[LinearFilter], group: dict[str, int]) -> None:
         super().__init__()
         self.filters = nn.ModuleList(filters)
@@ -100,12 +102,14 @@ class _Equations:
 
     def __init__(self, scale: int, taps: int) -> None:
         LinearFilter(scale=scale, taps=taps)  # checks both
-        self.scale, self.taps, self.images, self.rows = scale, taps, 0, 0
+        self.scale, self.taps, self.rows = scale, taps, 0
+        self.known: set[str] = set()  # digests of the images
         self.gram = torch.zeros(taps**2, taps**2, dtype=torch.float64)
         self.moment = torch.zeros(taps**2, scale**2, dtype=torch.float64)
 
     def add(self, image: Case | Tensor, degrade: Degrade) -> None:
         """Add the pixels of an image, (H, W) or (1, H, W) if it is no case."""
+        known = image.digest if isinstance(image, Case) else digest(image)
         if isinstance(image, Case):
             degrade, image = for_case(degrade, image), image.image
         hr = images.centre_crop(image.reshape(1, 1, *image.shape[-2:]), multiple=self.scale)
@@ -115,17 +119,17 @@ class _Equations:
         self.gram += a @ a.T
         self.moment += a @ b.T
         self.rows += a.shape[1]
-        self.images += 1
+        self.known.add(known)
 
 
 def _solved(parts: Sequence[_Equations]) -> LinearFilter:
     """The filter of least squares of all images in the parts."""
     scale, taps = parts[0].scale, parts[0].taps
-    rows, n = sum(part.rows for part in parts), sum(part.images for part in parts)
+    rows, known = sum(part.rows for part in parts), set().union(*(p.known for p in parts))
     if rows < taps**2:
         raise ValueError(
-            f"{n} images have {rows} LR pixels, fewer than the {taps**2} weights of the linear "
-            "filter; give more images"
+            f"{len(known)} images have {rows} LR pixels, fewer than the {taps**2} weights of the "
+            "linear filter; give more images"
         )
     gram = torch.stack([part.gram for part in parts]).sum(0)
     moment = torch.stack([part.moment for part in parts]).sum(0)
@@ -133,6 +137,7 @@ def _solved(parts: Sequence[_Equations]) -> LinearFilter:
     weights = torch.linalg.solve(gram, moment).T.view(-1, 1, taps, taps)
     found = LinearFilter(scale=scale, taps=taps)
     found.get_buffer("weights").copy_(weights)
+    found.trained_on = frozenset(known)  # type: ignore[assignment]
     return found.eval()
 
 

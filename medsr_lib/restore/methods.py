@@ -13,10 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
+from medsr_lib.case import trained_on
 from medsr_lib.restore import consistency, handshake, linear, networks, resample
 from medsr_lib.restore.degrade import Degradation
 from medsr_lib.restore.foreign import files, programs, shipped, stored
 from medsr_lib.restore.foreign.adapted import Adapted
+from medsr_lib.restore.training.checkpoint import is_ours
 
 Method = Callable[[Tensor], Tensor]
 UNKNOWN = "unknown, not checked"
@@ -66,6 +68,10 @@ def _ends(*endings: str) -> Callable[[str], bool]:
     return lambda what: what.lower().endswith(endings)
 
 
+def _saved(what: str) -> bool:
+    return what.lower().endswith(".pt") and (is_ours(what) or not Path(what).is_file())
+
+
 def _begins(beginning: str) -> Callable[[str], bool]:
     return lambda what: what.startswith(beginning)
 
@@ -78,9 +84,9 @@ LOADERS: tuple[Loader, ...] = (
     Loader(", ".join(shipped.KNOWN), shipped.KNOWN.__contains__, shipped.load, foreign=True),
     Loader("NAME=file.py:function, NAME=package.module:function", programs.is_python,
            programs.python, foreign=True),
-    Loader("NAME=net.pt (saved by networks.save)", _ends(".pt"), _saved_network),
-    Loader("NAME=net.pth (.safetensors, .ckpt)", _ends(".pth", ".safetensors", ".ckpt"),
-           files.weights, foreign=True),
+    Loader("NAME=net.pt (saved by networks.save)", _saved, _saved_network),
+    Loader("NAME=net.pth (.pt, .safetensors, .ckpt)",
+           _ends(".pth", ".pt", ".safetensors", ".ckpt"), files.weights, foreign=True),
     Loader("NAME=net.onnx", _ends(".onnx"), files.onnx, foreign=True),
     Loader("NAME=net.pt2", _ends(".pt2"), files.exported, foreign=True),
     Loader("NAME=net.ts (TorchScript: runs its code)", _ends(".ts"), files.script, foreign=True),
@@ -206,9 +212,11 @@ def _described(method: Method) -> dict[str, Any]:
     about = getattr(method, "about", None)
     if about is not None:
         known = "; ".join(f"{name} {value}" for name, value in about.items())
+        known += f"; {len(trained_on(method))} cases"
         return {"what": type(method).__name__, "training": known, **about}
     if isinstance(method, linear.LinearFilter):
-        return {"what": "best linear filter", "training": "patients of the training part"}
+        n = len(trained_on(method))
+        return {"what": "best linear filter", "training": f"{n} cases of the training part"}
     if getattr(method, "func", None) in INTERPOLATIONS.values():
         return {"what": "interpolation", "training": "nothing"}
     return {"what": str(getattr(method, "__name__", type(method).__name__)), "training": UNKNOWN}

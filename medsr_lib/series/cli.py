@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medsr_lib import __version__
+from medsr_lib.files import home
 
 EXAMPLES = """\
 examples:
@@ -75,6 +76,7 @@ Command = Callable[[argparse.Namespace], int | None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; 0 for success, 1 a notebook failed, 2 the user's mistake."""
     arguments = _parser().parse_args(argv)
+    home()  # first of all: Jupyter, IPython and Kaggle's client ask for it, and here it is made
     try:
         return int(arguments.function(arguments) or 0)
     except KeyboardInterrupt:
@@ -349,20 +351,23 @@ def _add_chain(commands: Any) -> None:
 
 
 def _chain(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series.notebook import reading
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.running import folders
     from medsr_lib.series.sessions import chain, plan
 
     notebook = plan.one(arguments.names[0], arguments.notebooks)
     data = arguments.data or folders.write_embedded([notebook])
-    assigned, _ = folders.assign([notebook], data, named=True)
+    parameters = parse(arguments.parameters)
+    options = reading(parameters)
+    assigned, _ = folders.assign([notebook], data, named=True, options=options)
     state = chain.run_chain(
         notebook,
         sessions=arguments.sessions,
         hours=arguments.hours,
         data=assigned[notebook.name],
         out=arguments.out or Path("runs/chain"),
-        parameters=parse(arguments.parameters),
+        parameters=parameters,
         log=_log,
     )
     return _ended(state.done)

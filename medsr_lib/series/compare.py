@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from medsr_lib.series import report
@@ -25,6 +26,7 @@ WORDS = ("words", "reason")  # texts that do not
 UNCOMPARED = {*KEYS, *formatting.UNSHOWN, *formatting.ENDS}  # columns
 SCORES = "scores.csv"
 SAME = ("id", "patient", "region", "pixels")  # of a case that two runs share
+MOST = 100  # methods and conditions of a run
 WIDEST = 1400  # pixels of a picture in a page
 
 
@@ -137,7 +139,8 @@ def _missing(name: str, by_name: list[dict[str, Result]], names: tuple[str, str]
             return f"{name}: not in {run}"
         if not result.record:
             done = result.status is Status.DONE
-            return f"{name}: {'has no results.json' if done else result.status} in {run}"
+            why = "".join(f": {note}" for note in result.notes)
+            return f"{name}: {'has no results.json' if done else result.status} in {run}{why}"
     return ""
 
 
@@ -158,6 +161,7 @@ def _pair(first: Run, second: Run, a: Result, b: Result, *, seed: int) -> Pair:
         notes = ["its parameters are not known in both runs", *notes]
     elif a.digest != b.digest:
         notes = ["the code of the notebook differs between the two runs", *notes]
+    notes = [*a.notes, *b.notes, *notes]
     chosen, other = index.headline(a.values), index.headline(b.values)
     captions = [
         {f["file"]: f["caption"] for f in (r.record or {}).get("figures", [])} for r in (a, b)
@@ -209,8 +213,9 @@ def _differing(a: object, b: object) -> list[dict[str, Any]]:
 
 def _key(row: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """What distinguishes a row of a recorded table: its texts, and what it was measured at."""
-    texts = {name for name, value in row.items() if isinstance(value, str)} - {*WORDS}
-    return tuple((name, value) for name, value in row.items() if name in texts or name in KEYS)
+    named = {name: v for name, v in row.items() if name not in WORDS and isinstance(v, str)}
+    keys = {name: row[name] for name in KEYS if isinstance(row.get(name), int | float)}
+    return tuple((named | keys).items())
 
 
 def _paired(a: Path, b: Path, *, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -259,6 +264,14 @@ def _scores(path: Path) -> "pd.DataFrame":
     table = pd.read_csv(path, dtype={"id": str, "patient": str})
     if missing := {*SAME, "method"} - set(table.columns):
         raise ValueError(f"no column {', '.join(sorted(missing))}; run it again with this version")
+    for name in ("id", "patient", "region", "method"):
+        if not table[name].map(lambda one: isinstance(one, str)).all():
+            raise ValueError(f"the column {name} must hold a text in each row")
+    for name in {"pixels", *METRICS} & set(table.columns):
+        numbers = pd.to_numeric(table[name].astype(str), errors="coerce")
+        if (numbers.isna() & table[name].notna()).any() or np.isinf(numbers).any():
+            raise ValueError(f"the column {name} must hold finite numbers")
+        table[name] = numbers.astype(float)
     if "seed" in table:
         floats = set(table.select_dtypes("float")) - set(CONDITIONS)
         names = [c for c in table if c not in floats and c != "seed"]
@@ -266,6 +279,10 @@ def _scores(path: Path) -> "pd.DataFrame":
         table = of.mean()
     for column in [c for c in CONDITIONS if c in table and table[c].nunique() > 1]:
         table["method"] = table["method"] + ", " + table[column].astype(str)
+    if table.duplicated(["id", "region", "method"]).any():
+        raise ValueError("a case has two rows of the same region and method")
+    if table["method"].nunique() > MOST:
+        raise ValueError(f"it has more than {MOST} methods and conditions")
     return table
 
 
@@ -282,7 +299,7 @@ def _embedded(path: Path) -> str:
     """A picture as a `data:` address; "" where it cannot be read."""
     try:
         image = Image.open(path).convert("RGB")
-    except OSError:
+    except (OSError, ValueError, Image.DecompressionBombError):
         return ""
     image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS, reducing_gap=None)
     return f"data:image/png;base64,{packed(image)}"

@@ -3,17 +3,23 @@
 import difflib
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import medsr_lib
 from medsr_lib.series import parameters
 from medsr_lib.series.parameters import Parameter
 
+if TYPE_CHECKING:
+    from medsr_lib.data.layouts import Options
+
 FOLDERS = {"data_dir": "--data", "out_dir": "--out"}  # parameters that every notebook has
+READING = "reading"  # the one that says how images and masks are to be understood
+SERIES = re.compile(r"\d\d_(?!.*-Copy\d).+")  # what its notebooks are called
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it adds
 
 
@@ -64,14 +70,16 @@ class Notebook:
     @property
     def title(self) -> str:
         """The first heading, without Markdown's signs."""
-        heading = re.search(r"^#+ *(.+)$", self._prose, flags=re.MULTILINE)
-        return plain(heading[1]) if heading else ""
+        headings = (line.lstrip("#").strip() for line in self._prose if line[:1] == "#")
+        return plain(next(filter(None, headings), ""))
 
     @property
     def question(self) -> str:
         """The paragraph in bold type below the title: what the notebook asks."""
-        bold = re.match(r"\s*#+ *[^\n]+\n+\*\*([^*\n]+)\*\*", self._prose)
-        return plain(bold[1]) if bold else ""
+        first, second = [*filter(str.strip, self._prose), "", ""][:2]
+        bold, end, _ = second.removeprefix("**").partition("**")
+        asked = first.lstrip()[:1] == "#" and second[:2] == "**" and end
+        return plain(bold) if asked and "*" not in bold else ""
 
     @cached_property
     def digest(self) -> str:
@@ -80,8 +88,9 @@ class Notebook:
         return hashlib.sha256(code.encode()).hexdigest()
 
     @property
-    def _prose(self) -> str:
-        return "\n".join(c.source for c in self.content.cells if c.cell_type == "markdown")
+    def _prose(self) -> list[str]:
+        texts = (c.source for c in self.content.cells if c.cell_type == "markdown")
+        return [line for text in texts for line in text.splitlines()]
 
 
 def read(path: Path) -> Notebook:
@@ -94,7 +103,8 @@ def read(path: Path) -> Notebook:
     import nbformat
 
     try:
-        return Notebook(path, nbformat.read(path, as_version=4))
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a mark
+        return Notebook(path, nbformat.reads(text, as_version=4))
     except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
         raise ValueError(f"{path} is not a Jupyter notebook (nbformat 4)") from error
 
@@ -102,7 +112,8 @@ def read(path: Path) -> Notebook:
 def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
     """Read the notebooks `names`, given by number ("02") or name ("02_espcn"); all for [].
 
-    They are in `folder`, by default the `default_folder`.
+    They are the files `NN_name.ipynb` in `folder`, by default the `default_folder`; a warning names
+    other notebooks there, such as JupyterLab's untitled ones and copies.
 
     Raises:
         FileNotFoundError: the folder does not exist or has no notebooks.
@@ -110,9 +121,12 @@ def find(names: Sequence[str], folder: Path | None = None) -> list[Notebook]:
             notebook.
     """
     folder = folder or default_folder()
-    present = sorted(folder.glob("*.ipynb"))
+    every = sorted(folder.glob("*.ipynb"))
+    present = [path for path in every if SERIES.fullmatch(path.stem)]
+    if others := [path.name for path in every if path not in present]:
+        warnings.warn(f"{folder}: not of the series: {', '.join(others)}", stacklevel=1)
     if not present:
-        raise FileNotFoundError(f"no notebooks in {folder}")
+        raise FileNotFoundError(f"no notebooks in {folder} (NN_name.ipynb)")
     wanted: set[Path] = set()
     for name in names:
         stem = name.removesuffix(".ipynb")
@@ -137,8 +151,9 @@ def accepted(
     """For each notebook, by its name, those of the `values` that are parameters of it.
 
     Raises:
-        ValueError: a name that no notebook has, a value of the wrong type (all such problems are
-            listed), a folder given as a parameter, or a notebook without `data_dir` or `out_dir`.
+        ValueError: a name that no notebook has, a value of the wrong type or out of range (all such
+            problems are listed), a folder given as a parameter, or a notebook without `data_dir` or
+            `out_dir`.
     """
     for name, option in FOLDERS.items():
         if name in values:
@@ -149,17 +164,32 @@ def accepted(
             raise ValueError(f"{one.path.name}: no {names} in its parameters cell")
     known = sorted({name for one in notebooks for name in one.parameters})
     problems = [_unknown(name, known) for name in values if name not in known] + [
-        f"{one.name}: {parameter.mismatch(values[name])}"
+        f"{one.name}: {problem}"
         for one in notebooks
         for name, parameter in one.parameters.items()
-        if name in values and not parameter.accepts(values[name])
+        if name in values and (problem := parameter.problem(values[name]))
     ]
     if problems:
         raise ValueError("\n".join(problems))
+    reading(values)
     return {
         one.name: {name: value for name, value in values.items() if name in one.parameters}
         for one in notebooks
     }
+
+
+def reading(values: Mapping[str, object]) -> "Options":
+    """How images and masks are to be understood, as parameters say.
+
+    Raises:
+        ValueError: as `layouts.options_of`; it names the parameter.
+    """
+    from medsr_lib.data import layouts
+
+    try:
+        return layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{READING}: {error}") from None
 
 
 def tags(cell: Any) -> list[str]:
@@ -169,7 +199,7 @@ def tags(cell: Any) -> list[str]:
 
 def plain(markdown: str) -> str:
     """A line of Markdown as plain text."""
-    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)).strip()
+    return re.sub(r"[*`_#$]", "", re.sub(r"\[([^][]*)\]\([^()]*\)", r"\1", markdown)).strip()
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

@@ -12,15 +12,17 @@ from typing import Any
 from PIL import Image
 
 import medsr_lib
+from medsr_lib.files import home
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.report import Result, Status
 
-# tqdm's bars: "name:  12%|###   | 12/99 [00:05<00:40, 2.1it/s]" and "name: 12it [00:05, 2.1it/s]"
-BAR = re.compile(
-    r"[^\n]*?(?:\d+%\|[^\n]*?\|[^\n\[]*|\d+(?:\.\d+)?[kMG]?[A-Za-z]*(?:/s)? ?)\[\d+:\d+[^\]\n]*\]"
-)
+# tqdm's bars: "name:  12%|###   | 12/99 [00:05<00:40, 2.1it/s]" and "name: 12it [00:05, 2.1it/s]";
+# a program's stderr may be one line of any length, so that no pattern here may run over it twice
+PERCENT = re.compile(r"\d%\|")
+COUNT = re.compile(r"\d[kMG]?[A-Za-z]{0,20}(?:/s)? ?$")
+TIMES = re.compile(r"\[\d+:\d+[^][]*\]")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MARKER = "papermill-error-cell-tag"  # of the banners that papermill adds
 ORIGIN = "medsr"  # of the outputs, in a kept notebook's metadata
@@ -144,7 +146,7 @@ def _refreshed(source: Notebook, result: Result) -> str:
     if result.changed:
         raise ValueError(f"{name} ran with its own {', '.join(result.changed)}; run the defaults")
     local = [Path(str(result.parameters[n])) for n in FOLDERS]
-    local += [Path.home(), Path.cwd(), source.path.parent.resolve()]
+    local += [home(), Path.cwd(), source.path.parent.resolve()]
     local += [Path(sys.prefix), Path(gettempdir())]
     try:
         keep(source, notebooks.read(result.executed), local=local)
@@ -162,14 +164,27 @@ def _refreshed(source: Notebook, result: Result) -> str:
 
 def _without_bars(text: str) -> str:
     plain = ESCAPES.sub("", text)
-    if "\r" not in text and not BAR.search(text):
-        return text if plain.strip() else ""
     lines = []
     for line in plain.split("\n"):
         first, *overwritten = line.split("\r")
-        glued = [BAR.sub("", piece) for piece in overwritten if BAR.search(piece)]
-        lines.append(BAR.sub("", first) + "".join(piece for piece in glued if piece.strip()))
+        after = [rest for piece in overwritten if (rest := _after_bars(piece)) != piece]
+        lines.append(_after_bars(first) + "".join(rest for rest in after if rest.strip()))
+    if "\n".join(lines) == plain:
+        return text if plain.strip() else ""
     return "".join(f"{line}\n" for line in lines if line.strip())
+
+
+def _after_bars(line: str) -> str:
+    """What follows the last progress bar of a line; all of it where there is none."""
+    seen = end = 0
+    for times in TIMES.finditer(line) if "[" in line else ():
+        before = line[seen : times.start()]
+        percent, last = PERCENT.search(before), before.rfind("|")
+        bar = percent is not None and percent.end() <= last and "[" not in before[last:]
+        if bar or COUNT.search(before[-30:]):
+            end = times.end()
+        seen = times.end()
+    return line[end:]
 
 
 def _refuse_paths(outputs: Iterable[Any], number: int, local: Iterable[Path]) -> None:

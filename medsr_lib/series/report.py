@@ -17,12 +17,13 @@ from typing import Any
 
 import medsr_lib
 from medsr_lib.files import atomic
+from medsr_lib.series.running import schema
 
 PACKAGES = ("torch", "numpy", "scikit-image")
 RECORD = "results.json"
 RUN = "run.json"
 FORMAT = "medsr run 1"
-FOUND_ANEW = ("executed", "page", "record")  # of a result: not in run.json
+FOUND_ANEW = ("executed", "page", "record", "notes")  # of a result: not in run.json
 
 
 class Status(StrEnum):
@@ -50,6 +51,7 @@ class Result:
     title: str = ""
     question: str = ""
     digest: str = ""  # of its code
+    content: str = ""  # digest of the data, see `source.content`
     seconds: float | None = None  # that it took; None where it has not run
     parameters: Mapping[str, object] = field(default_factory=dict)  # all, with the run's values
     changed: Sequence[str] = ()  # the parameters that are not at the notebook's default
@@ -59,6 +61,7 @@ class Result:
     executed: Path | None = None  # the copy with its outputs
     page: Path | None = None  # the same as HTML
     record: Mapping[str, Any] | None = None  # the content of its `results.json`
+    notes: Sequence[str] = ()  # what of its files cannot be read or shown, and why
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -124,17 +127,34 @@ def save(path: Path | str, values: Mapping[str, object]) -> Path:
 def write(path: Path, text: str) -> Path:
     """Write a text file so that there is always the old one or the new one, never a part."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, "utf-8", errors="backslashreplace", newline="\n")
     return path
 
 
-def load_record(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
-    """The `results.json` of a notebook's folder, None where there is none to be read."""
+def load_record(folder: Path, notes: list[str] | None = None) -> dict[str, Any] | None:
+    """The `results.json` of a notebook's folder, None where there is none to be read.
+
+    What it holds is of the kinds of `schema.RECORD` and `schema.VALUES`: each field and each value
+    that is not is left out, and `notes` gets a line on it.
+    """
+    notes = [] if notes is None else notes
+    path = folder / RECORD
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        content = schema.load(path)
+    except FileNotFoundError:
         return None
-    return content if isinstance(content, dict) else None
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} is damaged: {error}")
+        return None
+    kept = {name: content[name] for name in schema.RECORD if content.get(name) is not None}
+    found: Any
+    values = kept.get("values")
+    for found, kinds, before in (values, schema.VALUES, "values."), (kept, schema.RECORD, ""):
+        for name in list(found) if isinstance(found, dict) else ():
+            if wrong := schema.mismatch(found[name], kinds.get(name, object), before + name):
+                notes.append(f"{path} is damaged: {wrong}")
+                del found[name]
+    return kept
 
 
 def versions() -> dict[str, str]:
@@ -206,13 +226,14 @@ def read_run(folder: Path) -> Run:
             )
         return Run(folder, results)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        there = content.pop("format", None) if isinstance(content, dict) else None
-        if there != FORMAT:
+        content = schema.load(path)
+        if (there := content.pop("format", None)) != FORMAT:
             raise ValueError(f"its format is {there!r}, expected {FORMAT!r}")
-        results = tuple(_result(folder, **entry) for entry in content.pop("notebooks"))
-        return Run(folder, results, **content)
-    except (ValueError, KeyError, TypeError) as error:
+        if wrong := schema.mismatch(content, schema.RUN, ""):
+            raise ValueError(wrong)
+        results = tuple(_result(folder, **_known(entry)) for entry in content.pop("notebooks"))
+        return Run(folder, results, **_known(content))
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: damaged, or of another version ({error}); run it again"
         ) from None
@@ -222,8 +243,10 @@ def earlier(folder: Path) -> list[Result]:
     """What earlier runs have finished in a folder, as far as it can be read; [] of a new one."""
     try:
         found = read_run(folder).results
-    except (OSError, ValueError):
-        found = _recorded(folder)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        found = [replace(one, notes=[*one.notes, str(error)]) for one in _recorded(folder)]
     ended_badly = (Status.FAILED, Status.STOPPED)
     kept = [result for result in found if result.record and result.status not in ended_badly]
     return [replace(result, status=Status.EARLIER) for result in kept]
@@ -236,16 +259,31 @@ def _recorded(folder: Path) -> tuple[Result, ...]:
 
 
 def _result(folder: Path, *, notebook: str, status: str, **known: Any) -> Result:
-    """A result with the files that are in the folder."""
+    """A result with the files that are in the folder.
+
+    Raises:
+        ValueError: no name of a notebook, no status, or a changed parameter that is not there.
+    """
+    if notebook in ("", "..") or notebook != Path(notebook).name:
+        raise ValueError(f"no notebook can be called {notebook!r}")
+    if missing := set(known.get("changed", ())) - set(known.get("parameters", ())):
+        raise ValueError(f"{notebook}: no parameter {missing.pop()!r}, though it was changed")
     copy, page = folder / f"{notebook}.ipynb", folder / f"{notebook}.html"
+    notes: list[str] = []
     return Result(
         notebook,
         Status(status),
         executed=copy if copy.is_file() else None,
         page=page if page.is_file() else None,
-        record=load_record(folder / notebook),
+        record=load_record(folder / notebook, notes),
+        notes=notes,
         **known,
     )
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a file as arguments; those that are null have their defaults."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _plain(value: Any, name: str) -> Any:

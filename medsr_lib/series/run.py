@@ -1,6 +1,5 @@
 """Run the notebooks of the series, two at a time, with parameters checked beforehand."""
 
-import json
 import shlex
 import sys
 import time
@@ -12,15 +11,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from medsr_lib import checks
-from medsr_lib.data import layouts
+from medsr_lib.data import source
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import outputs, report
 from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.pages import formatting, index, page
+from medsr_lib.series.parameters import dump
 from medsr_lib.series.report import Result, Run, Status
-from medsr_lib.series.running import execute, folders
+from medsr_lib.series.running import execute, folders, lock
 
-READING = "reading"  # the parameter that says how images and masks are to be understood
 TRAINS = "resume_from"  # a parameter of notebooks that train networks for those after them
 AT_A_TIME = 2  # notebooks: most wait for one before them
 
@@ -56,8 +55,9 @@ def run(
 
     Raises:
         FileNotFoundError: a folder of `data` does not exist.
-        ValueError: `at_a_time` below 1, an unknown notebook or parameter, a value of the wrong
-            type, or a notebook that was named and whose kind of data is not given.
+        ValueError: `at_a_time` below 1, an unknown notebook or parameter, a value that it cannot
+            have, a notebook that was named and whose kind of data is not given, or another run in
+            `out`.
     """
     if at_a_time is not None:
         checks.whole("at_a_time", at_a_time, least=1)
@@ -65,7 +65,7 @@ def run(
     given = notebooks.accepted(found, values)
     if data is None:
         data = folders.write_embedded(found)
-    options = layouts.options_of(values.get(READING, {}))  # type: ignore[arg-type]
+    options = notebooks.reading(values)
     without: list[str] = []
     if isinstance(data, Mapping):
         assigned, places = dict(data), list(data.values())
@@ -76,17 +76,18 @@ def run(
     results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
     about = Run(
         folder=out,
-        results=report.earlier(out),
+        results=(),
         command=_command(names, places, out, values),
         data=[str(place) for place in places],
         without=without,
         versions=report.versions(),
     )
-    _write(about, results)
     needs = _needs(found, assigned)
     at_a_time = at_a_time or min(AT_A_TIME, execute.cores())
     running: dict[Future[Result], int] = {}
-    with execute.Stop() as stop, ThreadPoolExecutor(at_a_time) as pool:
+    with lock.hold(out), execute.Stop() as stop, ThreadPoolExecutor(at_a_time) as pool:
+        about = replace(about, results=report.earlier(out))
+        _write(about, results)
         for line in without:
             tqdm.write(f"left out: {line}", file=sys.stderr)
         while True:
@@ -154,6 +155,7 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
         title=notebook.title,
         question=notebook.question,
         digest=notebook.digest,
+        content=source.content(data, reading=notebooks.reading(given)),
         parameters=defaults | dict(given) | places,
         changed=tuple(sorted(name for name, value in given.items() if value != defaults[name])),
     )
@@ -170,6 +172,7 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
     ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED
+    notes: list[str] = []
     done = replace(
         result,
         status=ended_badly if error else Status.DONE,
@@ -179,11 +182,17 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
         source=position.source if error else None,
         executed=copy,
         page=html,
-        record=report.load_record(own),
+        record=report.load_record(own, notes),
+        notes=notes,
     )
-    run = notebooks.read(copy)
-    report.write(copy, outputs.text(outputs.clean(run.content)))
-    page.write(run, html, record=done.record, failed_cell=done.cell)
+    try:
+        run = notebooks.read(copy)
+        report.write(copy, outputs.text(outputs.clean(run.content)))
+        page.write(run, html, record=done.record, failed_cell=done.cell)
+    except Exception as unwritten:  # of whatever makes pages: the notebook has run all the same
+        note = f"{html.name} could not be written ({type(unwritten).__name__}: {unwritten})"
+        position.bar.write(note, file=sys.stderr)
+        done = replace(done, page=None, notes=[*notes, note])
     return done
 
 
@@ -191,6 +200,6 @@ def _command(
     names: Sequence[str], data: Sequence[Path], out: Path, parameters: Mapping[str, object]
 ) -> str:
     """The command line that makes the same run."""
-    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={json.dumps(v)}")]
+    flags = [w for name, v in parameters.items() for w in ("-p", f"{name}={dump(v)}")]
     places = [word for place in data for word in ("--data", str(place))]
     return shlex.join(["medsr", "run", *names, *places, "--out", str(out), *flags])

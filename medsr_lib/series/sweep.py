@@ -4,18 +4,20 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import medsr_lib
+from medsr_lib.data import source
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report, run
 from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.pages import formatting, index, page
-from medsr_lib.series.parameters import parse
+from medsr_lib.series.parameters import load, parse
 from medsr_lib.series.report import Result, Status
-from medsr_lib.series.running import folders
+from medsr_lib.series.running import folders, lock
 from medsr_lib.series.sessions import session
 
 TABLE = "sweep.csv"
@@ -63,18 +65,29 @@ def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
         ValueError: nothing is given, or not name=value; a name that is given twice, a value that is
             missing or given twice.
     """
-    axes: dict[str, list[object]] = {}
-    for text in assignments:
-        name, _, choices = text.partition("=")
-        ((name, found),) = parse([f"{name}=[{choices}]" if choices.strip() else text]).items()
-        if name in axes:
-            raise ValueError(f"{name} is given twice; write {name}=one,other")
-        axes[name] = found if isinstance(found, list) else [found]
-        if len({repr(choice) for choice in axes[name]}) < len(axes[name]):
-            raise ValueError(f"{name} has a value twice: {formatting.value(axes[name])}")
+    axes = parse(assignments, choices)
+    for name, found in axes.items():
+        if len({repr(choice) for choice in found}) < len(found):
+            raise ValueError(f"{name} has a value twice: {formatting.value(found)}")
     if not axes:
         raise ValueError("a sweep needs values to try: give -p name=one,other")
     return [dict(zip(axes, point)) for point in itertools.product(*axes.values())]
+
+
+def choices(text: str) -> list[object]:
+    """The values in a text, separated by commas, each as of `parameters.load`.
+
+    Raises:
+        ValueError: a list, dict or quoted text that does not end.
+    """
+    found: list[object] = []
+    begun = ""
+    for piece in text.split(","):
+        begun += piece if not begun else f",{piece}"
+        with suppress(ValueError):  # a comma inside of a list
+            found.append(load(begun.strip()))
+            begun = ""
+    return [*found, load(begun)] if begun else found
 
 
 def folder_name(values: Mapping[str, object]) -> str:
@@ -96,9 +109,10 @@ def sweep(
 ) -> list[Combination]:
     """Run notebooks with every combination; tables of what they recorded are written to `out`.
 
-    What is done is not run again: a notebook with the same code, parameters, data and library
-    that has recorded its results. A combination that fails is noted, and the next one begins.
-    `out/sweep.csv` and `out/index.html` are rewritten after each.
+    What is done is not run again: a notebook that has recorded its results with the same code,
+    parameters, data (see `source.content`) and library; else `log` is told which of them changed.
+    A combination that fails is noted, and the next one begins. `out/sweep.csv` and
+    `out/index.html` are rewritten after each.
 
     Args:
         names: numbers or names of notebooks; they run one after the other in each combination.
@@ -109,7 +123,7 @@ def sweep(
 
     Raises:
         FileNotFoundError, ValueError: as `run.run`, before anything runs; or two combinations
-            whose folders would have the same name.
+            whose folders would have the same name, or another sweep in `out`.
     """
     found = notebooks.find(names, folder)
     given = [notebooks.accepted(found, values) for values in combinations]
@@ -121,33 +135,35 @@ def sweep(
             "with its own --out"
         )
     data = folders.write_embedded(found) if data is None else data
-    assigned, _ = folders.assign(found, data, named=True)
-    for number, point in enumerate(points):
-        done = _done(point, found, given[number], assigned)
-        where = f"{number + 1}/{len(points)}  {point.name}"
-        log(f"{where}  skipped, was done before" if len(done) == len(found) else where)
-        try:
-            if rest := found[len(done) :]:
-                known = {name: v for one in rest for name, v in given[number][one.name].items()}
-                results = run.run(
-                    [one.name for one in rest],
-                    data=data,
-                    out=point.folder,
-                    parameters=known,
-                    folder=folder,
-                )
-                session.tidy(point.folder)
-                failed = next((one for one in results if one.status is Status.FAILED), None)
-                points[number] = replace(
-                    point,
-                    status=Status.FAILED if failed else Status.DONE,
-                    results=(*done, *results),
-                    error=run.outcome(failed) if failed else None,
-                )
-            else:
-                points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
-        finally:
-            tables(points, out)
+    readings = [notebooks.reading(values) for values in combinations]
+    assigned = [folders.assign(found, data, named=True, options=r)[0] for r in readings]
+    with lock.hold(out):
+        for number, point in enumerate(points):
+            content = {place: source.content(place, reading=readings[number]) for place in data}
+            done, why = _done(point, found, given[number], assigned[number], content)
+            skipped = "  skipped, was done before" if len(done) == len(found) else why
+            log(f"{number + 1}/{len(points)}  {point.name}{skipped}")
+            points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
+            try:
+                if rest := found[len(done) :]:
+                    points[number] = point
+                    results = run.run(
+                        [one.name for one in rest],
+                        data=data,
+                        out=point.folder,
+                        parameters={k: v for r in rest for k, v in given[number][r.name].items()},
+                        folder=folder,
+                    )
+                    session.tidy(point.folder)
+                    failed = next((one for one in results if one.status is Status.FAILED), None)
+                    points[number] = replace(
+                        point,
+                        status=Status.FAILED if failed else Status.DONE,
+                        results=(*done, *results),
+                        error=run.outcome(failed) if failed else None,
+                    )
+            finally:
+                tables(points, out)
     return points
 
 
@@ -185,8 +201,12 @@ def _done(
     found: Sequence[Notebook],
     given: Mapping[str, Mapping[str, object]],
     places: Mapping[str, Path],
-) -> list[Result]:
-    """The results of the notebooks that are done: from the first to the last one in a row."""
+    content: Mapping[Path, str],
+) -> tuple[list[Result], str]:
+    """The results of the notebooks that are done, from the first to the last one in a row.
+
+    And what was changed since the next one ran, in words: "" where it has not run.
+    """
     before = {result.notebook: result for result in report.earlier(point.folder)}
     done: list[Result] = []
     for notebook in found:
@@ -196,11 +216,16 @@ def _done(
         wanted = notebook.defaults | dict(given[name])
         wanted |= {"data_dir": str(places[name].resolve()), "out_dir": None}
         used = dict(result.parameters) | {"out_dir": None}  # the folder may have been moved
-        version = result.record.get("versions", {}).get("medsr_lib")
-        if (result.digest, used, version) != (notebook.digest, wanted, medsr_lib.__version__):
-            break
+        pairs = {
+            "code": (result.digest, notebook.digest),
+            "parameters": (used, wanted),
+            "data": (result.content, content[places[name]]),
+            "library": (result.record.get("versions", {}).get("medsr_lib"), medsr_lib.__version__),
+        }
+        if changed := [what for what, (there, now) in pairs.items() if there != now]:
+            return done, f"  {name} runs again: changed {' and '.join(changed)}"
         done.append(replace(result, status=Status.DONE))
-    return done
+    return done, ""
 
 
 def _row(point: Combination) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from medsr_lib import checks
+
 P = ParamSpec("P")
 
 INK, MUTED = "#222222", "#5F5F5F"
@@ -259,9 +261,7 @@ def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
 
 def need(table: pd.DataFrame, *columns: str) -> None:
     """Refuse a table that is empty or lacks columns."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ValueError(f"the table lacks the columns {missing}; it has {list(table.columns)}")
+    checks.columns(table, *columns)
     if table.empty:
         raise ValueError("the table has no rows")
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medsr_lib.assess.restored import restored
-from medsr_lib.case import Case
+from medsr_lib.case import Case, digests
 
 
 def shrink(hr, scale=2):
@@ -37,6 +37,20 @@ def test_degrades_and_restores_every_case_by_every_method(cases):
     torch.testing.assert_close(first.sr["up"], enlarge(first.lr))
     assert list(first.images) == ["HR", "up", "black"]
     assert first.images["HR"] is first.hr
+
+
+@pytest.mark.parametrize("kept_going", [True, False])
+def test_a_method_that_was_trained_on_a_tested_case_is_refused(cases, kept_going):
+    knows, left_out = nn.Sequential(enlarge), {} if kept_going else None
+    knows.trained_on = digests(cases[2:])
+    message = "mine was trained on case c, which is tested here: test another fold"
+    with pytest.raises(ValueError, match=message):
+        run({"mine": knows}, cases, left_out=left_out)
+    altered = [case.altered(1 - case.image, "inverted") for case in cases]
+    with pytest.raises(ValueError, match=message):  # cases that cannot be counted, cropped ones
+        list(run({"mine": knows}, iter(altered), left_out=left_out))
+    assert len(list(run({"mine": knows}, cases[:2]))) == 2
+    assert not left_out
 
 
 def test_crops_image_and_mask_to_the_scale(cases):

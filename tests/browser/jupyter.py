@@ -46,7 +46,7 @@ for steps in (30, 40):
     fit.fit(
         networks.ESPCN(scale=2), images, degrade=degrade.by_name("bicubic", scale=2),
         steps=steps, seed=0, checkpoint=folder / f"{steps}_checkpoint.pt", crop=32,
-        recipe=fit.Recipe(batch=4), validation=images[:2], validate_every=5, device="cpu",
+        recipe=fit.Recipe(batch=4), validation=1 - images[:2], validate_every=5, device="cpu",
         progress=False,
     )
 explore.training(folder)"""

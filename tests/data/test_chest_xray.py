@@ -34,6 +34,9 @@ def test_image_is_the_files_grey_levels(tmp_path, write_jpeg):
         ("person1_bacteria_1.jpeg", "person1", "PNEUMONIA", "bacteria"),
         ("person1_virus_6.jpeg", "person1", "PNEUMONIA", "virus"),
         ("person1946_bacteria_4874.JPEG", "person1946", "PNEUMONIA", "bacteria"),
+        ("BACTERIA-1008087-0001.jpeg", "1008087", "PNEUMONIA", "bacteria"),
+        ("VIRUS-2040583-0002.jpeg", "2040583", "PNEUMONIA", "virus"),
+        ("NORMAL-1003233-0001.jpeg", "1003233", "NORMAL", "none"),
     ],
 )
 def test_what_the_name_says(tmp_path, write_jpeg, name, patient, label, subtype):
@@ -102,6 +105,31 @@ def test_the_same_name_in_two_splits_gets_the_split_before_it(chest, write_jpeg)
     table = index(chest)
     found = table["id"][table["patient"] == "person3"].tolist()
     assert found == ["train/person3_virus_9", "test/person3_virus_9"]
+
+
+def test_folders_inside_a_class_are_read_and_must_fit_the_names(chest, write_jpeg):
+    expected = index(chest)
+    (chest / "masks").mkdir()
+    Image.new("L", (80, 60), 255).save(chest / "masks" / "person3_virus_9.png")
+    for place in chest.glob("*/PNEUMONIA"):
+        for path in list(place.iterdir()):
+            inside = place / ("VIRUS" if "virus" in path.name else "BACTERIA")
+            inside.mkdir(exist_ok=True)
+            path.rename(inside / path.name)
+    found = index(chest).sort_values("id", ignore_index=True)
+    assert found["mask_pixels"].dropna().tolist() == [4800]
+    columns = ["id", "patient", "label", "subtype", "split"]
+    wanted = expected.sort_values("id", ignore_index=True)
+    pd.testing.assert_frame_equal(found[columns], wanted[columns])
+    write_jpeg(chest / "train/PNEUMONIA/VIRUS/person3_bacteria_9.jpeg", seed=99)
+    with pytest.raises(ValueError, match="a name of bacteria in the folder VIRUS"):
+        index(chest)
+
+
+def test_the_same_name_twice_in_a_split_gets_the_folders_before_it(chest, write_jpeg):
+    write_jpeg(chest / "train/PNEUMONIA/more/person3_virus_9.jpeg", seed=99)
+    found = index(chest).query("patient == 'person3'")["id"].tolist()
+    assert sorted(found) == ["train/more/person3_virus_9", "train/person3_virus_9"]
 
 
 def test_repeated_files_are_marked(chest):
@@ -208,5 +236,5 @@ def test_cross_fitting_tests_each_patient_once(many):
         assert many["subtype"].groupby(part).nunique().eq(3).all()
     other = chest_xray.cross_fit(many, folds=3, seed=1, validation=0.25)
     assert (parts[1].fillna("") != other[1].fillna("")).any()
-    with pytest.raises(ValueError, match="n_folds must lie in"):
+    with pytest.raises(ValueError, match="n_folds must be"):
         chest_xray.cross_fit(many, folds=1, seed=0)

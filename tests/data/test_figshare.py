@@ -9,8 +9,10 @@ from collections import namedtuple
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from servers import serving, zipped
+from states import files_of_at_most
 
 from medsr_lib.data import figshare, source, splits, store
 
@@ -77,6 +79,54 @@ def test_border_pairs_count_from_0(read, turn):
     assert read(tumorBorder=border).about["border"].tolist() == [[0, 0], [34, 18.5], [55, 63]]
 
 
+def test_a_border_of_n_by_2_is_the_same_outline_and_an_empty_one_none(read, tmp_path, write_mat):
+    border = np.array([[1.0, 1.0], [35.0, 19.5], [56.0, 64.0]])
+    stored = border.T  # MATLAB stores columns first
+    assert read(tumorBorder=stored).about["border"].tolist() == [[0, 0], [34, 18.5], [55, 63]]
+    path = write_mat(tmp_path / "1.mat", tumorBorder=np.zeros((1, 2), "uint64"))
+    with h5py.File(path, "a") as file:
+        file["cjdata/tumorBorder"].attrs["MATLAB_empty"] = np.uint8(1)
+    assert figshare.read_slice(path).about["border"].shape == (0, 2)
+
+
+@pytest.mark.parametrize("offset", [np.int32(2**30), np.int64(2**52), np.uint32(2**31), 1e9])
+def test_grey_levels_on_a_large_offset_stay_apart(read, picture, offset):
+    stored = read(image=picture(0).astype(type(offset)) + offset)
+    assert torch.equal(stored.image, read(image=picture(0)).image)
+
+
+@pytest.mark.parametrize("field", figshare.FIELDS)
+@pytest.mark.parametrize("text", ["MR040240B", b"MR040240B", np.array([[b"MR04024"], [b"0B"]])])
+def test_a_pid_may_be_text_and_text_in_another_field_is_named(tmp_path, write_mat, field, text):
+    path = write_mat(tmp_path / "17.mat")
+    with h5py.File(path, "a") as file:
+        del file["cjdata"][field]
+        file["cjdata"][field] = text
+    if field == "PID":
+        assert figshare.read_slice(path).about["pid"] == "MR040240B"
+    else:
+        with pytest.raises(ValueError, match=rf"17\.mat: `cjdata` holds no numbers in {field}"):
+            figshare.read_slice(path)
+
+
+def test_an_older_mat_says_how_to_save_it(tmp_path, folder):
+    scipy.io.savemat(tmp_path / "1.mat", {"cjdata": {"label": 1}})
+    with pytest.raises(ValueError, match=r"1\.mat: saved in an older MATLAB format.*-v7\.3"):
+        figshare.read_slice(tmp_path / "1.mat")
+    scipy.io.savemat(folder / "cvind.mat", {"cvind": np.ones(10)})
+    with pytest.raises(ValueError, match=r"cvind\.mat: .*saved in an older MATLAB format"):
+        source.index(folder)
+
+
+def test_a_file_of_few_bytes_that_states_many_pixels_is_not_read(tmp_path, write_mat):
+    path = write_mat(tmp_path / "17.mat")
+    with h5py.File(path, "a") as file:
+        del file["cjdata/image"]
+        file.create_dataset("cjdata/image", (10**6, 10**6), "f8", chunks=(10, 10))
+    with pytest.raises(ValueError, match=r"17\.mat: 1000000 x 1000000 .* are not decoded"):
+        figshare.read_slice(path)
+
+
 def test_border_lies_around_the_mask_and_the_slice_knows_its_number(read):
     s = read()
     x, y = s.about["border"].long().T
@@ -118,7 +168,9 @@ BAD = {
     "PID control": ({"PID": np.array([[3, 7]], np.uint16)}, r"PID is unreadable \(\[3, 7\]\)"),
     "PID sign": ({"PID": codes("MR/../1")}, "PID is unreadable"),
     "border NaN": ({"tumorBorder": np.full((1, 4), np.nan)}, "border holds NaN"),
-    "border odd": ({"tumorBorder": np.ones((1, 5))}, "border is float64 with 5 values"),
+    "border odd": ({"tumorBorder": np.ones((1, 5))}, r"border is float64 \(1, 5\); expected x, y"),
+    "border of threes": ({"tumorBorder": np.ones((3, 4))}, r"border is float64 \(3, 4\)"),
+    "image beyond float64": ({"image": 2**60 + a_tumour.astype(int)}, "too large ones"),
 }
 
 
@@ -190,11 +242,34 @@ def test_index_finds_cvind_beside_and_above(folder, place):
     assert source.index(folder / "data")["fold"].notna().all()
 
 
-def test_index_without_cvind_has_no_folds(folder):
+def test_without_cvind_patients_are_drawn_into_folds_and_each_split_says_so(folder, write_mat):
     (folder / "cvind.mat").unlink()
-    fold = source.index(folder)["fold"]
-    assert fold.isna().all()
-    assert fold.dtype == "Int64"
+    with pytest.warns(UserWarning, match="5 folds of 4 patients: 4 folds"):
+        table = source.index(folder)
+    assert table.groupby("patient")["fold"].nunique().tolist() == [1] * 4
+    assert table["fold"].dtype == "Int64"
+    with pytest.warns(UserWarning, match="no cvind.mat: 4 folds of patients were drawn at random"):
+        train, test = splits.split(table[table["mask_pixels"] > 0], fold=1)
+    assert len(train) + len(test) == len(table)
+    for _ in range(2):  # packed, and opened again
+        packed = store.prepare(folder, folder / "slices.h5")
+        with pytest.warns(UserWarning, match="no cvind.mat"):
+            assert splits.split(packed.table, fold=1)[1]["id"].tolist() == test["id"].tolist()
+
+
+def test_the_slices_of_one_patient_have_no_folds(tmp_path, write_mat):
+    write_mat(tmp_path / "1.mat")
+    assert source.index(tmp_path)["fold"].isna().all()
+    with pytest.raises(ValueError, match=r"there are \[\]: fold=None tests all images"):
+        splits.split(source.index(tmp_path), fold=1)
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan"), (0, "0"), (1.5, "1.5"), (1e40, "1e")])
+def test_folds_that_are_no_whole_numbers_are_refused_with_the_value(folder, value, said):
+    with h5py.File(folder / "cvind.mat", "w") as file:
+        file["cvind"] = np.full((1, 10), value)
+    with pytest.raises(ValueError, match=rf"cvind\.mat: .*whole number from 1, found {said}"):
+        source.index(folder)
 
 
 @pytest.fixture
@@ -302,7 +377,7 @@ def names(folder):
 def test_download_brings_all_files_and_again_only_what_is_missing(article, tmp_path):
     assert figshare.download(tmp_path) == tmp_path
     assert names(tmp_path) == {"data", "cvind.mat"}
-    assert {p.stem: p.read_bytes() for p in (tmp_path / "data").iterdir()} == {
+    assert {p.stem: p.read_bytes() for p in (tmp_path / "data").glob("*.mat")} == {
         str(n): content for n, content in SLICES.items()
     }
     article.asked.clear()
@@ -311,6 +386,26 @@ def test_download_brings_all_files_and_again_only_what_is_missing(article, tmp_p
     (tmp_path / "data" / "5.mat").unlink()
     figshare.download(tmp_path)
     assert article.asked == [("/files/12", None)]
+
+
+def test_a_slice_that_changed_after_its_download_is_refused(article, tmp_path):
+    figshare.download(tmp_path)
+    before = source.content(tmp_path)
+    path = tmp_path / "data" / "5.mat"
+    with pytest.raises(ValueError, match="cannot be read as a MATLAB"):
+        figshare.read_slice(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[40_000] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"5\.mat: not as it was downloaded .*delete it and call"):
+        figshare.read_slice(path)
+    path.unlink()
+    figshare.download(tmp_path)
+    assert path.read_bytes() == SLICES[5]
+    assert source.content(tmp_path) != before
+    before = source.content(tmp_path)
+    (tmp_path / "data" / "slices.sfv").unlink()
+    assert source.content(tmp_path) != before
 
 
 def test_zip_fetched_by_hand_is_taken(article, tmp_path):
@@ -330,6 +425,24 @@ def test_interrupted_unpacking_keeps_the_zip(article, tmp_path, monkeypatch):
     article.asked.clear()
     figshare.download(tmp_path)
     assert article.asked == [("/files/12", None)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (100, r"cvind\.mat\.part could .*; what came of it is kept"),
+        (9000, r"1\.mat could .*; nothing"),
+    ],
+)
+def test_a_full_disk_is_named_and_the_next_call_goes_on(article, tmp_path, limit, said):
+    (tmp_path / "a.zip").write_bytes(article.files["11"])
+    with files_of_at_most(limit), pytest.raises(OSError, match=f"disk full, .*{said}"):
+        figshare.download(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+    article.asked.clear()
+    figshare.download(tmp_path)
+    assert ("/files/13", "bytes=100-") in article.asked or limit > 100
+    assert len(list(tmp_path.rglob("[0-9].mat"))) == N
 
 
 def test_slices_missing_from_the_zips(article, tmp_path, monkeypatch):
@@ -353,7 +466,8 @@ def test_the_numbers_of_the_article_fit_together():
     ("content", "reason"),
     [
         (cvind(np.ones(N - 1)), "6 folds from 1 to 5, but there are 5 values"),
-        (cvind(np.arange(N)), r"6 folds from 1 to 5, but there are 6 values, among them \[0, 1"),
+        (cvind(np.arange(N)), r"a whole number from 1, found 0"),
+        (cvind(np.arange(N) + 1), r"from 1 to 5, but there are 6 values, among them \[1, 2"),
         (b"no HDF5", "no list of folds can be read from it; delete it"),
     ],
 )

@@ -256,12 +256,14 @@ def test_names_that_resemble_another_layout(tmp_path):
 
 def test_a_table_names_the_line_that_is_wrong(tmp_path):
     touch(tmp_path, "a.png", "b.png", "m.png")
-    rows = "a.png,m.png;b.png,P1,2 x.png,,P1, b.png,,, a.png,,P2, m.png,,P3,two"
+    rows = "a.png,m.png;b.png,P1,2 x.png,,P1, b.png,,, a.png,,P2, m.png,,P3,two b.png,,P3,0"
     (tmp_path / "cases.csv").write_text("image,mask,patient,fold\n" + rows.replace(" ", "\n"))
     first, *wrong = source.find_entries(tmp_path)
     assert (first.fault, first.fold, [m.name for m in first.masks]) == ("", 2, ["m.png", "b.png"])
-    for entry, reason in zip(wrong, ["no file .*x.png", "no patient", "there before", "'two'"]):
-        with pytest.raises(ValueError, match=rf"/cases.csv, line [3-6]: .*{reason}"):
+    for entry, reason in zip(
+        wrong, ["no file .*x.png", "no patient", "there before", "'two'", "'0' is no"]
+    ):
+        with pytest.raises(ValueError, match=rf"/cases.csv, line [3-7]: .*{reason}"):
             source.read_entry(entry)
     (tmp_path / "cases.csv").write_text("image,mask\na.png,m.png")
     with pytest.raises(

@@ -1,4 +1,6 @@
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ import torch
 from PIL import Image
 
 from medsr_lib.case import Case
-from medsr_lib.data import source, store
+from medsr_lib.data import figshare, source, store
+from medsr_lib.data.layouts import Options
 from medsr_lib.data.source import CHEST_XRAY, FIGSHARE, Source, index
 
 COMMON = [
@@ -62,13 +65,14 @@ def test_another_source_is_a_file_and_a_line(tmp_path, monkeypatch):
     assert source.of(tmp_path / "dots") is dots
     with pytest.warns(UserWarning, match=r"1 of 3 files left out:\n.*bob-1\.dots: no pixels"):
         packed = store.prepare(tmp_path / "dots", tmp_path / "dots.h5", skip_bad=True)
-    assert list(packed.table) == [*COMMON, "lines"]
+    assert list(packed.table) == [*COMMON, "lines", "digest"]
     assert packed.table["mask_pixels"].isna().all()
     for case, path in zip(packed, packed.table["path"]):
         expected = read_dots(Path(path))
         torch.testing.assert_close(case.image, expected.image, rtol=0, atol=1 / 65534)
         assert (case.id, case.patient, case.label) == (expected.id, "ann", "")
-        assert (case.spacing, case.about, case.mask) == (0.5, expected.about, None)
+        about = {**expected.about, "digest": expected.digest}
+        assert (case.spacing, case.about, case.mask) == (0.5, about, None)
 
 
 # the index of brain slices
@@ -76,7 +80,7 @@ def test_another_source_is_a_file_and_a_line(tmp_path, monkeypatch):
 
 def test_index_of_slices(folder):
     table = index(folder)
-    assert list(table) == [*COMMON, "pid", "raw_min", "raw_max"]
+    assert list(table) == [*COMMON, "pid", "raw_min", "raw_max", "digest"]
     assert table["id"].tolist() == [str(n) for n in range(1, 11)]  # by number, not by text
     assert table["patient"].tolist()[2:6] == ["MR000001"] * 4
     assert table["label"].tolist()[::2] == ["meningioma", "glioma", "glioma", "pituitary",
@@ -119,7 +123,7 @@ def spoilt_slices(folder, write_mat):
 
 def test_index_of_radiographs(chest):
     table = index(chest)
-    about = ["subtype", "split", "channels", "jpeg_quality", "bytes", "duplicate_of"]
+    about = ["subtype", "split", "channels", "jpeg_quality", "bytes", "digest", "duplicate_of"]
     assert list(table) == COMMON + about
     assert table["split"].tolist() == ["train"] * 10 + ["val"] * 2 + ["test"] * 4
     assert table["label"].value_counts().to_dict() == {"PNEUMONIA": 9, "NORMAL": 7}
@@ -204,3 +208,88 @@ def test_the_index_does_not_depend_on_the_number_of_threads(chest, monkeypatch):
     expected = index(chest)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     pd.testing.assert_frame_equal(index(chest), expected)
+
+
+# what is read
+
+
+@pytest.mark.parametrize("kind", ["folder", "chest"])
+def test_content_is_that_of_every_file_and_not_of_the_folders_name(kind, request, tmp_path):
+    root = request.getfixturevalue(kind)
+    if kind == "chest":
+        (root / "masks").mkdir()
+        Image.new("L", (80, 60), 255).save(root / "masks" / "person3_virus_9.png")
+    (root / "notes.txt").touch()
+    known = {source.content(root)}
+    (root / "notes.txt").write_text("not read")
+    moved = root.rename(tmp_path / "moved")
+    assert {source.content(moved)} == known
+    read = [path for path in moved.rglob("*.*") if path.name != "notes.txt" and path.is_file()]
+    for number, path in enumerate(read):
+        os.utime(path, ns=(0, number + 1))
+        known.add(source.content(moved))
+    read[0].unlink()
+    known.add(source.content(moved))
+    assert len(known) == 1 + len(read) + 1
+
+
+def test_folds_above_the_slices_are_of_the_content(folder, write_cvind):
+    (folder / "cvind.mat").unlink()
+    before = source.content(folder / "data")
+    write_cvind(folder.parent / "cvind.mat", [1, 1, 2, 2, 2, 2, 2, 2, 3, 3])
+    assert source.content(folder / "data") != before
+
+
+def test_content_of_images_and_masks_is_of_what_is_read_of_them(tmp_path):
+    for name in ("a.png", "a_mask.png", "a_roi.png"):
+        Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 9).save(tmp_path / name)
+    plain = source.content(tmp_path)
+    assert source.content(tmp_path, reading=Options(mask_pattern="{stem}_roi")) != ""
+    os.utime(tmp_path / "a_mask.png", ns=(0, 1))
+    assert source.content(tmp_path) != plain
+
+
+@pytest.mark.parametrize("kind", ["folder", "chest"])
+def test_hidden_folders_are_passed_over_and_links_to_nothing_named(kind, request):
+    root = request.getfixturevalue(kind)
+    expected = index(root)["id"].tolist()
+    first = Path(index(root)["path"][0])
+    hidden = first.parent / ".ipynb_checkpoints"
+    hidden.mkdir()
+    shutil.copy(first, hidden / first.name)
+    assert index(root)["id"].tolist() == expected
+    before = source.content(root)
+    link = first.with_name("IM-0999-0001" + first.suffix)
+    link.symlink_to(root / "gone")
+    assert source.content(root) != before
+    with pytest.raises(ValueError, match=rf"1 of \d+ files .*\n.*{link.name}: no such file"):
+        index(root)
+    with pytest.warns(UserWarning, match="1 of .* files left out"):
+        assert index(root, skip_bad=True)["id"].tolist() == expected
+
+
+def test_links_to_nothing_among_images_and_volumes_are_named(tmp_path):
+    Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 9).save(tmp_path / "a.png")
+    for name in ("b.png", "c.nii.gz"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.warns(UserWarning, match="2 of 3 files left out"):
+        assert index(tmp_path, skip_bad=True)["id"].tolist() == ["a"]
+
+
+def test_names_may_be_in_capitals(folder):
+    for path in [*folder.rglob("*.mat")]:
+        path.rename(path.with_suffix(".MAT"))
+    assert index(folder)["fold"].tolist() == [1, 1, 2, 2, 2, 2, 2, 2, 3, 3]
+
+
+def test_a_reader_that_fails_in_a_way_nobody_foresaw_hides_no_other_file(folder, monkeypatch):
+    def read(path):
+        if path.stem == "3":
+            raise AttributeError("'bytes' object has no attribute 'dtype'")
+        return figshare.read_slice(path)
+
+    monkeypatch.setattr(source, "SOURCES", (replace(FIGSHARE, read=read),))
+    with pytest.raises(ValueError, match=r"3\.mat: cannot be read \(AttributeError: 'bytes' obj"):
+        index(folder)
+    with pytest.warns(UserWarning, match="1 of 10 files left out"):
+        assert len(index(folder, skip_bad=True)) == 9

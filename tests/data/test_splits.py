@@ -46,10 +46,19 @@ def test_rows_keep_their_index(table):
     assert splits.by_patient(some, n_folds=2, seed=0).index.equals(some.index)
 
 
-@pytest.mark.parametrize("n_folds", [61, 1, 0])
-def test_refuses_more_folds_than_patients(table, n_folds):
-    with pytest.raises(ValueError, match=rf"must lie in 2\.\.60 .*patients\), got {n_folds}"):
-        splits.by_patient(table, n_folds=n_folds, seed=0)
+def test_refuses_one_fold_and_one_patient(table):
+    with pytest.raises(ValueError, match="n_folds must be a whole number of at least 2, got 1"):
+        splits.by_patient(table, n_folds=1, seed=0)
+    with pytest.raises(ValueError, match="a split needs 2 patients, got 1"):
+        splits.by_patient(table[:2], n_folds=2, seed=0)
+
+
+@pytest.mark.parametrize("patients", range(2, 8))
+def test_fewer_patients_than_folds_are_a_fold_each_and_that_is_said(table, patients):
+    names = table["patient"].unique()[:patients]
+    with pytest.warns(UserWarning, match=f"8 folds of {patients} patients: {patients} folds"):
+        fold = splits.by_patient(table[table["patient"].isin(names)], n_folds=8, seed=0)
+    assert sorted(fold.unique()) == list(range(1, patients + 1))
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
@@ -66,7 +75,7 @@ def test_split_refuses_a_fold_that_does_not_exist(table, folds):
     with pytest.raises(ValueError, match="all images are in fold 2; nothing is left to train on"):
         splits.split(folds[folds["fold"] == 2], fold=2)
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    with pytest.raises(ValueError, match=r"there are \[\]: no cvind\.mat .* splits\.by_patient"):
+    with pytest.raises(ValueError, match=r"there are \[\]: fold=None tests all images; splits\.by"):
         splits.split(table.assign(fold=unknown), fold=1)
 
 
@@ -91,15 +100,6 @@ def test_from_cvind_names_slices_it_has_no_fold_for(table, name):
         splits.from_cvind(np.ones(len(table), int), table.head(1).assign(id=name))
 
 
-def test_own_folds_are_kept_and_others_are_made(folds):
-    pd.testing.assert_frame_equal(splits.with_folds(folds, n_folds=3, seed=0), folds)
-    for fold in (1, pd.NA, folds["fold"].where(folds.index > 0)):
-        made = splits.with_folds(folds.assign(fold=fold), n_folds=3, seed=0)
-        assert sorted(made["fold"].unique()) == [1, 2, 3]
-    two = folds[folds["patient"].isin(["MR000000", "MR000001"])].assign(fold=pd.NA)
-    assert splits.with_folds(two, n_folds=5, seed=0)["fold"].nunique() == 2
-
-
 def test_rare_labels_do_not_stop_a_split(table):
     rare = table.groupby("patient").head(1).head(6).assign(label=list("abcdef"))
     assert sorted(splits.by_patient(rare, n_folds=5, seed=0).unique()) == [1, 2, 3, 4, 5]
@@ -111,6 +111,8 @@ def test_a_split_by_image_lets_patients_be_seen(folds):
     assert leak["split by image"] > 80
     alone = splits.leak(folds.assign(patient=folds["id"]), n_folds=5, seed=0)
     assert alone.tolist() == [0, 0]
+    for none in (1, pd.NA, folds["fold"].where(folds.index > 0)):
+        assert splits.leak(folds.assign(fold=none), n_folds=3, seed=0)["split by patient"] == 0
     one = splits.leak(folds[:3].assign(patient="a"), n_folds=5, seed=0)
     assert one.isna().all()
     assert "of 0 test images" in one.name

@@ -1,9 +1,12 @@
 import dataclasses
 import pickle
+import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -64,6 +67,7 @@ def test_slices_come_back_with_all_that_the_table_knows(slices, mixed):
             expected.id, expected.patient, expected.label,
         )  # fmt: skip
         about = {key: expected.about[key] for key in ("pid", "raw_min", "raw_max")}
+        about["digest"] = expected.digest  # of the file, where the store rounds too
         assert (case.about, case.fold, case.spacing) == (about, fold, None)
 
 
@@ -76,11 +80,9 @@ def test_whole_numbers_come_back_bit_for_bit_and_others_within_half_a_step(slice
             assert torch.equal(case.image, expected)
 
 
-def test_a_store_without_folds(mixed, path):
-    (mixed / "cvind.mat").unlink()
-    packed = store.prepare(mixed, path)
-    assert packed[0].fold is None
-    assert packed.table["fold"].dtype == "Int64"
+def test_a_store_without_folds(squares):
+    assert squares[0].fold is None
+    assert squares.table["fold"].dtype == "Int64"
 
 
 def test_is_a_sequence(slices):
@@ -103,10 +105,13 @@ def test_select_shares_the_pixels_and_takes_the_tables_folds(slices):
     assert [s.id for s in some.select(some.table.iloc[[2, 0]])] == ["5", "3"]
 
 
-def test_select_refuses_rows_of_another_table(slices):
+def test_select_refuses_rows_of_another_table_and_rows_twice(slices):
     table = slices.table
     for rows in (table.iloc[:2].assign(id=["90", "91"]), table.set_axis(range(5, 15))):
         with pytest.raises(ValueError, match="rows of this store's own table"):
+            slices.select(rows)
+    for rows in (table.iloc[[1, 2, 1]], table["label"] == "glioma", [0, 1]):
+        with pytest.raises(ValueError, match=r"such as table\[condition\], each of them once"):
             slices.select(rows)
 
 
@@ -141,13 +146,16 @@ def test_patches_are_moved_inwards_from_the_middle_of_the_bounding_box():
     assert store.around(mask, size=40) == (slice(24, 64), slice(0, 40))
 
 
-@pytest.mark.parametrize("size", [0, 34])
-def test_patches_name_the_case_that_is_too_small(slices, size):
-    with pytest.raises(ValueError, match=rf"case 1: 33 x 70 pixels; a patch of {size} does"):
-        slices.patches(size)
+def test_patches_name_the_case_that_is_too_small(slices):
+    with pytest.raises(ValueError, match="case 1: 33 x 70 pixels; a patch of 34 does"):
+        slices.patches(34)
+    for size in (0, 2.5, "8"):
+        with pytest.raises(ValueError, match=f"size must be a whole number .* got {size!r}"):
+            slices.patches(size)
 
 
 def test_patches_name_the_case_without_a_lesion(slices, squares):
+    _ = slices.pixels  # all are compared with their checksums
     slices.mask_bits[:] = 0
     with pytest.raises(ValueError, match="case 1: the mask is empty; leave the image out"):
         slices.patches(8)
@@ -243,11 +251,11 @@ def test_3064_slices_fit_in_2_gigabytes(tmp_path, write_mat, squares, path):
     assert (packed.pixels.nbytes + packed.mask_bits.nbytes) * 3064 < 2e9
     assert (tmp_path / "big.h5").stat().st_size * 3064 < 2e9
     assert squares.pixels.nbytes == 16 * 32 * 32
-    assert path.with_name("chest.h5").stat().st_size < 16 * 32 * 32 + 20_000
+    assert path.with_name("chest.h5").stat().st_size < 16 * 32 * 32 + 25_000
 
 
 def test_changes_in_memory_do_not_reach_the_file(squares, path):
-    squares.pixels[:] = 7
+    squares.stored[:] = 7
     assert not (store.open(path.with_name("chest.h5")).pixels == 7).all()
 
 
@@ -265,7 +273,7 @@ def test_prepare_makes_a_store_once_for_the_same_arguments(chest, path, monkeypa
     assert store.prepare(chest, path)[0].image.shape == (90, 108)
 
 
-@pytest.mark.parametrize("change", ["new", "changed", "removed", "folds", "damaged"])
+@pytest.mark.parametrize("change", ["new", "changed", "removed", "folds", "renamed"])
 def test_prepare_makes_it_again_when_something_has_changed(mixed, slices, path, write_mat, change):
     data = mixed / "data"
     if change == "new":
@@ -278,8 +286,55 @@ def test_prepare_makes_it_again_when_something_has_changed(mixed, slices, path, 
     elif change == "folds":
         (mixed / "cvind.mat").unlink()
     else:
-        path.write_bytes(path.read_bytes()[:5000])
+        mixed = mixed.rename(mixed.with_name("renamed"))
     pd.testing.assert_frame_equal(store.prepare(mixed, path).table, source.index(mixed))
+
+
+def test_prepare_sees_folds_that_are_added_or_changed_above_the_slices(mixed, path):
+    folds, data = mixed / "cvind.mat", mixed / "data"
+    whole = folds.read_bytes()
+    folds.unlink()
+    without = store.prepare(data, path).table["fold"]
+    folds.write_bytes(whole)
+    with_folds = store.prepare(data, path).table["fold"]
+    assert with_folds.tolist() != without.tolist()
+    assert with_folds.equals(source.index(data)["fold"])
+    with h5py.File(folds, "a") as file:
+        file["cvind"][...] = 5
+    assert set(store.prepare(data, path).table["fold"]) == {5}
+
+
+@pytest.mark.parametrize("found", ["cut", "older", "empty"])
+def test_prepare_makes_a_damaged_or_older_store_anew_and_says_so(mixed, slices, path, found):
+    whole = path.read_bytes()
+    older = whole.replace(b"medsr store 4", b"medsr store 3", 1)
+    path.write_bytes({"cut": whole[:5000], "older": older, "empty": b""}[found])
+    with pytest.warns(UserWarning, match=r"brain\.h5: (damaged|no) .*; it is made anew"):
+        store.prepare(mixed, path)
+    assert path.read_bytes() == whole
+
+
+def test_prepare_replaces_nothing_but_stores(mixed):
+    own = mixed / "data" / "3.mat"
+    before = own.read_bytes()
+    with pytest.raises(ValueError, match=r"3\.mat: no store, and would be replaced; delete it or "):
+        store.prepare(mixed, own)
+    assert own.read_bytes() == before
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(mixed, path, write_mat, monkeypatch):
+    calls = []
+
+    def read(name):
+        calls.append(name)
+        if len(calls) == 11:  # ten for the index
+            write_mat(mixed / "data" / "10.mat", image=np.eye(40, 30), seed=3)
+        return figshare.read_slice(name)
+
+    monkeypatch.setattr(source, "SOURCES", (dataclasses.replace(source.FIGSHARE, read=read),))
+    with pytest.raises(ValueError, match="changed while it was read; call prepare again"):
+        store.prepare(mixed, path)
+    assert files(path) == []
 
 
 def test_prepare_passes_on_the_errors_of_the_index(mixed, path):
@@ -299,12 +354,21 @@ def test_what_was_left_out_is_remembered_and_said_each_time(mixed, path):
         assert list(packed.table.attrs["bad"]) == [str(bad)]
         assert packed.table.attrs["kind"] == "brain slices"
     assert list(store.open(path).select(packed.table[:2]).table.attrs["bad"]) == [str(bad)]
+    with pytest.raises(ValueError, match="1 of 10 files cannot be used"):
+        store.prepare(mixed, path)
+
+
+def test_a_store_without_bad_files_serves_whoever_would_leave_them_out(mixed, slices, path):
+    made = path.stat().st_mtime_ns
+    assert len(store.prepare(mixed, path, skip_bad=True)) == 10
+    assert path.stat().st_mtime_ns == made
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"size": 4}, "size must be at least 8 pixels, got 4"),
+        ({"size": 4}, "size must be a whole number of at least 8, got 4"),
+        ({"size": "32"}, "size must be a whole number of at least 8, got '32'"),
         ({"size": 32, "jpeg_quality": 0}, "a whole number from 1 to 100, got 0"),
         ({"jpeg_quality": 75}, "jpeg_quality compresses squares .* give a size"),
     ],
@@ -315,30 +379,91 @@ def test_prepare_refuses(chest, path, arguments, reason):
     assert not path.exists()
 
 
-# open
+# open and damage
 
 
 def test_open_refuses_what_is_no_store(mixed, slices, path):
     with pytest.raises(FileNotFoundError, match=r"none\.h5: no such file; store\.prepare writes"):
         store.open(path.with_name("none.h5"))
-    with pytest.raises(ValueError, match=r"1\.mat: expected 'medsr store 3', found None; prepare"):
+    with pytest.raises(ValueError, match=r"1\.mat: no 'medsr store 4', begins b'\\x00"):
         store.open(mixed / "data" / "1.mat")
-    with h5py.File(path, "a") as file:
-        file.attrs["format"] = "medsr store 99"
-    with pytest.raises(ValueError, match="found 'medsr store 99'; prepare it again"):
-        store.open(path)
-    with h5py.File(path, "a") as file:
-        file.attrs["format"] = store.FORMAT
-        del file["mask_bits"]
-    with pytest.raises(ValueError, match=r"brain\.h5: a damaged store"):
+    path.write_bytes(b"medsr store 99" + path.read_bytes()[14:])
+    with pytest.raises(ValueError, match=r"begins b'medsr store 9'; store\.prepare makes one"):
         store.open(path)
 
 
-@pytest.mark.parametrize("kept", [0, 0.001, 0.5, 0.99])
-def test_open_refuses_a_truncated_store(slices, path, kept):
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ValueError, match=r"brain\.h5: a damaged store .*; prepare it again"):
+def _all_of(packed):
+    cases = [(c.id, c.patient, c.label, c.fold, c.about, c.image.tolist()) for c in packed]
+    return cases, [c.mask is not None and c.mask.tolist() for c in packed]
+
+
+def _damaged(whole, rng):
+    """The bytes with one of eight damages, one in two in what is neither pixels nor masks."""
+    spans = [int(n) for n in whole[:512].split(b"\n")[2].split()[1:]]
+    around = [*range(spans[0]), *range(spans[1], spans[2]), *range(spans[3], len(whole))]
+    at = rng.choice(around) if rng.random() < 0.5 else rng.randrange(len(whole))
+    n = rng.choice([1, 8, 64, 4096])
+    before, old, after = whole[:at], whole[at : at + n], whole[at + n :]
+    flipped = bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :]
+    huge = (1 << rng.choice([31, 40, 63]) - 1).to_bytes(8, "little") + whole[at + 8 :]
+    ends = [flipped, huge, bytes(len(old)) + after, b"\xff" * len(old) + after, after, b""]
+    return before + rng.choice([*ends, rng.randbytes(n) + after, rng.randbytes(n) + old + after])
+
+
+@pytest.mark.parametrize("kind", ["slices", "squares"])
+def test_damaged_bytes_are_refused_or_without_effect(kind, request, path):
+    path = path.with_name("brain.h5" if kind == "slices" else "chest.h5")
+    right = _all_of(request.getfixturevalue(kind))
+    whole, rng, refused = path.read_bytes(), random.Random(0), []
+    for _ in range(30):
+        path.write_bytes(_damaged(whole, rng))
+        try:
+            assert _all_of(store.open(path)) == right
+        except ValueError as error:
+            refused.append(str(error))
+    expected = rf"{path}: (damaged \(.*\); delete it and it is made anew|no 'medsr store 4', )"
+    assert [text for text in refused if not re.match(expected, text)] == []
+    assert len(refused) > 25
+
+
+def test_a_damaged_image_is_refused_before_it_is_used_and_the_others_are_not(slices, path):
+    start = int(path.read_bytes()[:512].split()[5])
+    with path.open("rb+") as file:
+        file.seek(start + 2 * int(slices.offset[4]))
+        file.write(b"??")
+    packed = store.open(path)
+    refused = pytest.raises(
+        ValueError, match=r"brain\.h5: damaged \(image 5\); delete it and it is"
+    )
+    sound = packed.select(packed.table[packed.table["id"] != "5"])
+    assert torch.equal(packed[3].image, slices[3].image)
+    assert Crops(sound, size=16, batch=2, seed=0)(0).shape == (2, 1, 16, 16)
+    for use in (
+        lambda: packed[4],
+        lambda: Crops(packed, size=16, batch=2, seed=0),
+        lambda: list(packed),
+    ):
+        with refused:
+            use()
+
+
+EDITS = {
+    "gone": lambda file: file.pop("mask_bits"),
+    "beyond the pixels": lambda file: file["layout/offset"].__setitem__(3, 1 << 60),
+    "huge": lambda file: file["layout/height"].__setitem__(0, 1 << 40),
+    "one more": lambda file: file.create_dataset("layout/more", data=[1]),
+    "types": lambda file: file.attrs.update(types="{}"),
+    "shape": lambda file: file.move("layout/width", "layout/low2"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edits_by_other_programs_are_refused(slices, path, edit):
+    with h5py.File(path, "a") as file:
+        EDITS[edit](file)
+    with pytest.raises(
+        ValueError, match=r"brain\.h5: damaged \(.*\); delete it and it is made anew"
+    ):
         store.open(path)
 
 
@@ -388,4 +513,48 @@ def test_kill_9_in_the_middle_leaves_the_former_store(mixed, slices, path, write
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
-    assert len(store.open(path)) == 10
+    assert len(files(path)) == 2
+    assert len(store.prepare(mixed, path)) == 10
+    assert files(path) == ["brain.h5"]
+
+
+FULL = """
+import resource, sys
+from medsr_lib.data import store
+
+for limit in sys.argv[3:]:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), most))
+    try:
+        store.prepare(sys.argv[1], sys.argv[2])
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("former", [True, False])
+def test_a_full_disk_is_an_error_and_leaves_the_former_store(
+    mixed, slices, path, write_mat, former
+):
+    whole = path.read_bytes()
+    write_mat(mixed / "data" / "2.mat", seed=77)
+    if not former:
+        path.unlink()
+    limits = [str(int(share * len(whole))) for share in (0.002, 0.01, 0.1, 0.5, 0.9, 0.99)]
+    command = [sys.executable, "-c", FULL, mixed, path, *limits]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept = "the former file is kept" if former else "nothing was written"
+    expected = rf"\[Errno \d+\] disk full, .*brain\.h5 could not be written; {kept}"
+    said = done.stdout.splitlines()
+    assert len(said) == len(limits)
+    assert [line for line in said if not re.fullmatch(expected, line)] == []
+    assert files(path) == ["brain.h5"] * former
+    assert not former or path.read_bytes() == whole
+
+
+def test_a_store_that_does_not_fit_is_refused_before_it_is_packed(mixed, path, monkeypatch):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
+    with pytest.raises(OSError, match=r"no room for 0\.07 MB, 0\.01 MB are free; .*: .*brain\.h5"):
+        store.prepare(mixed, path)
+    assert files(path) == []

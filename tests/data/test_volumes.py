@@ -1,5 +1,6 @@
 """NIfTI and DICOM: how volumes are turned and cut, and what is refused or said by name."""
 
+import gzip
 import shutil
 import sys
 from pathlib import Path
@@ -408,3 +409,27 @@ def test_an_anatomical_volume_is_cut_like_nibabel_does(tmp_path):
     (case,), _ = cases(tmp_path, percentiles=(0, 100), plane="axial")
     upright = nibabel.as_closest_canonical(nibabel.load(path)).get_fdata()  # right, front, top
     like(case, upright[::-1, ::-1, (upright.shape[2]) // 2].T.astype(np.float32))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_volume_that_states_more_voxels_than_any_has_is_refused(ending, tmp_path):
+    path = medical.write_nifti(tmp_path / f"a{ending}", PICTURES)
+    content = path.read_bytes()
+    content = bytearray(gzip.decompress(content) if ending == ".nii.gz" else content)
+    content[42:48] = np.full(3, 30_000, "<i2").tobytes()
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    with pytest.raises(ValueError, match=r"its header states \(30000, 30000, 30000\) voxels"):
+        source.index(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"(\0\x10\0US\2\0", b"(\0\x10\0US\3\0"), (b"\x08\0\x18\0UI", b"\x08\0\x18\0QQ")],
+)
+def test_a_damaged_header_is_named_and_hides_no_other_image(old, new, tmp_path):
+    medical.write_series(tmp_path, PICTURES)
+    path = sorted(tmp_path.iterdir())[-1]
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.warns(UserWarning, match=rf"1 of 2 files left out:\n.*{path.name}: its header is"):
+        table = source.index(tmp_path, skip_bad=True, options=Options(slices=None))
+    assert len(table) == len(PICTURES) - 1

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from medsr_lib.case import digests, trained_on
 from medsr_lib.restore import degrade, linear, methods, networks, resample
 from medsr_lib.restore.acquired import Acquired
 
@@ -43,6 +45,19 @@ def test_a_network_of_another_fold_or_scale_is_refused(espcn):
         methods.find([str(espcn)], scale=2, fold=2)
     with pytest.raises(ValueError, match="scale is 2, not 4"):
         methods.find([str(espcn)], scale=4)
+
+
+def test_what_a_method_was_trained_on_is_known_wherever_it_comes_from(tmp_path, random_images):
+    images, to_lr = random_images(3, 24, 24), degrade.by_name("bicubic", scale=2)
+    fitted = linear.fit(images[:2], degrade=to_lr, scale=2, taps=3)
+    networks.save(fitted, tmp_path / "filter.pt", scale=2)
+    asked = ["linear", "linear+consistent", "bicubic", f"mine={tmp_path}/filter.pt"]
+    found = methods.find(asked, scale=2, saved={"linear": fitted}, degrade=to_lr)
+    known = {name: trained_on(method) for name, method in found.items()}
+    assert known.pop("bicubic") == frozenset()
+    assert set(known.values()) == {digests(images[:2])}
+    both = nn.ModuleList([found["mine"], networks.ESPCN(scale=2)])  # as an ensemble has them
+    assert trained_on(both) == digests(images[:2])
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(espcn):

@@ -167,7 +167,7 @@ def train(random_images, monkeypatch):
             recipe=fit.Recipe(batch=4),
             crop=16,
             checkpoint=path,
-            validation=images[:2],
+            validation=images[:2].flip(-1),
             validate_every=4,
             device="cpu",
             progress=False,

@@ -22,12 +22,28 @@ def test_notebooks_come_in_their_order_and_once(series):
 
 
 def test_notebooks_that_do_not_exist(series, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no notebooks in"):
+    with pytest.raises(FileNotFoundError, match=r"no notebooks in .* \(NN_name.ipynb\)"):
         notebooks.find([], series.folder)
     series.add("01_a")
     series.add("02_b")
     with pytest.raises(ValueError, match="no notebook '03'; there are 01_a, 02_b"):
         notebooks.find(["01", "03"], series.folder)
+
+
+def test_untitled_notebooks_and_copies_are_named_and_not_run(series):
+    for name in ("01_a", "01_a-Copy1", "Untitled", "Untitled1", "10_lung-nodules"):
+        series.add(name)
+    with pytest.warns(
+        match=r"not of the series: 01_a-Copy1.ipynb, Untitled.ipynb, Untitled1.ipynb"
+    ):
+        found = notebooks.find([], series.folder)
+    assert [one.name for one in found] == ["01_a", "10_lung-nodules"]
+
+
+def test_a_byte_order_mark_is_passed_over(series):
+    path = series.add("01_a").path
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert notebooks.read(path).defaults["scale"] == 4
 
 
 @pytest.mark.parametrize("content", [b"not json", b"[]", b"{}", b"\xff"])

@@ -14,6 +14,10 @@ import torch
 from medsr_lib.series import report
 from medsr_lib.series.report import Result, Run, Status, load_record, record
 
+RUN = (
+    '{{"format": "medsr run 1", "notebooks": [{{"notebook": "01_a", "status": "done", "{}": {}}}]}}'
+)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -103,10 +107,40 @@ def full_disk(*_):
     raise OSError("disk full")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "\xff"])
-def test_a_broken_record_is_no_record(tmp_path, content):
+@pytest.mark.parametrize("content", ["", "[]", "{", "\xff", "[" * 100_000, "9" * 5000])
+def test_a_broken_record_is_no_record_and_it_is_said(tmp_path, content):
     (tmp_path / "results.json").write_bytes(content.encode("latin-1"))
-    assert load_record(tmp_path) is None
+    notes = []
+    assert load_record(tmp_path, notes) is None
+    assert re.match(r".*results\.json is damaged: not ", notes[0])
+    assert load_record(tmp_path / "none", notes) is None
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("created", 3, "created cannot be 3"),
+        ("versions", {"torch": 2}, "versions.torch cannot be 2"),
+        ("figures", [{"file": "a.png"}], r"figures\[0\].caption cannot be None"),
+        ("values", [], "values cannot be list"),
+        ("headlines", [1], "values.headlines cannot be list"),
+        ("methods", {"ESPCN": 1}, "values.methods.ESPCN cannot be 1"),
+        ("table", [{"method": 1}], r"values.table\[0\].method cannot be 1"),
+        ("verdicts", [{"method": "a", "value": "x"}], r"values.verdicts\[0\].value cannot be 'x'"),
+        ("psnr", float("nan"), "values.psnr cannot be nan"),
+        ("psnr", {"a": [10**400]}, r"values.psnr\['a'\]\[0\] cannot be 1000.* \.\.\."),
+    ],
+)
+def test_what_a_record_cannot_hold_is_named_and_the_rest_kept(tmp_path, field, value, said):
+    content = json.loads(record(tmp_path, {"slices": 7}).read_text())
+    (content if field in content else content["values"])[field] = value
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    notes = []
+    found = load_record(tmp_path, notes)
+    assert re.search(rf"results\.json is damaged: {said}$", notes[0])
+    assert found.get("values", {"slices": 7}) == {"slices": 7}
+    assert len(notes) == 1
 
 
 def test_saved_values_are_json_for_any_program(tmp_path):
@@ -162,9 +196,14 @@ def test_results_without_a_run_are_found_by_their_folders(tmp_path):
     [
         (None, r"is not the folder of a run: no run\.json in it"),
         ("{", r"run\.json: damaged"),
-        ("[]", r"of another version \(its format is None, expected 'medsr run 1'"),
+        ("[]", r"run\.json: damaged.* \(not named values, but list\)"),
+        ("{}", r"of another version \(its format is None, expected 'medsr run 1'"),
+        (RUN.format("seconds", '"x"'), r"run\.json: .* \(notebooks\[0\].seconds cannot be 'x'\)"),
+        (RUN.format("changed", '["a"]'), "01_a: no parameter 'a', though it was changed"),
+        (RUN.format("notebook", '"../b"'), "no notebook can be called '../b'"),
+        (RUN.format("more", "1"), "unexpected keyword argument 'more'"),
         ('{"format": "medsr run 0"}', "its format is 'medsr run 0'"),
-        ('{"format": "medsr run 1"}', r"run\.json: damaged.* \('notebooks'\)"),
+        ('{"format": "medsr run 1"}', r"run\.json: damaged.* \(notebooks cannot be None\)"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path, text, message):

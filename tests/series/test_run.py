@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,19 @@ import pytest
 
 from medsr_lib.series import report, run
 from medsr_lib.series.report import Status
+from medsr_lib.series.running import lock
+
+HOLD = """
+import sys
+from pathlib import Path
+from medsr_lib.series.running import lock
+with lock.hold(Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
+RECORD_1 = """from pathlib import Path
+from medsr_lib.series import report
+_ = report.record(Path(out_dir) / "01_a", {"slices": 7})"""
 
 
 def test_wrong_input_is_refused_before_anything_runs(series):
@@ -153,6 +167,34 @@ def test_a_dead_kernel_fails_its_cell_and_takes_the_old_results_along(series):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_folder_in_use_is_refused_and_nothing_in_it_changed(series):
+    series.add("01_a")
+    command = [sys.executable, "-c", HOLD, str(series.out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=rf"in use by process {other.pid} on .* since 20"):
+            series.run()
+    assert [path.name for path in series.out.iterdir()] == [lock.NAME]
+
+
+def test_a_page_that_cannot_be_written_loses_nothing(series, monkeypatch, capsys):
+    series.add("01_a", RECORD_1)
+    series.add("02_b", "1")
+
+    def broken(notebook, *_, **options):
+        raise KeyError("no such template")
+
+    monkeypatch.setattr(run.page, "write", broken)
+    results = series.run()
+    assert [r.status for r in results] == ["done", "done"]
+    assert results[0].record["values"] == {"slices": 7}
+    assert (
+        "01_a.html could not be written (KeyError: 'no such template')" in capsys.readouterr().err
+    )
+    assert "01_a.html could not be written" in (series.out / "index.html").read_text()
+    assert report.read_run(series.out).results[0].status == "done"
+
+
 def test_ctrl_c_lets_the_cell_save_and_writes_the_index(series):
     save = "Path(out_dir, '01_first', 'saved').touch()"
     series.add(
@@ -180,13 +222,13 @@ finally:
 def test_results_keep_the_parameters_they_were_made_with(series):
     code = """from pathlib import Path
 from medsr_lib.series import report
-if limit == 0:
+if limit == 1:
     raise ValueError("none")
 _ = report.record(Path(out_dir) / "{0}", {{"scale": scale}})"""
     series.add("01_a", code.format("01_a"), title="# One\n\n**Is it _so_?**")
     series.add("02_b", code.format("02_b"))
     series.run("02", parameters={"scale": 2})
-    series.run(parameters={"scale": 3, "limit": 0})
+    series.run(parameters={"scale": 3, "limit": 1})
     found = report.read_run(series.out)
     first, second = found.results
     assert (first.status, first.parameters["scale"], first.record) == ("failed", 3, None)

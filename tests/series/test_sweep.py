@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from medsr_lib.data import source
 from medsr_lib.series import cli, report, run, sweep
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series.report import Result, Run, Status
@@ -33,7 +35,7 @@ def asked(series, monkeypatch):
         for notebook in notebooks.find(names, folder):
             places = {"data_dir": str(data[0].resolve()), "out_dir": str(out)}
             about = {"parameters": notebook.defaults | parameters | places, "seconds": 1.5}
-            about |= {"digest": notebook.digest}
+            about |= {"digest": notebook.digest, "content": source.content(data[0])}
             if parameters.get("scale") == 8:
                 error = {"error": "ValueError: too much", "cell": 2}
                 results.append(Result(notebook.name, Status.FAILED, **about, **error))
@@ -49,10 +51,10 @@ def asked(series, monkeypatch):
     return series
 
 
-def swept(series, *assignments, names=("02",)):
+def swept(series, *assignments, names=("02",), **options):
     """How each combination ended."""
     places = {"data": [series.data], "out": series.root / "grid", "folder": series.folder}
-    points = sweep.sweep(names, sweep.grid(assignments), **places)
+    points = sweep.sweep(names, sweep.grid(assignments), **places, **options)
     return [point.status for point in points]
 
 
@@ -63,6 +65,7 @@ def swept(series, *assignments, names=("02",)):
         ("rate=1e-3", [0.001]),
         ("degradation=bicubic,kspace", ["bicubic", "kspace"]),
         ("limit=null, 5", [None, 5]),
+        ("out=a #1,b: c", ["a #1", "b: c"]),
         ("sizes=[4, 8]", [[4, 8]]),
         ("sizes=[4, 8],[6]", [[4, 8], [6]]),
         ('name="a, b",c', ["a, b", "c"]),
@@ -78,7 +81,7 @@ def test_values_are_split_at_commas(text, values):
         (["scale"], "'scale' is not name=value"),
         (["scale="], "scale has no value"),
         (["scale=2,2"], "scale has a value twice"),
-        (["scale=2", "scale=3"], "scale is given twice; write scale=one,other"),
+        (["scale=2", "scale=3"], "scale is given twice"),
         (["scale=[2"], "cannot be read"),
     ],
 )
@@ -132,6 +135,24 @@ def test_what_is_done_is_not_run_again(asked):
     asked.add("02_b", CODE + "\n1")
     assert swept(asked, "scale=2") == ["done"]
     assert len(asked.calls) == 4
+
+
+def test_replaced_images_are_run_again_and_it_is_said_why(asked):
+    image = Image.new("L", (8, 8))
+    image.save(asked.data / "a.png")
+    said = []
+    for _ in range(2):
+        swept(asked, "scale=2", log=said.append)
+    Image.new("L", (8, 9)).save(asked.data / "a.png")
+    assert swept(asked, "scale=2", log=said.append) == ["done"]
+    asked.add("02_b", CODE + "\n1")
+    swept(asked, "scale=2", log=said.append)
+    assert [line.partition("  ")[2].partition("  ")[2] for line in said] == [
+        "",
+        "skipped, was done before",
+        "02_b runs again: changed data",
+        "02_b runs again: changed code",
+    ]
 
 
 def test_only_what_is_missing_of_a_combination_is_run(asked):

@@ -36,11 +36,12 @@ def classify(
         As `decision_table`.
 
     Raises:
-        TypeError, ValueError: methods without HR or of images that do not belong to `cases`, cases
+        TypeError, ValueError: a classifier that was trained on one of the cases, where they have a
+            column digest; methods without HR or of images that do not belong to `cases`, cases
             that occur twice or have a label that is no class, logits of another shape or not
             finite.
     """
-    readers.check_images(images, cases)
+    readers.check_images(classifier, images, cases)
     logits = readers.answers(classifier, images, shape=(len(classes),), batch=64, device=device)
     shares = {name: torch.softmax(z.double(), 1).numpy() for name, z in logits.items()}
     predicted = {name: p.argmax(1) for name, p in shares.items()}

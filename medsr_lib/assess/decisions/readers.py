@@ -20,7 +20,7 @@ from medsr_lib import devices
 from medsr_lib import images as image_rules
 from medsr_lib.assess.restored import REFERENCE, Method, on_device, restored
 from medsr_lib.assess.statistics.estimate import FEW
-from medsr_lib.case import Case
+from medsr_lib.case import Case, refuse_seen
 
 ABOUT = ["id", "patient", "label"]
 
@@ -109,14 +109,17 @@ def answers(
     return found
 
 
-def check_images(images: Mapping[str, Tensor], cases: pd.DataFrame) -> None:
+def check_images(network: Network, images: Mapping[str, Tensor], cases: pd.DataFrame) -> None:
     """Refuse images that do not belong to the table of cases, or are not of one size.
 
     Raises:
-        ValueError: no images of the reference; as `check_cases`; images of another number than
+        ValueError: a network that was trained on one of the cases, where the table has their
+            `digest`; no images of the reference; as `check_cases`; images of another number than
             cases or another shape than HR's (names the method).
     """
     check_cases(cases)
+    if "digest" in cases:
+        refuse_seen({"the network": network}, list(cases.itertuples()))
     check_reference(images, REFERENCE)
     size = tuple(images[REFERENCE].shape)
     for method, of_method in images.items():

@@ -56,10 +56,11 @@ def segment(
         alone (each 0 or 1). Where the mask is empty, dice, covered, found, lost and gained are NaN.
 
     Raises:
-        TypeError, ValueError: methods without HR or of images that do not belong to `cases` or to
+        TypeError, ValueError: a segmenter that was trained on one of the cases, where they have a
+            column digest; methods without HR or of images that do not belong to `cases` or to
             the masks, a least Dice or size out of range, logits of another shape or not finite.
     """
-    readers.check_images(images, cases)
+    readers.check_images(segmenter, images, cases)
     if masks.dtype != torch.bool:
         raise TypeError(f"masks: expected bool, got {masks.dtype}")
     if masks.shape != images[REFERENCE].shape:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from medsr_lib import checks
 from medsr_lib.assess.decisions.readers import ABOUT
-from medsr_lib.assess.statistics.contrasts import Contrast, contrasts, need, over_seeds
+from medsr_lib.assess.statistics.contrasts import Contrast, contrasts, over_seeds
 from medsr_lib.assess.statistics.estimate import Estimate
 
 MAJORITY = "majority"
@@ -31,7 +32,7 @@ def majority(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: no column `seed`, or a case that one of the trainings lacks or has twice.
     """
-    need(table, *CASE, "seed")
+    checks.columns(table, *CASE, "seed")
     seeds = table["seed"].nunique()
     by_case = table.groupby(CASE, sort=False, observed=True)
     for key, of_case in by_case["seed"]:
@@ -118,7 +119,7 @@ def differing(table: pd.DataFrame, *, column: str, method: str) -> list[int]:
     Raises:
         ValueError: no such column or method.
     """
-    need(table, "id", "method", "seed", column)
+    checks.columns(table, "id", "method", "seed", column)
     rows = table[table["method"] == method]
     if rows.empty:
         raise ValueError(f"no method {method!r}; there are {table['method'].unique().tolist()}")

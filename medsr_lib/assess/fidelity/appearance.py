@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from medsr_lib.assess.fidelity import invention
 from medsr_lib.assess.fidelity.texture import TEXTURE, texture
+from medsr_lib.assess.quality.metrics import check_mask, check_pair
 from medsr_lib.assess.quality.regions import Tissue, bounding_box, of_case
 from medsr_lib.assess.quality.score import MIN_PIXELS, about
 from medsr_lib.assess.restored import Method, restored
@@ -132,6 +133,7 @@ def hfen(sr: Tensor, hr: Tensor, mask: Tensor) -> float:
         sr, hr: (H, W) in [0, 1].
         mask: (H, W) bool.
     """
+    _check(sr, hr, mask)
     if not mask.any():
         return math.nan
     reach, (rows, columns) = LOG_SIZE // 2, bounding_box(mask.numpy())
@@ -215,6 +217,7 @@ def measure(sr: Tensor, hr: Tensor, regions: Mapping[str, Tensor]) -> dict[str, 
         `MIN_PIXELS`, or does not define the measure (the texture or noise of a constant one).
         `pixels` is always given.
     """
+    _check(sr, hr, *regions.values())
     nowhere = torch.zeros(hr.shape, dtype=torch.bool)
     masks = [regions.get(name, nowhere) for name in ("tumour", "rim", "peritumoural")]
     kept = [mask if mask.sum() >= MIN_PIXELS else nowhere for mask in masks]
@@ -244,6 +247,16 @@ def measure(sr: Tensor, hr: Tensor, regions: Mapping[str, Tensor]) -> dict[str, 
         of_tumour = texture(array, t, low=low, high=high)
         found |= {f"{key}_{name}": value for key, value in of_tumour.items()}
     return {name: found[name] for name in MEASURES}
+
+
+def _check(sr: Tensor, hr: Tensor, *masks: Tensor) -> None:
+    """Refuse what is not one slice (H, W) in [0, 1] with its masks (H, W) bool."""
+    if wrong := [x for x in (sr, hr, *masks) if not isinstance(x, Tensor) or x.ndim != 2]:
+        got = tuple(getattr(wrong[0], "shape", ())) or type(wrong[0]).__name__
+        raise TypeError(f"sr, hr and masks must be tensors (H, W), got {got}")
+    check_pair(sr[None, None], hr[None, None])
+    for mask in masks:
+        check_mask(mask, hr[None, None])
 
 
 def _largest(candidates: Mask, touched: Mask) -> Mask:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import graycomatrix
 
+from medsr_lib import checks
 from medsr_lib.assess.quality.regions import bounding_box
 
 BINS = 32  # grey levels; IBSI's configuration D has as many
@@ -58,7 +59,7 @@ def first_order(values: Array) -> dict[str, float]:
     the values from the 10th to the 90th percentile. NaN without values; skewness and kurtosis NaN
     if all values are equal.
     """
-    x = np.asarray(values, dtype=np.float64).ravel()
+    x = checks.finite("values", values).ravel()
     if x.size == 0:
         return dict.fromkeys(FIRST_ORDER, np.nan)
     p10, p25, median, p75, p90 = np.percentile(x, (10, 25, 50, 75, 90))
@@ -85,9 +86,10 @@ def discretise(image: Array, *, low: float, high: float) -> Levels:
     Raises:
         ValueError: a range without width.
     """
+    low, high = checks.finite("low and high", [low, high]).tolist()
     if not high > low:
         raise ValueError(f"the range must have a width, got {low} to {high}; is HR constant?")
-    level = np.floor(BINS * (np.asarray(image, np.float64) - low) / (high - low)) + 1
+    level = np.floor(BINS * (checks.finite("image", image) - low) / (high - low)) + 1
     return np.clip(level, 1, BINS).astype(np.int64)
 
 

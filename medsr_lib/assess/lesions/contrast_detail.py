@@ -21,12 +21,11 @@ from scipy import ndimage
 from torch import Tensor
 from tqdm import tqdm
 
-from medsr_lib import devices
+from medsr_lib import checks, devices
 from medsr_lib.assess.lesions import insert, observers
 from medsr_lib.assess.quality.regions import Tissue, of_case
 from medsr_lib.assess.restored import Method, on_device, restored
 from medsr_lib.assess.statistics.bootstrap import estimates
-from medsr_lib.assess.statistics.contrasts import need
 from medsr_lib.assess.statistics.estimate import adjust
 from medsr_lib.case import Case
 
@@ -56,7 +55,7 @@ class Design:
             sharper than the images are is revealed by frequencies they do not have.
 
     Raises:
-        ValueError: no diameter or no contrast.
+        ValueError: no diameter, contrast or place, or one out of range.
     """
 
     diameters: Sequence[float]
@@ -65,8 +64,13 @@ class Design:
     psf: float
 
     def __post_init__(self) -> None:
-        if not (len(self.diameters) and len(self.contrasts)):
+        checks.whole("places", self.places, least=1)
+        diameters = checks.finite("diameters", self.diameters, ndim=1)
+        contrasts = checks.finite("contrasts", self.contrasts, ndim=1)
+        if not (diameters.size and contrasts.size):
             raise ValueError("give at least one diameter and one contrast")
+        for diameter, contrast in self.signals:
+            insert.check(diameter=diameter, contrast=contrast, psf=self.psf)
 
     @property
     def signals(self) -> list[tuple[float, float]]:
@@ -119,6 +123,7 @@ def contrast_detail(
         TypeError, ValueError: what `restored.restored` refuses, images restored already in place of
             a function, a case without a mask, or fewer than 3 patients with a place.
     """
+    checks.whole("seed", seed, least=0)
     cut: dict[str, list[NDArray[np.float32]]] = {}
     of_places: list[dict[str, Any]] = []
     without: list[dict[str, Any]] = []
@@ -170,7 +175,7 @@ def detectability(responses: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     Raises:
         ValueError: no such table.
     """
-    need(responses, *COLUMNS)
+    checks.columns(responses, *COLUMNS)
     rows = []
     for keys, of_lesion in responses.groupby(KEYS, sort=False):
         kept = of_lesion.dropna(subset=["present", "absent"])
@@ -204,7 +209,7 @@ def differences(responses: pd.DataFrame, *, baseline: str, seed: int) -> pd.Data
         ValueError: no such table or baseline, no other method, or backgrounds that differ from
             those of the baseline.
     """
-    need(responses, *COLUMNS)
+    checks.columns(responses, *COLUMNS)
     kept = responses.dropna(subset=["present", "absent"])
     lesions = {keys: of.sort_values(PLACE) for keys, of in kept.groupby(KEYS, sort=False)}
     known = list(dict.fromkeys(method for method, *_ in lesions))

@@ -49,11 +49,7 @@ def insert(
         ValueError: a diameter, contrast or psf out of range, a lesion that reaches out of the
             image, or one that would leave [0, 1], so that its contrast would not be as stated.
     """
-    checks.positive("diameter", diameter)
-    if not (psf >= 0 and math.isfinite(psf)):
-        raise ValueError(f"psf must be 0 or more (pixels), got {psf}")
-    if not (0 < abs(contrast) <= 1):
-        raise ValueError(f"contrast must be in [-1, 1] and not 0, got {contrast}")
+    check(diameter=diameter, contrast=contrast, psf=psf)
     height, width = image.shape[-2:]
     added = contrast * torch.from_numpy(_disc(diameter, psf)).to(image)
     half = len(added) // 2
@@ -75,6 +71,15 @@ def insert(
     return result
 
 
+def check(*, diameter: float, contrast: float, psf: float) -> None:
+    """Refuse numbers of a lesion that are out of range."""
+    checks.positive("diameter", diameter)
+    if checks.finite("psf", psf) < 0:
+        raise ValueError(f"psf must be 0 or more (pixels), got {psf}")
+    if not 0 < abs(checks.finite("contrast", contrast)) <= 1:
+        raise ValueError(f"contrast must be in [-1, 1] and not 0, got {contrast}")
+
+
 def places(
     normal: Tensor, *, n: int, diameter: float, apart: float, seed: int | Sequence[int]
 ) -> list[tuple[int, int]]:
@@ -88,10 +93,17 @@ def places(
         seed: of the choice.
 
     Raises:
-        ValueError: n or diameter below 1.
+        TypeError: a mask that is not bool.
+        ValueError: n or diameter below 1, or another number out of range.
     """
-    if n < 1 or diameter < 1:
-        raise ValueError(f"n and diameter must be at least 1, got {n} and {diameter}")
+    checks.whole("n", n, least=1)
+    checks.positive("apart", apart)
+    for one in np.atleast_1d(np.asarray(seed)):
+        checks.whole("seed", one, least=0)
+    if checks.finite("diameter", diameter) < 1:
+        raise ValueError(f"diameter must be at least 1, got {diameter}")
+    if not isinstance(normal, Tensor) or normal.dtype != torch.bool or normal.ndim != 2:
+        raise TypeError(f"normal must be a bool tensor (H, W), got {type(normal).__name__}")
     inside = ndimage.distance_transform_edt(np.pad(normal.cpu().numpy(), 1))[1:-1, 1:-1]
     free = np.argwhere(inside > diameter / 2 + math.sqrt(0.5))  # half the diagonal of a pixel
     generator = np.random.default_rng(seed)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import eval_laguerre
 from scipy.stats import mannwhitneyu
 
+from medsr_lib import checks
 from medsr_lib.assess.statistics.bootstrap import percentile_interval, resampled
 from medsr_lib.assess.statistics.estimate import Estimate
 
@@ -58,11 +59,11 @@ def responses(
         width: of the channels in pixels; about the diameter of the signal.
 
     Raises:
-        ValueError: fewer than 3 groups, or too few patches for the channels.
+        ValueError: fewer than 3 groups, too few patches for the channels, or other shapes.
     """
-    labels, group, sizes = np.unique(
-        list(map(str, groups)), return_inverse=True, return_counts=True
-    )
+    present, absent = _pairs(present, absent, ndim=3)
+    named = checks.groups("groups", groups, n=len(present)).astype(str)
+    labels, group, sizes = np.unique(named, return_inverse=True, return_counts=True)
     if len(labels) < _LEAST_GROUPS:
         raise ValueError(
             f"d' is held out by group and needs at least {_LEAST_GROUPS}, got {len(labels)}"
@@ -73,7 +74,7 @@ def responses(
             f"{learnt_from} backgrounds are too few for {CHANNELS} channels; give more"
         )
     channels = laguerre_gauss(present.shape[-1], width=width)
-    v1, v0 = (np.asarray(p, np.float64).reshape(len(p), -1) @ channels for p in (present, absent))
+    v1, v0 = (p.reshape(len(p), -1) @ channels for p in (present, absent))
     return _responses(v1, v0, group)
 
 
@@ -94,7 +95,8 @@ def detectability(
         groups: N labels, as there.
         seed: of the bootstrap.
     """
-    t1, t0 = (np.asarray(t, np.float64) for t in (present, absent))
+    checks.whole("seed", seed, least=0)
+    t1, t0 = _pairs(present, absent, ndim=1)
     sums = _sums(t1, t0, groups)
     drawn = [_index(n @ sums) for n in resampled(len(sums), seed=seed, resamples=RESAMPLES)]
     low, high = percentile_interval(np.concatenate(drawn))
@@ -115,7 +117,7 @@ def pseudo_values(present: ArrayLike, absent: ArrayLike, *, groups: Sequence[Any
         present, absent: of `responses`, (N,) each.
         groups: N labels, as there.
     """
-    sums = _sums(np.asarray(present, np.float64), np.asarray(absent, np.float64), groups)
+    sums = _sums(*_pairs(present, absent, ndim=1), groups)
     whole = sums.sum(0)
     left_out = _index(whole - sums)
     return np.asarray(_index(whole) - (len(sums) - 1) * (left_out - left_out.mean()))
@@ -133,6 +135,8 @@ def laguerre_gauss(size: int, *, width: float) -> Array:
         size: P of patches (P, P), odd.
         width: a, in pixels.
     """
+    checks.whole("size", size, least=1)
+    checks.positive("width", width)
     at = np.arange(size) - size // 2
     x = 2 * np.pi * (at[:, None] ** 2 + at**2).ravel() / width**2
     found = np.stack([np.exp(-x / 2) * eval_laguerre(j, x) for j in range(CHANNELS)], 1)
@@ -170,9 +174,19 @@ def _covariances(v: Array, mean: Array, group: Groups, left: Groups) -> Array:
     return (squares - left[..., None] * mean[:, :, None] * mean[:, None, :]) / (left[..., None] - 1)
 
 
+def _pairs(present: ArrayLike, absent: ArrayLike, *, ndim: int) -> tuple[Array, Array]:
+    """Both as float64, if they are finite, of one shape and not empty."""
+    one = checks.finite("present", present, ndim=ndim)
+    other = checks.finite("absent", absent, ndim=ndim)
+    if one.shape != other.shape or not one.size:
+        raise ValueError(f"present is {one.shape}, absent {other.shape}; give as many of both")
+    return one, other
+
+
 def _sums(t1: Array, t0: Array, groups: Sequence[Any]) -> Array:
     """What `_index` needs of each group's responses, (G, 5)."""
-    _, group = np.unique(list(map(str, groups)), return_inverse=True)
+    named = checks.groups("groups", groups, n=len(t1)).astype(str)
+    _, group = np.unique(named, return_inverse=True)
     return _group_sums(np.stack((np.ones_like(t1), t1, t1**2, t0, t0**2), 1), group)
 
 

@@ -12,6 +12,7 @@ from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
+from medsr_lib import checks, images
 from medsr_lib.assess.quality.brain import filled, find_brain
 from medsr_lib.assess.quality.symmetry import midline, reflect
 from medsr_lib.case import Case
@@ -79,6 +80,8 @@ def regions(
             is empty, no such region, no such tissue.
     """
     check_names(names)
+    if spacing is not None:
+        checks.positive("spacing", spacing)
     hr, tumour = _as_arrays(image, mask)
     rim, reach = (RIM, AROUND) if spacing is None else (RIM_MM / spacing, AROUND_MM / spacing)
     outside, inside = _distances(tumour, reach)
@@ -289,14 +292,19 @@ def _distances(tumour: Mask, reach: float) -> tuple[NDArray[np.float64], NDArray
 def _as_arrays(
     image: Tensor | ArrayLike, mask: Tensor | ArrayLike
 ) -> tuple[NDArray[np.floating], Mask]:
-    hr, stored = (torch.as_tensor(v).detach().cpu().numpy() for v in (image, mask))
-    if hr.shape != stored.shape or hr.ndim < 2 or hr.size != hr.shape[-1] * hr.shape[-2]:
-        raise ValueError(f"image is {hr.shape} and mask {stored.shape}; both must be (H, W)")
-    hr, stored = hr.reshape(hr.shape[-2:]), stored.reshape(hr.shape[-2:])
-    if not np.isfinite(hr).all():
-        raise ValueError("image holds NaN or infinite values")
-    if stored.dtype != bool and not np.isin(stored, (0, 1)).all():
-        raise ValueError(f"mask is not binary: values {np.unique(stored)[:5].tolist()} ...")
-    if not stored.any():
+    try:
+        hr, stored = (torch.as_tensor(v).detach().cpu() for v in (image, mask))
+    except (TypeError, ValueError, RuntimeError):
+        kinds = f"{type(image).__name__} and {type(mask).__name__}"
+        raise TypeError(f"image and mask must be arrays (H, W), got {kinds}") from None
+    shape, other = tuple(hr.shape), tuple(stored.shape)
+    if shape != other or hr.ndim < 2 or hr.numel() != shape[-1] * shape[-2]:
+        raise ValueError(f"image is {shape} and mask {other}; both must be (H, W)")
+    images.check(hr.reshape(1, 1, *shape[-2:]), "image")
+    hr = hr.reshape(shape[-2:]).to(torch.promote_types(hr.dtype, torch.float32))
+    marked = stored.reshape(shape[-2:]).numpy()
+    if not np.isin(marked, (0, 1)).all():
+        raise ValueError(f"mask is not binary: values {np.unique(marked)[:5].tolist()} ...")
+    if not marked.any():
         raise ValueError("mask is empty; there is no tumour to measure")
-    return hr, stored.astype(bool)
+    return hr.numpy(), marked.astype(bool)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from medsr_lib import checks
 from medsr_lib.assess.quality import metrics as of_image
 from medsr_lib.assess.quality.regions import NAMES, Tissue, bounding_box, check_names, of_case
 from medsr_lib.assess.quality.ssim import (
@@ -136,7 +137,10 @@ def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) ->
     small, or the row of this method or region is missing. A further column that lacks values in
     cases that were measured is averaged over the others, and `<name>_skipped` counts these cases.
     """
-    keys = list(by)
+    keys = [by] if isinstance(by, str) else list(by)
+    checks.columns(table, "id", "patient", *keys, numbers=METRICS)
+    if not keys:
+        raise ValueError("by must name at least one column")
     measured = table.dropna(subset=list(METRICS))
     extra = [
         name

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from medsr_lib import checks
 from medsr_lib.assess.restored import REFERENCE
 from medsr_lib.assess.statistics.estimate import Estimate
 
@@ -63,7 +64,7 @@ def icc(ratings: ArrayLike) -> Estimate:
     Returns:
         NaN if all ratings are equal.
     """
-    x = np.asarray(ratings, dtype=np.float64)
+    x = checks.finite("ratings", ratings)
     if x.ndim != 2 or x.shape[1] < 2:
         raise ValueError(f"ratings must be (n, k) with k of at least 2 columns, got {x.shape}")
     _check(x, "ratings")
@@ -165,7 +166,7 @@ def _pairs_by_method(table: pd.DataFrame, measure: str) -> dict[str, NDArray[np.
 
 
 def _pairs(sr: ArrayLike, hr: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x, y = np.asarray(sr, dtype=np.float64), np.asarray(hr, dtype=np.float64)
+    x, y = checks.finite("sr", sr), checks.finite("hr", hr)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"sr is {x.shape}, hr is {y.shape}; both must be (n,), pair by pair")
     _check(x, "sr")
@@ -176,8 +177,3 @@ def _pairs(sr: ArrayLike, hr: ArrayLike) -> tuple[NDArray[np.float64], NDArray[n
 def _check(values: NDArray[np.float64], name: str) -> None:
     if len(values) < LEAST:
         raise ValueError(f"{name}: agreement needs at least {LEAST} pairs, got {len(values)}")
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(
-            f"{name}: {count} values are NaN or infinite; drop these pairs first, and count them"
-        )

@@ -26,6 +26,8 @@ def resampled(n: int, *, seed: int, resamples: int) -> Iterator[Array]:
 
     What a sum over patients becomes in each resample is then a matrix product.
     """
+    checks.whole("seed", seed, least=0)
+    checks.whole("resamples", resamples, least=1)
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _BATCH):
         size = min(_BATCH, resamples - start)
@@ -52,7 +54,7 @@ def bootstrap_interval(per_patient: ArrayLike, *, seed: int) -> tuple[float, flo
     Raises:
         ValueError: NaN or infinite values.
     """
-    (found,) = estimates([checks.finite("per_patient", per_patient)], seed=seed)
+    (found,) = estimates([checks.finite("per_patient", per_patient, ndim=1)], seed=seed)
     return found.low, found.high
 
 
@@ -82,6 +84,7 @@ def estimates(samples: Sequence[Array], *, seed: int) -> list[Estimate]:
     Raises:
         ValueError: a sample with NaN.
     """
+    checks.whole("seed", seed, least=0)
     if any(np.isnan(s).any() for s in samples):
         raise ValueError(
             "patients without a value (NaN) in a sample: leave them out, and count them"

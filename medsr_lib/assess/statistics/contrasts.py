@@ -115,7 +115,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
     Raises:
         ValueError: as `paired_difference`.
     """
-    need(table, "seed")
+    checks.columns(table, "seed")
     by_seed = {
         seed: _differences(rows, [contrast])[0]
         for seed, rows in table.groupby("seed", sort=True, observed=True)
@@ -173,7 +173,9 @@ def means(
     Raises:
         ValueError: a column that the table does not have.
     """
-    need(table, *by, *metrics, "patient")
+    checks.columns(table, *by, "patient", numbers=metrics)
+    if not by:
+        raise ValueError("by must name at least one column")
     binary = {metric for metric in metrics if _all_binary(table[metric])}
     rows, samples, shares = [], [], {}
     for keys, group in table.groupby(list(by), sort=False, observed=True):
@@ -202,7 +204,7 @@ def effect_size(per_patient: ArrayLike) -> Estimate:
     Raises:
         ValueError: NaN or infinite values.
     """
-    values = checks.finite("per_patient", per_patient)
+    values = checks.finite("per_patient", per_patient, ndim=1)
     n = len(values)
     if n < 3 or np.ptp(values) == 0:
         return Estimate(float("nan"), patients=n)
@@ -228,11 +230,11 @@ def detectable(*, patients: int, power: float, alpha: float) -> float:
     Raises:
         ValueError: a number out of range.
     """
-    if patients < 2 or not 0 < alpha < power < 1:
-        raise ValueError(
-            "needs 2 patients or more and 0 < alpha < power < 1, got "
-            f"{patients} patients, alpha {alpha} and power {power}"
-        )
+    checks.whole("patients", patients, least=2)
+    checks.share("alpha", alpha)
+    checks.share("power", power)
+    if alpha >= power:
+        raise ValueError(f"power must be above alpha, got {power} and {alpha}")
     critical = stats.f.isf(alpha, 1, patients - 1)
 
     def excess(d: float) -> float:
@@ -281,9 +283,10 @@ def _by_patient(difference: pd.Series) -> pd.Series:
 
 def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Series]:
     """Of each contrast and case, by patient and id; NaN where one of the values is missing."""
-    need(table, *KEYS)
+    checks.columns(table, *KEYS, numbers=[s.metric for s in specs])
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
-    places = list(dict.fromkeys(name for s in specs for name in (s.region, s.reference) if name))
+    references = [s.reference for s in specs if s.reference is not None]
+    places = list(dict.fromkeys([*(s.region for s in specs), *references]))
     check_names(table, {"method": methods, "region": places})
     rows = table[table["method"].isin(methods) & table["region"].isin(places)]
     check_once(rows)
@@ -291,9 +294,6 @@ def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Seri
     cases = pd.MultiIndex.from_frame(table[["patient", "id"]].drop_duplicates()).sort_values()
     wide = {}
     for metric in dict.fromkeys(s.metric for s in specs):
-        if metric not in rows or not pd.api.types.is_numeric_dtype(rows[metric]):
-            numbers = table.select_dtypes("number").columns.tolist()
-            raise ValueError(f"no metric {metric!r} in the table; its numbers are {numbers}")
         cells = rows[metric].unstack(["method", "region"])
         columns = pd.MultiIndex.from_product([methods, places])
         wide[metric] = cells.reindex(columns=columns).reindex(cases)
@@ -305,12 +305,6 @@ def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Seri
             gain = gain - (values[s.method, s.reference] - values[s.baseline, s.reference])
         differences.append(gain.rename("difference"))
     return differences
-
-
-def need(table: pd.DataFrame, *columns: str) -> None:
-    """Refuse a table that lacks a column."""
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")
 
 
 def check_once(table: pd.DataFrame) -> None:

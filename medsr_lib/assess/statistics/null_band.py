@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from medsr_lib import checks
 from medsr_lib.assess import uniform
 from medsr_lib.assess.statistics import bootstrap
-from medsr_lib.assess.statistics.contrasts import KEYS, check_names, check_once, need
+from medsr_lib.assess.statistics.contrasts import KEYS, check_names, check_once
 from medsr_lib.assess.statistics.estimate import FEW, Estimate, adjust
 
 Array = NDArray[np.float64]
@@ -297,10 +298,13 @@ def deficit_closed(
     """
     if unknown := [name for name in metrics if name not in DEFICITS]:
         raise ValueError(f"no deficit of {unknown[0]!r}; there are {', '.join(DEFICITS)}")
+    if not (metrics and baselines):
+        raise ValueError("give at least one metric and one baseline")
+    columns = ["mse" if name == "psnr" else name for name in metrics]
+    checks.columns(table, *KEYS, numbers=columns)
     methods = uniform.without(table)
     names, samples, counts = [], [], []
-    for metric in metrics:
-        column = "mse" if metric == "psnr" else metric
+    for metric, column in zip(metrics, columns):
         wide = _wide(methods, column)
         lacks = wide if metric == "psnr" else 1 - wide
         check_names(methods, {"method": baselines})
@@ -330,7 +334,7 @@ def _values(
     """By patient and id the metric in columns (region, method); how many cases lack one of them."""
     if metric == "mse":
         raise ValueError("of mse less is better; take 'psnr', which is made of it")
-    need(table, *KEYS)
+    checks.columns(table, *KEYS, numbers=[metric])
     check_names(table, {"method": methods, "region": places})
     references = [name for of in uniform.families(table).values() for name in of]
     if not references:
@@ -349,9 +353,6 @@ def _values(
 
 def _wide(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """By patient and id the values of a metric, in columns (region, method)."""
-    if metric not in rows or not pd.api.types.is_numeric_dtype(rows[metric]):
-        numbers = rows.select_dtypes("number").columns.tolist()
-        raise ValueError(f"no metric {metric!r} in the table; its numbers are {numbers}")
     check_once(rows)
     return pd.DataFrame(rows.set_index(KEYS)[metric].unstack(["region", "method"])).sort_index()
 

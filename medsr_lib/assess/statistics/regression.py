@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medsr_lib.assess.statistics.contrasts import check_once, need
+from medsr_lib import checks
+from medsr_lib.assess.statistics.contrasts import KEYS, check_once
 
 FORMULA = "value ~ {terms} + log_area"
 LEAST = 30  # patients; fewer, and the sandwich's intervals are far too short
@@ -118,7 +119,7 @@ def mixed_model(table: pd.DataFrame, *, metric: str, baseline: str, reference: s
 
 def _prepare(table: pd.DataFrame, metric: str, baseline: str, reference: str) -> pd.DataFrame:
     """Columns value, method, region, type, log_area, patient and id."""
-    need(table, metric, "method", "region", "label", "pixels", "patient", "id")
+    checks.columns(table, *KEYS, "label", numbers=[metric, "pixels"])
     check_once(table)
     case = ["patient", "id"]
     tumours = table[table["region"] == "tumour"].drop_duplicates(case)

@@ -168,7 +168,7 @@ def roc_curve(
 
     Columns fpr, tpr, low, high. Each of the resamples is a curve of its own, which takes its time.
     """
-    z, truth, who = checked(scores, positive, patients)
+    z, truth, who = checked(scores, positive, np.asarray(patients))
     fpr = np.linspace(0, 1, 101)
     curves = []
     for counts in resampled(int(who.max()) + 1, seed=seed, resamples=resamples):
@@ -188,12 +188,12 @@ def checked(
 ) -> tuple[Array, Truth, Patients]:
     """Scores, truth, and patients by numbers from 0, (n,) each; refuse what `auc` refuses."""
     z, truth = checks.finite(name, scores), checks.binary("positive", positive)
-    named = np.arange(len(truth)) if patients is None else np.asarray(patients)
-    if z.ndim != 1 or not z.shape == truth.shape == named.shape:
+    if z.ndim != 1 or z.shape != truth.shape:
         raise ValueError(
-            f"{name}, positive and patients must have one length, got {z.shape}, {truth.shape} "
-            f"and {named.shape}"
+            f"{name} and positive must have one length, got {z.shape} and {truth.shape}"
         )
+    cases = range(len(z)) if patients is None else patients
+    named = checks.groups("patients", cases, n=len(z))
     if truth.all() or not truth.any():
         raise ValueError(
             f"both classes are needed, got {truth.sum()} positive and {(~truth).sum()} negative"
@@ -209,7 +209,7 @@ def _trainings(
     if several.ndim != 2:
         raise ValueError(f"scores must be (n,) or (trainings, n), got {several.shape}")
     for row in several:
-        _, truth, who = checked(row, positive, patients)
+        _, truth, who = checked(row, positive, np.asarray(patients))
     return several, truth, who
 
 

@@ -107,6 +107,9 @@ def tango(one: float, other: float, n: float, *, level: float = 0.95) -> tuple[f
     >>> [round(end, 3) for end in tango(0, 0, 20)]
     [-0.161, 0.161]
     """
+    checks.share("level", level)
+    if not (one >= 0 and other >= 0 and 0 < n < np.inf and one + other <= n * (1 + 1e-9)):
+        raise ValueError(f"{one} and {other} are not counts of pairs among {n}")
     z, value = float(stats.norm.ppf((1 + level) / 2)), (one - other) / n
 
     def excess(difference: float, side: float) -> float:
@@ -128,12 +131,9 @@ def tango(one: float, other: float, n: float, *, level: float = 0.95) -> tuple[f
 
 def _by_patient(columns: list[NDArray[np.bool_]], patients: ArrayLike) -> tuple[Array, int]:
     """Means of columns (n,) over each patient's cases, (patients, columns), and n."""
-    named = np.asarray(patients)
-    if columns[0].ndim != 1 or columns[0].shape != named.shape or not len(named):
-        raise ValueError(
-            f"decisions and patients must have one length, at least 1, got {columns[0].shape} and "
-            f"{named.shape}"
-        )
+    if columns[0].ndim != 1 or not len(columns[0]):
+        raise ValueError(f"decisions must be (n,) and at least one, got {columns[0].shape}")
+    named = checks.groups("patients", patients, n=len(columns[0]))
     who = np.unique(named, return_inverse=True)[1]
     sums = np.stack([np.bincount(who, column) for column in columns], axis=1)
     return sums / np.bincount(who)[:, None], len(who)

@@ -1,12 +1,12 @@
-"""A phantom's folder: completed where it was interrupted, and never written over other files."""
+"""A phantom's folder: it appears when it is whole, and is never written over other files."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic_folder
 
 NOTE = "phantom.json"
 
@@ -14,33 +14,38 @@ NOTE = "phantom.json"
 def write(
     root: Path,
     recipe: Mapping[str, int],
-    jobs: Mapping[Path, Callable[[], None]],
-    *,
-    present: Iterable[Path],
+    jobs: Callable[[Path], Mapping[Path, Callable[[], None]]],
 ) -> None:
-    """Note the recipe in `root/phantom.json`, and do the jobs whose files are not there.
+    """Do the jobs in a temporary folder, note the recipe in `phantom.json`, and make it `root`.
 
-    The bar is shown in terminals alone.
+    Nothing is done where `root` holds this very phantom. The bar is shown in terminals alone.
 
     Args:
         root: the phantom's folder.
         recipe: the numbers that it was drawn with.
-        jobs: the files that the phantom consists of, and the call that writes each atomically.
-        present: files of that kind that are in `root` already.
+        jobs: given a folder, the files that the phantom consists of, and the call that writes each.
 
     Raises:
-        FileExistsError: there are such files, and no note of this very recipe.
+        FileExistsError: `root` holds other files, or not all of this phantom.
     """
-    note, text = root / NOTE, json.dumps(recipe, indent=1) + "\n"
-    if not note.is_file() or note.read_text() != text:
-        for path in sorted(present):
-            if path.name[0] != ".":
-                raise FileExistsError(
-                    f"{path} is not of this phantom and is left alone: write to another folder, or "
-                    f"remove {path.parent} if nothing in it is needed"
-                )
-        with atomic(note) as temporary:
-            temporary.write_text(text)
-    left = [write_file for path, write_file in jobs.items() if not path.is_file()]
-    for write_file in tqdm(left, "phantom", leave=False, disable=None):
-        write_file()
+    text = json.dumps(recipe, indent=1) + "\n"
+
+    def is_whole() -> bool:
+        known = (root / NOTE).is_file() and (root / NOTE).read_bytes() == text.encode()
+        return known and all(path.is_file() for path in jobs(root))
+
+    if is_whole():
+        return
+    if root.is_dir() and (held := sorted(p.name for p in root.iterdir() if p.suffix != ".tmp")):
+        raise FileExistsError(
+            f"{root} holds {held[0]} and is not this phantom, or not all of it. It is left alone: "
+            "write to another folder, or remove it if nothing in it is needed"
+        )
+    try:
+        with atomic_folder(root) as folder:
+            for write_file in tqdm(jobs(folder).values(), "phantom", leave=False, disable=None):
+                write_file()
+            (folder / NOTE).write_text(text)
+    except OSError:
+        if not is_whole():  # else another process was quicker
+            raise

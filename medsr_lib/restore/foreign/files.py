@@ -4,7 +4,7 @@ No file is ever unpickled as code. TorchScript is code by nature, so it is read 
 named .ts, and a warning says so.
 """
 
-import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ RECOGNISERS = ("resselt", "spandrel")
 
 
 def weights(what: str, *, scale: int, **expected: object) -> nn.Module:
-    """Recognise the architecture of a .pth, .ckpt or .safetensors by its weights.
+    """Recognise the architecture of a .pth, .pt, .ckpt or .safetensors by its weights.
 
     Raises:
         FileNotFoundError: no such file.
@@ -65,14 +65,13 @@ def _state(path: Path) -> dict[str, Tensor]:
         return dict(need("safetensors.torch", str(path)).load_file(path, device="cpu"))
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"{path}: holds more than weights, and code in a file is not run ({reason[:200]}); "
-            "save network.state_dict() alone, or export the network to .onnx or .pt2"
-        ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not a file of weights, or cut short ({error})") from error
+    except Exception as error:  # a damaged file can raise anything
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise ValueError(
+                f"{path}: holds more than weights, and code in a file is not run ({found[1]}); "
+                "save network.state_dict() alone, or export the network to .onnx or .pt2"
+            ) from None
+        raise ValueError(f"{path}: not a file of weights, or cut short{_why(error)}") from None
     while isinstance(held, Mapping) and (inside := [key for key in INSIDE if key in held]):
         if not isinstance(held[inside[0]], Mapping):
             break
@@ -81,6 +80,14 @@ def _state(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ValueError(f"{path}: holds no weights by name")
     return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def _why(error: Exception) -> str:
+    """What torch says, in brackets, but not its advice to have the code in a file run."""
+    text = str(error).strip().split("\n")[0]
+    if "TorchScript" in text:
+        return " (it is TorchScript: give it the ending .ts)"
+    return "" if not text or "weights_only" in str(error) else f" ({text[:200]})"
 
 
 def onnx(what: str, *, scale: int, **expected: object) -> "Onnx":
@@ -131,7 +138,7 @@ def exported(what: str, *, scale: int, **expected: object) -> "Exported":
     try:
         program = torch.export.load(path)
     except Exception as error:  # whatever the archive, its schema or its pickles raise
-        raise ValueError(f"{what}: not a program of torch.export.save ({error})") from error
+        raise ValueError(f"{what}: not a program of torch.export.save{_why(error)}") from error
     return Exported(program)
 
 
@@ -172,8 +179,7 @@ def script(what: str, *, scale: int, **expected: object) -> nn.Module:
             warnings.simplefilter("ignore", DeprecationWarning)
             network: nn.Module = torch.jit.load(str(path), map_location="cpu")
     except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{what}: not TorchScript ({reason})") from error
+        raise ValueError(f"{what}: not TorchScript{_why(error)}") from error
     return network
 
 

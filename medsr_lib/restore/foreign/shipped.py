@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsr_lib.files import atomic
+from medsr_lib.files import atomic, home
 from medsr_lib.restore.foreign import keras, ncnn
 
 BICUBIC = (
@@ -126,7 +126,7 @@ KNOWN = {network.name: network for network in NETWORKS}
 def folder() -> Path:
     """Where networks are kept: medsr/networks in the user's cache."""
     places = (os.environ.get(name) for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"))
-    cache = next((Path(place) for place in places if place), Path.home() / ".cache")
+    cache = next((Path(place) for place in places if place), home() / ".cache")
     return cache / "medsr" / "networks"
 
 

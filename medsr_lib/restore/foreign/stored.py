@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from medsr_lib import images as image_rules
+from medsr_lib import pictures
 from medsr_lib.case import ALTERED, Case
 from medsr_lib.restore.foreign import need
 
@@ -132,26 +133,39 @@ def find(folder: Path, name: str, *, lacks: str = "no image") -> Path:
 def write(path: Path, image: NDArray[np.float32]) -> None:
     """Write an image (H, W): float32 as TIFF, or clipped to [0, 1] as 16-bit PNG."""
     if path.suffix == ".tif":
-        Image.fromarray(image).save(path)
+        path.write_bytes(pictures.encoded(Image.fromarray(image), "TIFF"))
     else:
-        Image.fromarray((image.clip(0, 1) * 65535).round().astype(np.uint16)).save(path)
+        levels = (image.clip(0, 1) * 65535).round().astype(np.uint16)
+        path.write_bytes(pictures.encoded(Image.fromarray(levels), "PNG"))
 
 
 def read(path: Path) -> NDArray[Any]:
-    """The pixels of a file, (H, W) or (H, W, C)."""
+    """The pixels of a file, (H, W) or (H, W, C).
+
+    Raises:
+        ImportError: nibabel, which reads `.nii`, is not installed.
+        ValueError: the file cannot be read; names it.
+    """
     name = path.name.lower()
     try:
         if name.endswith((".tif", ".tiff")):
-            return np.asarray(need("tifffile", str(path)).imread(path))
-        if name.endswith((".nii", ".nii.gz")):
+            values = pictures.tiff(path)[0]
+        elif name.endswith((".nii", ".nii.gz")):
             volume = need("nibabel", str(path), "medical").load(path)
-            return np.squeeze(np.asarray(volume.dataobj))
-        if name.endswith(".npy"):
-            return np.asarray(np.load(path, allow_pickle=False))
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
-    except (OSError, ValueError, SyntaxError) as error:
+            pictures.check_size(*volume.shape)
+            values = np.squeeze(np.asarray(volume.dataobj))
+        elif name.endswith(".npy"):
+            values = np.array(np.lib.format.open_memmap(path, mode="r"))  # no more than is in it
+        else:
+            image, _ = pictures.decoded(path.read_bytes())
+            values = np.asarray(image.convert("RGB") if image.mode in ("P", "1") else image)
+    except ImportError:
+        raise
+    except Exception as error:  # nibabel's have no class in common
         raise ValueError(f"{path.name}: cannot be read ({error})") from error
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path.name}: cannot be read (it holds {values.dtype}, no numbers)")
+    return values
 
 
 def as_tensor(pixels: NDArray[Any]) -> Tensor:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsr_lib import checks
+from medsr_lib import case, checks
 from medsr_lib import images as image_rules
 
 BLOCK = 32  # steps drawn together: one by one takes longer
@@ -41,6 +41,7 @@ class PackedImages(Protocol):
         offset: (N,) where each image begins.
         height, width: (N,) in pixels.
         low, high: (N,) the stored pixels that mean 0 and 1.
+        digests: (N,) which images they are (`case.digest`).
     """
 
     pixels: Tensor
@@ -49,6 +50,10 @@ class PackedImages(Protocol):
     width: Tensor
     low: Tensor
     high: Tensor
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """Which images they are."""
 
 
 Images = PackedImages | Tensor | Sequence[Tensor]
@@ -82,6 +87,7 @@ def as_packed(images: Images) -> PackedImages:
         width=sizes[:, 1],
         low=torch.zeros(len(listed)),
         high=torch.ones(len(listed)),
+        digests=[case.digest(image) for image in listed],
     )
     return cast(PackedImages, packed)
 
@@ -95,11 +101,12 @@ def whole_image(images: PackedImages, i: int) -> Tensor:
 
 
 def fingerprint(images: PackedImages) -> str:
-    """Tell images apart by their number, sizes, ranges and middle rows."""
+    """Tell images apart by which they are and how they are stored: size, range, middle row."""
     middle = images.offset + images.height // 2 * images.width
     rows = [images.pixels[start : start + n] for start, n in zip(middle, images.width)]
     columns = images.height, images.width, images.low.double(), images.high.double()
-    return f"{len(images.offset)} images {digest(*columns, *rows)}"
+    which = torch.frombuffer(bytearray("".join(images.digests).encode()), dtype=torch.uint8)
+    return f"{len(images.offset)} images {digest(which, *columns, *rows)}"
 
 
 def digest(*tensors: Tensor) -> str:
@@ -114,6 +121,7 @@ class _Batches(ABC):
     """What is random in batches: numbers that follow from seed and step, drawn block by block."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
+        checks.whole("seed", seed, least=0)
         self.seed, self.device = seed, device
         self.block = -1
         self.drawn: Drawn = {}

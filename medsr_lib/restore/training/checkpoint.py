@@ -1,29 +1,31 @@
 """A training's state in one file: all of it or nothing, and never any code.
 
-Beside `x.pt` lies `x.pt.sha256`, in the format of `sha256sum -c`.
+The file is what `torch.save` writes, a zip archive, with the sha256 of all its bytes as the comment
+at the end: `torch.load` reads it, and whatever byte was changed, `load` here notices.
 """
 
 import hashlib
 import io
+import os
 import pickle
-import shutil
-from collections.abc import Callable, Iterable
-from functools import partial
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from medsr_lib.files import atomic, sha256
+from medsr_lib.files import atomic
 
-FORMAT = "medsr checkpoint 2"
+FORMAT = "medsr checkpoint 3"
+_MARK = b"medsr sha256 "  # before the 64 hexadecimal digits of the sum
+_SUM = len(_MARK) + 64
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
     """Write `state` under a temporary name, read it back, and only then rename it.
 
-    A full disk or a process killed at any moment leaves the former file, which still agrees with
-    its sha256.
+    A full disk or a process killed at any moment leaves the former file.
 
     Args:
         path: the file.
@@ -39,20 +41,20 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     try:
         torch.load(buffer, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
+        strange = re.search(r"GLOBAL (\S+)", str(error))
         raise TypeError(
-            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only; {error}"
+            f"{path}: a checkpoint holds tensors, numbers, text, lists and dicts only, not "
+            f"{strange[1] if strange else 'objects'}"
         ) from None
-    content = buffer.getbuffer()
-    _replace(
-        Path(path), lambda file: file.write_bytes(content), hashlib.sha256(content).hexdigest()
-    )
+    body = buffer.getvalue()[:-2] + _SUM.to_bytes(2, "little")  # the length of the zip's comment
+    _write(Path(path), body + _MARK + hashlib.sha256(body).hexdigest().encode())
 
 
 def load(path: str | Path) -> dict[str, Any] | None:
     """Read what `save` wrote, on the CPU; None where there is no file.
 
-    Only tensors and plain values are read (`weights_only`): no code in the file is run. The file
-    must agree with the sha256 beside it, where there is one.
+    Only tensors and plain values are read (`weights_only`): no code in the file is run. Nothing of
+    it is looked at before it agrees with its sha256.
 
     Raises:
         ValueError: a truncated or damaged file, another version of the format, or not ours.
@@ -61,14 +63,13 @@ def load(path: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        sums = _noted(path)
-        if sums and sha256(path) not in sums:
-            raise ValueError(f"it does not agree with {_beside(path).name}")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        content = path.read_bytes()
+        _verify(content)
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # what agrees with its sum may still be anything
+        reason = f"({error})" if isinstance(error, OSError | ValueError) else ""
         raise ValueError(
-            f"{path}: truncated, damaged or not a checkpoint ({reason}); "
+            f"{path}: truncated, damaged or not a checkpoint {reason}; "
             "nothing was changed: restore the file, or remove it to start again"
         ) from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -80,12 +81,20 @@ def load(path: str | Path) -> dict[str, Any] | None:
     return state
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a file ends as those do that `save` writes."""
+    with suppress(OSError), Path(path).open("rb") as file:
+        file.seek(-_SUM, os.SEEK_END)
+        return file.read(len(_MARK)) == _MARK
+    return False
+
+
 def carry(source: str | Path, target: str | Path) -> list[Path]:
     """Copy the checkpoints of an earlier session, which may be read-only, into this one's folder.
 
-    Every `*.pt` of the folder `source` is verified and copied into the folder `target`, with its
-    sha256. One that is already there and has come as far stays: a session that is started again
-    resumes from its own state.
+    Every `*.pt` of the folder `source` is verified and copied into the folder `target`. One that is
+    already there and has come as far stays: a session that is started again resumes from its own
+    state.
 
     Returns:
         The files in `target`.
@@ -106,38 +115,24 @@ def carry(source: str | Path, target: str | Path) -> list[Path]:
     ours = {path: target / path.name for path in found}
     wanted = [p for p in found if not ours[p].exists() or _step(load(ours[p])) < steps[p]]
     for path in wanted:
-        _replace(ours[path], partial(shutil.copyfile, path), sha256(path))
+        _write(ours[path], path.read_bytes())
     return list(ours.values())
 
 
-def _replace(path: Path, write: Callable[[Path], object], new: str) -> None:
-    """Put what `write` writes in place of `path`, and its sum, which should be `new`, beside it.
-
-    For the moment between the two renames, both sums are in the file beside it.
-    """
+def _write(path: Path, content: bytes) -> None:
+    """Put a file with this content in place of `path`."""
     with atomic(path) as temporary:
-        write(temporary)
-        if sha256(temporary) != new:
+        temporary.write_bytes(content)
+        if temporary.read_bytes() != content:
             raise OSError(f"{path}: the disk did not keep what was written; nothing was replaced")
-        former = _noted(path) or ([sha256(path)] if path.exists() else [])
-        _note(path, [new, *former])
-    _note(path, [new])
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _noted(path: Path) -> list[str]:
-    """The sums in the file beside `path`; none where there is no such file."""
-    if not _beside(path).is_file():
-        return []
-    return [line.split()[0] for line in _beside(path).read_text().splitlines() if line.strip()]
-
-
-def _note(path: Path, sums: Iterable[str]) -> None:
-    with atomic(_beside(path)) as temporary:
-        temporary.write_text("".join(f"{sum_}  {path.name}\n" for sum_ in sums))
+def _verify(content: bytes) -> None:
+    body, mark, digits = content[:-_SUM], content[-_SUM:-64], content[-64:]
+    if mark != _MARK:
+        raise ValueError("it does not end with its sha256, which all our files do")
+    if hashlib.sha256(body).hexdigest().encode() != digits:
+        raise ValueError("it does not agree with its sha256")
 
 
 def _step(state: dict[str, Any] | None) -> int:

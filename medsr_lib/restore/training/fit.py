@@ -1,7 +1,7 @@
 """Training a restoration network: a visible loop, stopped by a clock and resumed bit for bit."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medsr_lib import checks
 from medsr_lib import images as image_rules
+from medsr_lib.case import digests, trained_on
 from medsr_lib.restore.training.batches import (
     Crops,
     Images,
@@ -78,7 +79,7 @@ def fit(
     Args:
         network: LR -> SR; trained in place and left **in its best state**, in evaluation mode on
             the CPU, ready for use: that of the lowest validation loss so far, or of the last step
-            where there is no validation.
+            where there is no validation. Its `trained_on` then names these images, too.
         images: HR training images: a `data.store.Store`, a tensor (N, 1, H, W) or a sequence of
             (H, W) tensors; float in [0, 1].
         degrade: HR -> LR, as `degrade.by_name` gives.
@@ -102,8 +103,8 @@ def fit(
         The history; `history.done` tells whether all steps were taken.
 
     Raises:
-        ValueError: arguments that do not fit each other, a checkpoint of another configuration (the
-            differing settings are named) or unreadable.
+        ValueError: arguments that do not fit each other, an image in training and validation, a
+            checkpoint of another configuration (the differing settings are named) or unreadable.
         Diverged: a loss that is no longer finite, or on the validation images a hundred times what
             it has been (a ValueError too).
     """
@@ -111,7 +112,7 @@ def fit(
     engine = Engine(device, precision)
     settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
-        images, validation, engine, recipe, degrade=describe(degrade), **settings
+        [network], images, validation, engine, recipe, degrade=describe(degrade), **settings
     )
     configuration |= {"network": repr(network), "loss": describe(loss)}
     network = engine.to_device(network)
@@ -188,6 +189,7 @@ def cosine(progress: float, first: float, last: float) -> float:
 
 
 def prepare(
+    taught: Sequence[nn.Module],
     images: Images,
     validation: Images | None,
     engine: Engine,
@@ -195,7 +197,8 @@ def prepare(
     **settings: Any,
 ) -> tuple[Crops, PackedImages | None, dict[str, Any]]:
     """What `fit` and `fit_gan` have in common: this process's share of the crops, the validation
-    images, and the configuration that a checkpoint must agree with, the settings among it.
+    images, and the configuration that a checkpoint must agree with, the settings among it. The
+    networks that are taught get to know in `trained_on` by which images.
     """
     for name in ("steps", "validate_every"):
         checks.whole(name, settings[name], least=1)
@@ -214,6 +217,12 @@ def prepare(
             f"a batch of {recipe.batch} crops is to come from as many images, but there are only "
             f"{len(packed.offset)} to train on: take a smaller batch"
         )
+    known = digests(packed)
+    if held_out is not None:
+        refuse_shared(packed, held_out)
+        known |= digests(held_out)
+    for network in taught:
+        network.trained_on = trained_on(network) | known  # type: ignore[assignment]
     configuration = {
         **settings,
         **asdict(recipe),
@@ -223,6 +232,20 @@ def prepare(
         "validation": None if held_out is None else fingerprint(held_out),
     }
     return crops, held_out, configuration
+
+
+def refuse_shared(images: Images, validation: Images) -> None:
+    """Refuse validation images that are trained on, too: they would choose what was learned best.
+
+    Raises:
+        ValueError: says how many they are.
+    """
+    held_out = digests(validation)
+    if both := digests(images) & held_out:
+        raise ValueError(
+            f"{len(both)} of {len(held_out)} validation images are trained on, too; give images of "
+            "other patients (splits.by_patient)"
+        )
 
 
 @torch.inference_mode()

@@ -120,7 +120,13 @@ def fit_gan(
     engine, measures = Engine(device, precision), measures or {}
     settings = {"steps": steps, "seed": seed, "crop": crop, "validate_every": validate_every}
     crops, held_out, configuration = prepare(
-        images, validation, engine, recipe, degrade=describe(degrade), **settings
+        [generator, discriminator],
+        images,
+        validation,
+        engine,
+        recipe,
+        degrade=describe(degrade),
+        **settings,
     )
     configuration |= {
         "generator": repr(generator),

@@ -229,6 +229,8 @@ class Training:
 
     def _begin(self) -> bool:
         """Whether there is anything to do; if so, save: is the disk good, how long does it take?"""
+        if self.engine.rank == 0 and self.step > 0:
+            self._write_tables()  # of the checkpoint, whenever the former session was killed
         if self.done:
             return False
         if not self.engine.agree(self.clock.has_time_left()):

@@ -30,6 +30,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from medsr_lib.case import trained_on
 from medsr_lib.files import atomic
 from medsr_lib.restore.training import clock
 from medsr_lib.restore.training.engine import ready
@@ -90,8 +91,10 @@ def launch(
         torch.save(job, folder / "job.pt")
         _run(count, folder)
         result, states = torch.load(folder / "result.pt", map_location="cpu", weights_only=False)
-    for network, weights in zip(_networks(args, kwargs), states):
+    for network, (weights, cases) in zip(_networks(args, kwargs), states):
         network.load_state_dict(weights)
+        if cases:
+            network.trained_on = cases
         ready(network)
     answer: Result = result
     return answer
@@ -250,7 +253,8 @@ def _work(folder: Path, rank: int) -> None:
         kwargs["hours"] = max(1e-12, kwargs["hours"] - (clock.started() - job["started"]) / 3600)
     result = function(*args, **kwargs)
     if rank == 0:
-        states = [network.state_dict() for network in _networks(args, kwargs)]
+        networks = _networks(args, kwargs)
+        states = [(network.state_dict(), trained_on(network)) for network in networks]
         torch.save((result, states), folder / "result.pt")
     distributed.barrier()
     distributed.destroy_process_group()

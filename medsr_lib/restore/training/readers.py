@@ -19,7 +19,7 @@ from medsr_lib import images as image_rules
 from medsr_lib.restore.training.batches import Augment, LabelledImages, MaskedCrops, digest
 from medsr_lib.restore.training.clock import Clock
 from medsr_lib.restore.training.engine import Engine, Precision
-from medsr_lib.restore.training.fit import Loss, Recipe, cosine
+from medsr_lib.restore.training.fit import Loss, Recipe, cosine, refuse_shared
 from medsr_lib.restore.training.loop import Evaluation, History, Training
 
 # Szegedy et al. 2016 (arXiv 1512.00567, section 7): 0.1 of the target is spread over all classes.
@@ -73,8 +73,9 @@ def fit_classifier(
 
     Raises:
         TypeError, ValueError: invalid images, labels that do not belong to them or to the network's
-            classes, a class without an image (with a patience: without a validation image), a
-            patience without validation images, or a checkpoint of another configuration.
+            classes, a class without an image (with a patience: without a validation image), an
+            image in both training and validation, a patience without validation images, or a
+            checkpoint of another configuration.
         Diverged: a loss that is no longer finite (a ValueError too).
     """
     if augment not in get_args(Augment):
@@ -92,6 +93,7 @@ def fit_classifier(
     measure = None
     if validation is not None:
         _check_labels(network, *validation, "validation", each=patience is not None)
+        refuse_shared(images, validation[0])
         settings["validation"] = digest(*validation)
         measure = partial(evaluate_classifier, network, *validation)
     return _train(

@@ -150,7 +150,7 @@ class Account(Client):
             ValueError: bad metadata, or it was not ready in half an hour.
             Refused: the service refused it.
         """
-        content = json.loads(self._own((folder / metadata.DATASET).read_text(encoding="utf-8")))
+        content = json.loads(self._own((folder / metadata.DATASET).read_text("utf-8-sig")))
         ref = str(content["id"])
         metadata.of_dataset(ref)  # refuses a bad name
 
@@ -306,7 +306,7 @@ class Account(Client):
         """Metadata and notebook of a kernel folder, checked."""
         path = folder / metadata.KERNEL
         try:
-            content = json.loads(self._own(path.read_text(encoding="utf-8")))
+            content = json.loads(self._own(path.read_text(encoding="utf-8-sig")))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
         metadata.check(content)
@@ -315,7 +315,7 @@ class Account(Client):
             raise FileNotFoundError(
                 f"{path} names {code.name!r}, which is not there; build it again"
             )
-        text = self._own(code.read_text(encoding="utf-8"))
+        text = self._own(code.read_text(encoding="utf-8-sig"))
         if any(secret in text for secret in self.secrets):
             raise ValueError(f"{code} holds your Kaggle key; take it out before it is pushed")
         return content, text

@@ -19,6 +19,7 @@ from medsr_lib.series.kaggle.account import Account, KernelStatus
 from medsr_lib.series.kaggle.client import NotThere
 from medsr_lib.series.kaggle.metadata import Needs
 from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.running import lock
 from medsr_lib.series.sessions import actions, session
 from medsr_lib.series.sessions import plan as plans
 from medsr_lib.series.sessions import state as states
@@ -26,7 +27,7 @@ from medsr_lib.series.sessions.actions import Known, Push
 from medsr_lib.series.sessions.context import Context, Kind, Plan, Previous
 from medsr_lib.series.sessions.state import State
 
-RESCUED = re.compile(r"\.(pt|pt\.sha256|json|csv)$")
+RESCUED = re.compile(r"\.(pt|json|csv)$")
 ALLOWANCE = 0.5  # hours that a session may last beyond its notebook's own
 PUSHED = "pushed.json"  # in the folder of a session, as soon as it is on Kaggle
 MOST = 99  # sessions
@@ -92,7 +93,7 @@ def run(chain: Chain, *, sessions: int, from_checkpoint: str | None, take_over: 
         raise ValueError(f"sessions must be 1 to {MOST}, not {sessions}")
     metadata.check_hours(chain.hours, chain.limit)
     metadata.check(metadata.of_kernel(chain.ref(1), notebook="", needs=chain.needs))
-    with plans.only_one(chain.out):
+    with lock.hold(chain.out):
         chain, known = _opened(chain, take_over=take_over)
         while True:
             match actions.next_action(
@@ -271,7 +272,7 @@ def _published(chain: Chain, source: Path, number: int) -> Previous:
     folder = chain.out / ref.rpartition("/")[2]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for path in [*source.glob("*.pt"), *source.glob("*.pt.sha256")]:
+    for path in source.glob("*.pt"):
         shutil.copyfile(path, folder / path.name)
     state = session.recover(folder, Context(chain.plan, number, None, chain.hours))
     report.save(folder / metadata.DATASET, metadata.of_dataset(ref))

@@ -16,6 +16,8 @@ import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
+from medsr_lib.files import home
+
 NO_CREDENTIALS = (
     "no Kaggle credentials found: make a token at kaggle.com/settings, and put it into the "
     "variable KAGGLE_API_TOKEN, or kaggle.json into the folder .kaggle of your home"
@@ -173,6 +175,7 @@ def pull(url: str, part: Path) -> None:
 
 def _authenticated() -> Any:
     """The client's API object, with timeouts, and silent."""
+    home()  # which the client would make in the current folder, under the name "~"
     try:
         with _quiet():
             from kaggle.api.kaggle_api_extended import KaggleApi

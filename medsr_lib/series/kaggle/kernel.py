@@ -7,7 +7,6 @@ the parameters finds the inputs wherever they are mounted, and the last removes 
 
 import copy
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -125,10 +124,10 @@ def library_folder(folder: Path, *, owner: str) -> Path:
 
 def context_of(text: str) -> Context | None:
     """Which session the source of a kernel was built for; None if it is not of a chain."""
-    pattern = re.compile(r"^chain = json\.loads\(r'''(.*)'''\)", re.M | re.S)
     try:
-        found = [pattern.search(source) for source in cells(text)]
-        return next((Context.of(json.loads(match[1])) for match in found if match), None)
+        after = [source.partition("\nchain = json.loads(r'''")[2] for source in cells(text)]
+        found = [rest.rpartition("''')")[0] for rest in after]
+        return next((Context.of(json.loads(one)) for one in found if one), None)
     except ValueError:
         return None
 

@@ -80,6 +80,9 @@ def _last_method(values: Mapping[str, Any]) -> dict[str, Any]:
 def _source(result: Result) -> dict[str, Any] | None:
     """What a notebook looked at, and how much of it; the embedded phantoms are called synthetic."""
     count = formatting.count(result.values)
+    left_out = result.values.get("left_out")
+    if isinstance(left_out, int) and left_out > 0:
+        count = f"{count}; {left_out} left out"
     if not count and result.status not in (Status.DONE, Status.EARLIER):
         return None
     folder = Path(str(result.parameters.get("data_dir", "")))

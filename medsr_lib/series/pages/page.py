@@ -11,7 +11,8 @@ from medsr_lib.series.pages import formatting
 
 TEMPLATES = Path(__file__).parent / "templates"
 SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
-HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)(?:<a class="anchor-link".*?)?</h\1>', re.DOTALL)
+# none of these may run over a page twice, however its tags are broken: they end at the next "<"
+HEADING = re.compile(r'<h([23]) id="([^"<>]+)">((?:[^<]++|<(?!/?h[23]\b))*+)</h\1>')
 FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
 
 
@@ -66,8 +67,9 @@ def write(
     body, _ = exporter.from_notebook_node(notebook.content)
     body = reachable(body)
     contents = [
-        {"level": int(level), "anchor": anchor, "text": Markup(re.sub(r"</?a\b[^>]*>", "", text))}
-        for level, anchor, text in HEADING.findall(body)
+        {"level": int(level), "anchor": anchor, "text": Markup(re.sub(r"</?a\b[^<>]*>", "", text))}
+        for level, anchor, inner in HEADING.findall(body)
+        for text in [inner.partition('<a class="anchor-link"')[0]]
     ]
     text = render("notebook.html.j2", title=notebook.title, body=Markup(body), contents=contents)
     return report.write(path, text)
@@ -75,11 +77,11 @@ def write(
 
 def accessible(html: str) -> str:
     """A table of pandas with the scope of its headings, in a frame that the keyboard can scroll."""
-    pieces = re.split(r"(<tbody.*?</tbody>)", html, flags=re.DOTALL)
+    pieces = re.split(r"(?=<tbody)|(?<=</tbody>)", html)
     for n, piece in enumerate(pieces):
         headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
-        pieces[n] = re.sub(r"<th(?![a-z])(?![^>]*\bscope=)", headed, piece)
-    html = re.sub(r"<th([^>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
+        pieces[n] = re.sub(r"<th(?![a-z])(?![^<>]*\bscope=)", headed, piece)
+    html = re.sub(r"<th([^<>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
     return re.sub(r'<td scope="(?:col|row)"', "<td", html)
 
 
@@ -89,7 +91,7 @@ def reachable(html: str) -> str:
     >>> reachable('<pre>x</pre>')
     '<pre tabindex="0">x</pre>'
     """
-    wide = r'<(pre|math(?=[^>]* display="block"))(?![^>]* tabindex=)'
+    wide = r'<(pre|math(?=[^<>]* display="block"))(?![^<>]* tabindex=)'
     return re.sub(wide, r'<\1 tabindex="0"', html)
 
 

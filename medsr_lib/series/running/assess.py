@@ -12,6 +12,7 @@ from medsr_lib.series import outputs, report, run
 from medsr_lib.series.notebook import tags
 from medsr_lib.series.pages import formatting
 from medsr_lib.series.report import Result
+from medsr_lib.series.running import lock
 
 if TYPE_CHECKING:
     from medsr_lib.data.layouts import Options
@@ -58,17 +59,14 @@ def assess(
 
     Raises:
         FileNotFoundError, ValueError: data that cannot be used, or parameters that the notebook
-            does not take.
+            does not take; or another run in `out`.
     """
     from medsr_lib.data import store
 
     if not methods:
         raise ValueError("give at least one method: --method bicubic, --method mine=net.onnx, ...")
-    cases = store.prepare(data, out / "slices.h5", skip_bad=keep_going, options=options)
-    one = cases.table["patient"].nunique() < 2
     values = {
         "methods": list(methods),
-        "baselines": list(BASELINES[:1] if one else BASELINES),
         "primary": primary(methods),
         "scale": scale,
         "degradation": degradation,
@@ -78,7 +76,11 @@ def assess(
         "reading": {k: v for k, v in asdict(options).items() if v != getattr(type(options), k)},
     }
     (found,) = notebooks.find([NOTEBOOK])
-    with tempfile.TemporaryDirectory() as folder:
+    notebooks.accepted([found], values | dict(parameters))
+    with lock.hold(out), tempfile.TemporaryDirectory() as folder:
+        cases = store.prepare(data, out / "slices.h5", skip_bad=keep_going, options=options)
+        one = cases.table["patient"].nunique() < 2
+        values["baselines"] = list(BASELINES[:1] if one else BASELINES)
         bare = cases.table["mask_pixels"].isna().all()
         content = without_masks(found.content) if bare else found.content
         report.write(Path(folder) / found.path.name, outputs.text(content))

@@ -4,7 +4,8 @@ Each session is a fresh process that runs the notebook once. Its only input besi
 output of the session before, which it cannot change.
 """
 
-import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from medsr_lib import files
 from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.parameters import dump
+from medsr_lib.series.running import lock
 from medsr_lib.series.sessions import plan as plans
 from medsr_lib.series.sessions import session
 from medsr_lib.series.sessions import state as states
@@ -34,7 +38,8 @@ def run_chain(
     """Run a notebook in sessions until it is done, each in a folder `s01`, `s02`, ... of `out`.
 
     Whatever ends it, a second call with the same arguments goes on: sessions that have ended well
-    are verified and not run again, and one that has not resumes from its own checkpoint.
+    are verified and not run again, and one that has not resumes from its own checkpoint. While a
+    session still runs, because only the call that started it was killed, the next call is refused.
 
     Args:
         notebook: to run.
@@ -55,7 +60,8 @@ def run_chain(
     if sessions < 1 or not hours > 0:
         raise ValueError(f"give at least one session and hours above 0, not {sessions} and {hours}")
     wanted = plans.new(notebook, parameters)
-    with plans.only_one(out):
+    with lock.hold(out):
+        _tidy(out)
         plan = plans.kept(out, wanted)
         plans.write(out, plan)
         known = _ended(out, plan, sessions)
@@ -113,9 +119,11 @@ def _run(one: Known, *, data: Path, notebooks: Path) -> None:
     given = context.plan.parameters | {"hours": context.hours, "chain": context.values()}
     if before is not None:
         given["resume_from"] = before.source
-    values = [word for n, v in given.items() for word in ("-p", f"{n}={json.dumps(v)}")]
+    values = [w for n, v in given.items() for w in ("-p", f"{n}={dump(v)}")]
     command = [sys.executable, "-m", "medsr_lib", "run", context.plan.notebook, "--data", str(data)]
     command += ["--out", str(out), "--notebooks", str(notebooks), *values]
+    with lock.hold(out):  # not by a session that outlived the call which started it
+        pass
     with _read_only(None if before is None else Path(before.source).parent):
         code = _wait(command)
     if code == 130:
@@ -139,13 +147,30 @@ def _wait(command: list[str]) -> int:
 
 @contextmanager
 def _read_only(folder: Path | None) -> Iterator[None]:
-    """Nobody writes into the folder while the block runs."""
-    paths = [] if folder is None else [folder, *folder.rglob("*")]
-    before = {path: path.stat().st_mode for path in paths}
-    for path, mode in before.items():
-        path.chmod(mode & ~0o222)
+    """This user writes nothing into the folder while the block runs."""
+    if folder:
+        _let_write(folder, allowed=False)
     try:
         yield
     finally:
-        for path, mode in before.items():
-            path.chmod(mode)
+        if folder:
+            _let_write(folder, allowed=True)
+
+
+def _tidy(out: Path) -> None:
+    """Undo in a chain's folder what a killed call left: read-only sessions, temporary files."""
+    for folder in out.glob("s[0-9]*/"):
+        if not folder.stat().st_mode & stat.S_IWUSR:
+            _let_write(folder, allowed=True)
+        for inside in (folder, *folder.glob("*/")):
+            files.sweep(inside)
+
+
+def _let_write(folder: Path, *, allowed: bool) -> None:
+    """Whether this user may write to a folder and what is in it; links and others' files stay."""
+    user = os.getuid() if os.name == "posix" else 0
+    for path in (folder, *folder.rglob("*")):
+        about = path.lstat()
+        if about.st_uid == user and not stat.S_ISLNK(about.st_mode):
+            mode = stat.S_IMODE(about.st_mode)
+            path.chmod(mode | stat.S_IWUSR if allowed else mode & ~stat.S_IWUSR)

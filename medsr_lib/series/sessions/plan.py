@@ -2,15 +2,13 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
 from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.parameters import dump, load
 from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Plan
 
@@ -46,8 +44,8 @@ def new(notebook: Notebook, parameters: Mapping[str, object], *, kernel: str | N
         if name in parameters:
             raise ValueError(f"{name} is set for each session; do not give it with -p")
     given = notebooks.accepted([notebook], parameters)[notebook.name]
-    given = json.loads(json.dumps(given))  # as the sessions will read it
-    return Plan(secrets.token_hex(6), notebook.name, given, kernel)
+    read = {name: load(dump(value)) for name, value in given.items()}
+    return Plan(secrets.token_hex(6), notebook.name, read, kernel)  # as the sessions read them
 
 
 def kept(folder: Path, plan: Plan) -> Plan:
@@ -81,22 +79,4 @@ def kept(folder: Path, plan: Plan) -> Plan:
 
 def write(folder: Path, plan: Plan) -> None:
     """Keep the plan in a folder, all or nothing."""
-    report.save(folder / NAME, vars(plan))
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Keep a second chain out of the folder while the block runs; ends with the process, too.
-
-    Raises:
-        ValueError: there is one.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder / ".lock", timeout=0).acquire()
-    except Timeout:
-        raise ValueError(
-            f"{folder}: a chain is running here already; wait for it, or give another --out"
-        ) from None
-    with lock:
-        yield
+    report.write(folder / NAME, dump(vars(plan)) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 
 from medsr_lib.files import sha256
 from medsr_lib.series import report
+from medsr_lib.series.parameters import dump
 
 FORMAT = "medsr chain 1"
 NAME = "chain_state.json"
@@ -59,7 +60,7 @@ class State:
 
 def write(folder: Path, state: State) -> Path:
     """Write the state of `folder` into it, all or nothing."""
-    return report.save(folder / NAME, {"format": FORMAT} | vars(state))
+    return report.write(folder / NAME, dump({"format": FORMAT} | vars(state)) + "\n")
 
 
 def read(folder: Path) -> State:

@@ -4,8 +4,8 @@ Each gives controls above a picture; display it as the last line of a cell:
 
     explore.slices(cases)
     explore.methods(cases, {"bicubic": bicubic, "ESPCN": espcn}, degrade=to_lr, scale=4)
-    explore.training("runs/lab/03_srgan")
-    explore.scores("runs/lab/04_regional_ssim/scores.csv", cases)
+    explore.training("runs/lab/phantom/03_srgan")
+    explore.scores("runs/lab/phantom/04_regional_ssim/scores.csv", cases)
 
 Images are shown by the viewer: whatever the mouse, a finger or a key does there is answered in the
 browser, without the kernel. All other controls work by mouse and by keyboard too. What is wrong is

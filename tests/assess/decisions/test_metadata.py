@@ -51,7 +51,7 @@ def test_columns_that_are_not_positive_go_in_as_they_are(files):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"positive": np.ones(3)}, "column 'bytes', positive and patients must have one length"),
+        ({"positive": np.ones(3)}, "column 'bytes' and positive must have one length"),
         ({"columns": pd.DataFrame({"a": ["x"] * 120})}, "columns must be numbers"),
         ({"columns": pd.DataFrame({"a": [np.nan] * 120})}, "column 'a' must be finite"),
         ({"positive": np.arange(120) < 4}, "5 folds need .* got 2 positive"),

@@ -98,4 +98,12 @@ IMAGES = {"HR": torch.rand(3, 1, 4, 4), "SR": torch.rand(3, 1, 4, 4)}
 )
 def test_images_must_belong_to_the_cases(images, cases, reason):
     with pytest.raises(ValueError, match=reason):
-        readers.check_images(images, cases)
+        readers.check_images(nn.Identity(), images, cases)
+
+
+def test_a_reader_that_was_trained_on_a_tested_case_is_refused():
+    judge = nn.Identity()
+    judge.trained_on = frozenset(["d2"])
+    readers.check_images(judge, IMAGES, CASES)
+    with pytest.raises(ValueError, match="the network was trained on case b, which is tested here"):
+        readers.check_images(judge, IMAGES, CASES.assign(digest=["d1", "d2", "d3"]))

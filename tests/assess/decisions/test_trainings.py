@@ -85,7 +85,7 @@ def test_trainings_differ_on_the_same_images():
 
 
 def test_trainings_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match="no column 'seed'"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['seed'\]"):
         majority(table().drop(columns="seed"))
     with pytest.raises(ValueError, match="case 0, method 'HR': 2 rows for 3 trainings"):
         majority(table().drop(index=0))

@@ -59,9 +59,31 @@ def test_contrast_to_noise_by_hand():
 
 
 def test_sharpness_of_a_ramp():
-    ramp = tensor(0.003 * y + 0.004 * x)
+    ramp = tensor(0.0015 * y + 0.002 * x)
     found = measure(2 * ramp, ramp, {"rim": torch.from_numpy(DISC)})
-    assert (found["sharpness_hr"], found["sharpness_change"]) == pytest.approx((0.005, 1))
+    assert (found["sharpness_hr"], found["sharpness_change"]) == pytest.approx((0.0025, 1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"sr": torch.full((20, 20), 200, dtype=torch.uint8)}, "sr: expected floating point"),
+        ({"sr": torch.full((20, 20), 200.0)}, r"sr: expected values in \[0, 1\]"),
+        ({"hr": torch.full((20, 20), torch.nan)}, "hr: holds NaN"),
+        ({"hr": torch.zeros(20, 19)}, "must be equal"),
+        ({"sr": torch.zeros(1, 1, 20, 20)}, r"tensors \(H, W\), got \(1, 1, 20, 20\)"),
+        ({"sr": None}, r"tensors \(H, W\), got NoneType"),
+        ({"mask": torch.ones(20, 20)}, "mask: expected a bool tensor"),
+        ({"mask": torch.ones(19, 20, dtype=torch.bool)}, "mask is"),
+    ],
+)
+def test_refuses_what_is_no_slice_with_its_masks(changed, reason):
+    flat = torch.full((20, 20), 0.3)
+    given = {"sr": flat, "hr": flat, "mask": torch.ones(20, 20, dtype=torch.bool)} | changed
+    with pytest.raises((TypeError, ValueError), match=reason):
+        measure(given["sr"], given["hr"], {"tumour": given["mask"]})
+    with pytest.raises((TypeError, ValueError), match=reason):
+        appearance.hfen(given["sr"], given["hr"], given["mask"])
 
 
 def test_a_constant_region_has_no_noise_and_no_detail():

@@ -102,7 +102,7 @@ def test_differences_that_cannot_be_taken(responses):
     lame = responses.drop(index=responses.index[responses["method"] == "noisy"][0])
     with pytest.raises(ValueError, match="noisy and bicubic were not measured at the same places"):
         differences(lame, baseline="bicubic", seed=0)
-    with pytest.raises(ValueError, match="no column 'present'"):
+    with pytest.raises(ValueError, match=r"lacks the columns \[.*'present'"):
         detectability(responses.drop(columns="present"), seed=0)
 
 
@@ -198,7 +198,11 @@ def test_no_place_whose_blur_would_be_clipped():
         ({"methods": {"HR": torch.clone}}, "no method may be called 'HR'"),
         ({"methods": {"small": torch.clone}}, "method 'small', case 0: SR is"),
         ({"diameters": []}, "at least one diameter and one contrast"),
-        ({"places": 0}, "n and diameter must be at least 1, got 0"),
+        ({"places": 0}, "places must be a whole number of at least 1, got 0"),
+        ({"diameters": [3, -1]}, "diameter must be a positive number, got -1"),
+        ({"diameters": "3"}, "diameters must have 1 dimensions"),
+        ({"contrasts": [2]}, r"contrast must be in \[-1, 1\] and not 0, got 2"),
+        ({"psf": np.nan}, "psf must be finite"),
     ],
 )
 def test_designs_that_cannot_be_measured(cases, changes, wrong):

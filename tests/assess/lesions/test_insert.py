@@ -134,3 +134,23 @@ def test_reach_is_the_farthest_pixel_that_changes(diameter, psf):
     put(centre=(far, far), diameter=diameter, psf=psf)
     with pytest.raises(ValueError, match="reaches out"):
         put(centre=(far - 1, far), diameter=diameter, psf=psf)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"normal": torch.ones(20, 20)}, r"normal must be a bool tensor \(H, W\)"),
+        ({"normal": None}, r"normal must be a bool tensor \(H, W\)"),
+        ({"n": 0}, "n must be a whole number of at least 1, got 0"),
+        ({"n": np.nan}, "n must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got"),
+        ({"seed": [0, 0.5]}, "seed must be a whole number of at least 0, got"),
+        ({"apart": None}, "apart must be a positive number"),
+        ({"diameter": np.inf}, "diameter must be finite"),
+    ],
+)
+def test_refuses_places_that_cannot_be_chosen(change, wrong):
+    given = {"normal": torch.ones(20, 20, dtype=torch.bool), "n": 1, "diameter": 3.0, "apart": 4.0}
+    given |= {"seed": 0} | change
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        places(given.pop("normal"), **given)

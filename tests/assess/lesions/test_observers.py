@@ -126,3 +126,30 @@ def test_channels_catch_a_disc_at_their_width(diameter):
 def test_too_few_groups(groups, wrong):
     with pytest.raises(ValueError, match=wrong):
         measure(*patches(20, 0), groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"present": [1.0, np.nan, 3]}, "present must be finite"),
+        ({"absent": [1.0, 2]}, r"present is \(3,\), absent \(2,\); give as many of both"),
+        ({"present": [], "absent": [], "groups": []}, "give as many of both"),
+        ({"groups": ["a", None, "b"]}, "groups must name every case, but 1 of 3"),
+        ({"groups": ["a"]}, r"groups must have one length with the rest, 3, got \(1,\)"),
+    ],
+)
+def test_refuses_what_are_no_responses(change, wrong):
+    given = {"present": [1.0, 2, 3], "absent": [0.0, 1, 0], "groups": ["a", "b", "c"]} | change
+    with pytest.raises(ValueError, match=wrong):
+        pseudo_values(given["present"], given["absent"], groups=given["groups"])
+    with pytest.raises(ValueError, match=wrong):
+        detectability(given["present"], given["absent"], groups=given["groups"], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "wrong"),
+    [(0, 4.0, "size must be a whole number"), (9, 0.0, "width must be a positive number")],
+)
+def test_refuses_channels_without_extent(size, width, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        laguerre_gauss(size, width=width)

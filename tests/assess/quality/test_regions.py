@@ -213,11 +213,31 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_refuses_an_image_that_is_not_finite(image, bad):
-    image[3, 3] = bad
-    with pytest.raises(ValueError, match="image holds NaN or infinite values"):
-        regions(image, disk(70, 50, 12))
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda x: x + np.nan, "image: holds NaN or infinite values"),
+        (lambda x: x + np.inf, "image: holds NaN or infinite values"),
+        (lambda x: x * 255, r"image: expected values in \[0, 1\]"),
+        (lambda x: (x * 255).astype(np.uint8), "image: expected floating point in"),
+        (lambda x: None, r"image and mask must be arrays \(H, W\), got NoneType"),
+        (lambda x: x[:0], r"both must be \(H, W\)"),
+    ],
+)
+def test_refuses_what_is_no_image(image, change, reason):
+    with pytest.raises((TypeError, ValueError), match=reason):
+        regions(change(image), disk(70, 50, 12))
+
+
+@pytest.mark.parametrize("spacing", [0, -1.0, np.nan, "0.5"])
+def test_refuses_what_is_no_spacing(image, spacing):
+    with pytest.raises(ValueError, match="spacing must be a positive number"):
+        regions(image, disk(70, 50, 12), spacing=spacing)
+
+
+def test_half_precision_has_regions_too(image):
+    found = regions(torch.from_numpy(image).half(), disk(70, 50, 12), names=("head",))
+    assert found["head"].any()
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -306,6 +306,30 @@ def test_summary_by_hand(table):
     assert by_label.loc[("glioma", "bicubic", "whole"), "cases"] == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"by": ["fould"]}, r"the table lacks the columns \['fould'\]"),
+        ({"by": []}, "by must name at least one column"),
+        (
+            {"table": pd.DataFrame({"id": [], "patient": []})},
+            r"lacks the columns \['region', 'method'\]",
+        ),
+        ({"table": None}, r"expected a table \(pandas DataFrame\), got NoneType"),
+    ],
+)
+def test_summary_refuses_what_it_cannot_group(table, change, wrong):
+    given = {"table": table, "by": ("region", "method")} | change
+    with pytest.raises((TypeError, ValueError), match=wrong):
+        summary(given["table"], by=given["by"])
+
+
+@pytest.mark.parametrize("scale", [0, -2, 1.5, None, "2"])
+def test_a_scale_is_a_whole_number(cases, scale):
+    with pytest.raises(ValueError, match="scale must be a whole number of at least 1, got"):
+        score({"x": torch.clone}, cases, degrade=torch.clone, scale=scale, progress=False)
+
+
 def test_summary_counts_measures_that_are_missing_apart(cases):
     table = run({"b": enlarge}, cases, metrics=["contrast", "ms_ssim"])
     found, rim = summary(table).loc[("rim", "b")], table.query("region == 'rim'")

@@ -155,7 +155,7 @@ def test_ccc_with_a_measure_that_does_not_vary():
 def test_refuses_too_few_pairs_and_missing_values(measure):
     with pytest.raises(ValueError, match="at least 3 pairs, got 2"):
         measure([1, 2], [1, 2])
-    with pytest.raises(ValueError, match="1 values are NaN or infinite; drop these pairs"):
+    with pytest.raises(ValueError, match=r"NaN or infinite values \(1 of \d\); leave these out"):
         measure([1, 2, np.nan], [1, 2, 3])
 
 

@@ -103,6 +103,8 @@ def test_a_case_without_one_of_the_rows_is_skipped():
         ({"baseline": "lanczos"}, "no method 'lanczos'"),
         ({"region": "core"}, r"no region 'core' in the table; it has \['tumour', 'matched'\]"),
         ({"reference": "mirror"}, "no region 'mirror'"),
+        ({"reference": ""}, "no region ''"),
+        ({"region": None}, "no region None"),
     ],
 )
 def test_refuses_what_the_table_does_not_have(change, reason):
@@ -226,8 +228,20 @@ def test_means_leave_out_and_count_missing_and_infinite_values(table):
     first = statistics.means(table, metrics=["psnr"], by=["method", "level"], seed=0).iloc[0]
     assert (first["skipped"], first["cases"]) == (2, 17)
     assert np.isfinite([first["value"], first["low"], first["high"]]).all()
-    with pytest.raises(ValueError, match="no column 'ssim'"):
+    with pytest.raises(ValueError, match="no metric 'ssim'"):
         statistics.means(table, metrics=["ssim"], by=["method"], seed=0)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 0.5, "0", np.nan])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, got"):
+        statistics.bootstrap_interval(np.arange(9.0), seed=seed)
+
+
+def test_one_value_for_each_patient():
+    for estimate in (statistics.effect_size, partial(statistics.bootstrap_interval, seed=0)):
+        with pytest.raises(ValueError, match=r"per_patient must have 1 dimensions, got .*\(9, 1\)"):
+            estimate(np.ones((9, 1)))
 
 
 def test_effect_size_by_hand():
@@ -270,10 +284,18 @@ def test_what_the_design_detects_is_found_by_simulated_t_tests(patients, effect)
     assert share == pytest.approx(0.8, abs=0.015)
 
 
-@pytest.mark.parametrize(("patients", "power"), [(1, 0.8), (20, 0.01)])
-def test_detectable_refuses(patients, power):
-    with pytest.raises(ValueError, match="needs 2 patients or more and 0 < alpha < power < 1"):
-        statistics.detectable(patients=patients, power=power, alpha=0.05)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"patients": 1}, "patients must be a whole number of at least 2, got 1"),
+        ({"power": 0.01}, "power must be above alpha, got 0.01 and 0.05"),
+        ({"power": 80}, "power must be between 0 and 1, such as 0.95 for 95 %, got 80"),
+        ({"alpha": "5 %"}, "alpha must be between 0 and 1.*got '5 %'"),
+    ],
+)
+def test_detectable_refuses(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        statistics.detectable(**({"patients": 20, "power": 0.8, "alpha": 0.05} | change))
 
 
 @pytest.mark.slow
@@ -372,7 +394,7 @@ def test_a_case_that_one_training_lacks_is_skipped():
     assert (found.cases, found.skipped, found.patients) == (19, 1, 19)
     with pytest.raises(ValueError, match="no case was measured in all 2 trainings"):
         statistics.over_seeds(table.assign(ssim=table["ssim"].where(table["seed"] == 0)), SEEDED)
-    with pytest.raises(ValueError, match="no column 'seed'"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['seed'\]"):
         statistics.over_seeds(table.drop(columns="seed"), SEEDED)
 
 

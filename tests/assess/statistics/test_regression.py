@@ -197,7 +197,7 @@ def test_an_optimiser_caught_at_no_variance_is_reported_and_the_coefficients_hol
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"metric": "lpips"}, "no column 'lpips'"),
+        ({"metric": "lpips"}, "no metric 'lpips' in the table; its numbers are"),
         ({"baseline": "lanczos"}, "no method 'lanczos' in the table; it has"),
         ({"reference": "mirror"}, "no region 'mirror'"),
     ],

@@ -115,7 +115,10 @@ def test_the_curve_by_hand():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"a": [1.0, 2]}, r"must have one length, got \(2,\), \(90,\) and \(90,\)"),
+        ({"a": [1.0, 2]}, r"must have one length, got \(2,\) and \(90,\)"),
+        ({"patients": np.zeros(3)}, r"patients must have one length with the rest, 90, got \(3,\)"),
+        ({"patients": None}, r"patients must have one length with the rest, 90, got \(\)"),
+        ({"patients": [None, *range(89)]}, "patients must name every case, but 1 of 90"),
         ({"positive": np.ones(90, bool)}, "both classes are needed, got 90 positive"),
         ({"a": np.full(90, np.nan)}, "scores must be finite, but hold NaN"),
         ({"positive": np.full(90, 0.4)}, "positive must be true or false .*, got 0.4"),

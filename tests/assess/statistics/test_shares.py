@@ -75,14 +75,29 @@ def test_independent_cases_of_patients_count_nearly_as_cases():
     ("given", "reason"),
     [
         (([1, 0], [1], [0, 1]), r"right is \(2,\), baseline \(1,\)"),
-        (([1, 0], [1, 0], [0]), r"must have one length, at least 1, got \(2,\) and \(1,\)"),
+        (([1, 0], [1, 0], [0]), r"patients must have one length with the rest, 2, got \(1,\)"),
         (([1, 0.5], [1, 0], [0, 1]), "right must be true or false .*, got 0.5"),
-        (([], [], []), "must have one length, at least 1"),
+        (([], [], []), r"decisions must be \(n,\) and at least one, got \(0,\)"),
+        (([1, 0], [1, 0], ["a", np.nan]), "patients must name every case, but 1 of 2"),
     ],
 )
 def test_refuses_what_is_no_decision(given, reason):
     with pytest.raises(ValueError, match=reason):
         share_difference(*given)
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "reason"),
+    [
+        ((3, 4, 20), 95, "level must be between 0 and 1, such as 0.95 for 95 %, got 95"),
+        ((-3, 4, 20), 0.95, "-3 and 4 are not counts of pairs among 20"),
+        ((3, 4, 0), 0.95, "not counts of pairs among 0"),
+        ((np.nan, 4, 20), 0.95, "not counts of pairs"),
+    ],
+)
+def test_refuses_what_is_no_level_and_no_count(given, level, reason):
+    with pytest.raises(ValueError, match=reason):
+        tango(*given, level=level)
 
 
 @pytest.mark.slow

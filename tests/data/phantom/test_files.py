@@ -1,12 +1,14 @@
 """What both phantoms' folders have in common."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from states import files_of_at_most
 
 from medsr_lib.data import phantom
 from medsr_lib.data.phantom.brain import files as brain_files
@@ -84,16 +86,17 @@ def test_foreign_files_and_other_phantoms_are_refused_and_kept(kind, written, tm
     path = tmp_path / kind.foreign
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
-    with pytest.raises(FileExistsError, match=rf"{path.name} is not of this phantom.*another fold"):
+    with pytest.raises(FileExistsError, match=r"holds \w+ and is not this phantom.* another fol"):
         kind.write(tmp_path, **kind.small)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
     assert path.read_bytes() == b"something else"
-    with pytest.raises(FileExistsError, match="not of this phantom"):
+    with pytest.raises(FileExistsError, match="is not this phantom"):
         kind.write(written, **{**kind.small, "seed": 5})
 
 
-def test_an_interrupted_phantom_has_whole_files_and_is_completed(
-    kind, written, tmp_path, monkeypatch
+@pytest.mark.parametrize("target", ["new", "."])
+def test_an_interrupted_phantom_leaves_nothing_and_the_next_call_writes_it(
+    kind, written, tmp_path, monkeypatch, target
 ):
     draw, calls = getattr(kind.module, kind.function), []
 
@@ -103,22 +106,44 @@ def test_an_interrupted_phantom_has_whole_files_and_is_completed(
             raise KeyboardInterrupt
         return draw(*args, **kwargs)
 
-    left = tmp_path / kind.first
-    left = left.with_name(f".{left.name}.99.tmp")  # of a run that was killed
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half")
     with monkeypatch.context() as patch:
         patch.setattr(kind.module, kind.function, draw_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            kind.write(tmp_path, **kind.small)
-    done = images_in(tmp_path)
-    assert 2 <= len(done) < len(images_in(written))
-    times = [path.stat().st_mtime_ns for path in done]
-    kind.write(tmp_path, **kind.small)
-    assert [path.stat().st_mtime_ns for path in done] == times
-    left.unlink()
-    found = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*.*")}
-    assert found == {p.relative_to(written): p.read_bytes() for p in written.rglob("*.*")}
+            kind.write(tmp_path / target, **kind.small)
+    assert list(tmp_path.iterdir()) == []
+    kind.write(tmp_path / target, **kind.small)
+    found = {p.relative_to(tmp_path / target) for p in tmp_path.rglob("*.*")}
+    assert found == {p.relative_to(written) for p in written.rglob("*.*")}
+
+
+@pytest.mark.parametrize("limit", [0, 400])
+def test_a_full_disk_leaves_no_part_of_a_phantom(kind, tmp_path, limit):
+    said = r"disk full, .*/new could not be written; nothing was written"
+    with files_of_at_most(limit), pytest.raises(OSError, match=said):
+        kind.write(tmp_path / "new", **kind.small)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_phantom_of_which_a_file_is_missing_is_not_taken_for_whole(kind, written, tmp_path):
+    shutil.copytree(written, tmp_path / "copy")
+    (tmp_path / "copy" / kind.first).unlink()
+    with pytest.raises(FileExistsError, match=r"or not all of it\. It is left alone"):
+        kind.write(tmp_path / "copy", **kind.small)
+
+
+def test_of_two_that_write_one_phantom_the_quicker_stays(kind, written, tmp_path, monkeypatch):
+    draw = getattr(kind.module, kind.function)
+    once = []
+
+    def overtaken(*args, **kwargs):
+        if not once:
+            once.append(shutil.copytree(written, tmp_path / "new"))
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(kind.module, kind.function, overtaken)
+    kind.write(tmp_path / "new", **kind.small)
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
+    assert (tmp_path / "new" / kind.first).read_bytes() == (written / kind.first).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import nn
 from medsr_lib.assess.restored import restored
 from medsr_lib.case import Case
 from medsr_lib.restore import degrade, methods, resample
+from medsr_lib.restore.training import checkpoint
 
 CODE = """
 import torch.nn.functional as F
@@ -140,7 +141,7 @@ def onnx_of_nearest(h, w):
     return message(1, 8) + message(7, graph) + message(8, message(1, "") + message(2, 13))
 
 
-@pytest.mark.parametrize("ending", ["pth", "ckpt", "safetensors"])
+@pytest.mark.parametrize("ending", ["pth", "pt", "ckpt", "safetensors"])
 def test_weights_of_a_known_architecture_are_recognised(place, ending):
     resselt = pytest.importorskip("resselt")
     from resselt.archs.compact.arch import SRVGGNetCompact
@@ -174,7 +175,9 @@ class Runs:
         ("plain.ckpt", ValueError, "holds more than weights"),
         ("cut.pth", ValueError, "not a file of weights, or cut short"),
         ("empty.pth", ValueError, "holds no weights by name"),
-        ("script.pth", ValueError, "not a file of weights|holds more than weights"),
+        ("script.pth", ValueError, "it is TorchScript: give it the ending .ts"),
+        ("operand.pt", ValueError, "operand.pt: not a file of weights, or cut short$"),
+        ("bare.pt", ValueError, "bare.pt: holds no weights by name"),
         ("code.pt2", ValueError, "not a program of torch.export"),
         ("code.ts", ValueError, "not TorchScript"),
         ("nowhere.onnx", FileNotFoundError, "nowhere.onnx: no such file"),
@@ -203,8 +206,11 @@ def test_what_cannot_be_loaded_is_named_and_never_run(place, monkeypatch, what, 
     torch.save({"a": torch.zeros(100)}, "whole.pth")
     (place / "cut.pth").write_bytes((place / "whole.pth").read_bytes()[:300])
     (place / "net.ts").rename("script.pth")
-    with pytest.raises(error, match=words):
+    (place / "operand.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    torch.save({"format": checkpoint.FORMAT, "state": {}}, "bare.pt")  # ours without its sum
+    with pytest.raises(error, match=words) as refused:
         methods.find([what], scale=2)
+    assert "weights_only" not in str(refused.value)
     assert not (place / "it_ran").exists()
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore import networks
 from medsr_lib.restore.networks import (
     ESPCN,
@@ -89,6 +90,33 @@ def test_load_refuses_a_network_trained_for_something_else(tmp_path):
         networks.load(tmp_path / "a.pt", fold=4)
 
 
+@pytest.fixture
+def cases():
+    images = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return [Case(str(n), f"p{n}", "", image) for n, image in enumerate(images)]
+
+
+def test_what_a_network_was_trained_on_is_kept_with_it(tmp_path, cases):
+    network = ESPCN(scale=2)
+    network.trained_on = digests(cases[:1])
+    networks.save(network, tmp_path / "a.pt", cases=cases[1:3])
+    assert trained_on(networks.load(tmp_path / "a.pt")) == digests(cases[:3])
+    assert networks.load(tmp_path / "a.pt", cases=cases[:3])
+
+
+def test_a_file_that_stands_for_another_training_is_refused_with_the_remedy(tmp_path, cases):
+    path = tmp_path / "judge.pt"
+    networks.save(ESPCN(scale=2), path, cases=cases[:3], steps=3)
+    remedy = r"use another --out \(out_dir\), or delete .*judge\.pt$"
+    message = rf"judge\.pt was trained on other cases \(2 of 4 differ\): {remedy}"
+    with pytest.raises(ValueError, match=message):
+        networks.load(path, cases=cases[1:], steps=3)
+    with pytest.raises(
+        ValueError, match=f"trained for something else: steps is 3, not 4; {remedy}"
+    ):
+        networks.load(path, cases=cases[:3], steps=4)
+
+
 def test_save_notes_the_fingerprint_of_the_weights_it_writes(tmp_path):
     networks.save(ESPCN(scale=2), tmp_path / "a.pt", fingerprint="of another network")
     found = networks.load(tmp_path / "a.pt")
@@ -120,7 +148,7 @@ def test_load_refuses_a_missing_file(tmp_path):
     "state",
     [
         {"step": 3},
-        {"network": "EDSR", "arguments": {}, "weights": {}, "about": {}},
+        {"network": "EDSR", "arguments": {}, "weights": {}, "about": {}, "cases": []},
         {"network": "ESPCN"},
         {"network": {"conv1.bias": torch.zeros(2)}, "step": 3},  # a training's
     ],
@@ -133,5 +161,5 @@ def test_load_refuses_what_is_no_network(tmp_path, state):
 
 def test_load_refuses_a_foreign_file(tmp_path):
     torch.save(ESPCN(scale=2).state_dict(), tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=rf"a\.pt: expected '{checkpoint.FORMAT}', found None"):
+    with pytest.raises(ValueError, match=r"a\.pt: .*it does not end with its sha256"):
         networks.load(tmp_path / "a.pt")

@@ -4,8 +4,16 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from states import identical, interrupt, resumed_bit_for_bit, same_end, saved_at_every_step
+from states import (
+    files_of_at_most,
+    identical,
+    interrupt,
+    resumed_bit_for_bit,
+    same_end,
+    saved_at_every_step,
+)
 
+from medsr_lib.case import digests, trained_on
 from medsr_lib.restore import degrade
 from medsr_lib.restore.networks import ESPCN
 from medsr_lib.restore.training import checkpoint, fit, loop
@@ -48,6 +56,32 @@ def train(random_images, held_out):
 def loss_of(network, images):
     measures = {"loss": F.mse_loss}
     return fit.evaluate(network, images, degrade=halve, measures=measures)["loss"]
+
+
+def test_a_network_knows_by_which_images_it_was_trained(train, random_images, held_out):
+    images = random_images(5, 32, 40)
+    network, _ = train(steps=1, images=images)
+    assert trained_on(network) == digests(images) | digests(held_out)
+    assert len(trained_on(train(steps=1, images=images[:4], validation=None)[0])) == 4
+
+
+def test_a_validation_image_that_is_trained_on_is_refused(train, random_images, held_out):
+    with pytest.raises(ValueError, match="2 of 2 validation images are trained on, too"):
+        train(images=[*random_images(3, 32, 40), *held_out])
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_a_full_disk_stops_the_training_by_that_name(train, tmp_path, former):
+    path = tmp_path / "a.pt"
+    if former:
+        interrupt(train, path, step=3)
+    before = path.read_bytes() if former else b""
+    kept = "the former file is kept" if former else "nothing was written"
+    with files_of_at_most(1000), pytest.raises(OSError, match=rf"disk full, .*a\.pt .*; {kept}"):
+        train(path)
+    assert before == (path.read_bytes() if former else b"")
+    assert path.exists() == former
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_loss_falls(train):
@@ -255,6 +289,7 @@ def test_a_checkpoint_holds_no_more_of_the_log_than_there_is(train, tmp_path):
         ({"hours": 0}, "hours must be positive"),
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"validate_every": 0}, "validate_every must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"recipe": Recipe(batch=6)}, "6 crops is to come from as many images, but there are on"),
         ({"crop": 15}, r"crops of \(15, 15\).*multiple of the scale"),
         ({"degrade": degrade.by_name("bicubic", scale=4)}, "network and degradation of one scale"),

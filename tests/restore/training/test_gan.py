@@ -8,10 +8,17 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
-from states import identical, resumed_bit_for_bit, same_end, saved_at_every_step
+from states import (
+    files_of_at_most,
+    identical,
+    resumed_bit_for_bit,
+    same_end,
+    saved_at_every_step,
+)
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from medsr_lib.case import trained_on
 from medsr_lib.restore import degrade
 from medsr_lib.restore.networks import Discriminator, LesionClassifier, SRResNet, losses
 from medsr_lib.restore.training import checkpoint, fit, gan, loop
@@ -70,6 +77,21 @@ def train(random_images):
         return generator, discriminator, history
 
     return run
+
+
+def test_both_networks_know_by_which_images_they_were_trained(train):
+    generator, discriminator, _ = train(steps=1)
+    assert trained_on(generator) == trained_on(discriminator)
+    assert len(trained_on(generator)) == 7
+
+
+def test_a_full_disk_stops_the_training_by_that_name(train, tmp_path):
+    with (
+        files_of_at_most(1000),
+        pytest.raises(OSError, match=r"disk full, .*; nothing was written"),
+    ):
+        train(tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_history_of_a_whole_training(train):

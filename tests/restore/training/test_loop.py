@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from states import interrupt, resumed_bit_for_bit
+from states import interrupt, resumed_bit_for_bit, saved_at_every_step
 
 from medsr_lib.restore import degrade, networks
 from medsr_lib.restore.training import checkpoint, fit, loop
@@ -22,12 +22,15 @@ def train(random_images):
 
     def run(path, **changes):
         torch.manual_seed(0)
-        arguments = {"validation": images[:1], "validate_every": 3} | changes
+        arguments = {
+            "steps": STEPS,
+            "validation": images[:1].flip(-1),
+            "validate_every": 3,
+        } | changes
         return fit.fit(
             networks.ESPCN(scale=2),
             images,
             degrade=degrade.by_name("bicubic", scale=2),
-            steps=STEPS,
             seed=0,
             recipe=fit.Recipe(batch=2),
             crop=8,
@@ -84,6 +87,52 @@ def test_a_resumed_training_has_no_step_twice(train, stop, tmp_path):
     assert tables(tmp_path)[0]["step"].tolist() == list(range(1, 9))
     train(tmp_path / "a.pt")
     assert [(tmp_path / name).read_bytes() for name in NAMES] == before
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_at_any_moment_a_training_ends_with_the_log_of_one_that_was_not(
+    train, tmp_path, monkeypatch
+):
+    def dying(function, n):
+        """The function, whose n-th call ends the process before, amid or after its work."""
+
+        def call(path, what, *rest):
+            calls.append(function)
+            if len(calls) != n:
+                return function(path, what, *rest)
+            if amid and function is append:
+                path.open("a").write("5,0.1\n6,0.")
+            if not amid:
+                function(path, what, *rest)
+            raise Killed
+
+        return call
+
+    short = partial(train, validate_every=2, steps=4)
+    short(tmp_path / "whole.pt")
+    expected = [
+        (tmp_path / f"whole_{kind}.csv").read_bytes() for kind in ("training", "validation")
+    ]
+    append, save, n = loop._append, checkpoint.save, 0
+    with saved_at_every_step() as patch:
+        patch.setattr(Clock, "is_due", lambda self, what, seconds: True)
+        for amid in (True, False):
+            for n in range(1, 100):
+                calls, path = [], tmp_path / f"{n}{amid}" / "a.pt"
+                with monkeypatch.context() as killing:
+                    killing.setattr(loop, "_append", dying(append, n))
+                    killing.setattr(checkpoint, "save", dying(save, n))
+                    try:
+                        short(path)
+                        break  # it was not called so often
+                    except Killed:
+                        pass
+                short(path)
+                assert [(path.parent / name).read_bytes() for name in NAMES] == expected
+    assert n > 10
 
 
 def test_a_carried_training_has_its_whole_log(train, stop, tmp_path):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from states import identical, same_end
 from torch import distributed, nn
 
+from medsr_lib.case import trained_on
 from medsr_lib.data import phantom, store
 from medsr_lib.restore import degrade
 from medsr_lib.restore.networks import ESPCN, SRResNet
@@ -50,7 +51,7 @@ def both(folder, images, networks, *, steps=STEPS, torn=False, device="cpu"):
         if torn:
             patch.setattr(clock.Clock, "has_time_left", lambda *_: not first or next(time_left))
         simple = fit.fit(copy.deepcopy(networks[0]), **common, checkpoint=folder / "fit.pt")
-        more = {"content": F.mse_loss, "validation": images[:2], "validate_every": 7}
+        more = {"content": F.mse_loss, "validation": images[:2].flip(-1), "validate_every": 7}
         return simple, gan.fit_gan(*networks, **common, **more, checkpoint=folder / "gan.pt")
 
 
@@ -167,6 +168,7 @@ def test_networks_come_back_trained_as_from_a_call_here(done):
     assert identical(dict(generator.state_dict()), state["average"])
     assert identical(dict(discriminator.state_dict()), state["discriminator"])
     assert not any(network.training for network in done.twos)
+    assert [len(trained_on(network)) for network in done.twos] == [22, 22]
 
 
 @pytest.mark.slow

@@ -36,6 +36,11 @@ def outlined():
     return images + 0.4 * masks, masks
 
 
+def mirrored(images, labels):
+    """Images that were not trained on, of the same classes."""
+    return images.flip(-1), labels
+
+
 def trainer(function, make, data, **fixed):
     """`train(path, **changes)` -> (network, history) that always starts alike."""
 
@@ -113,7 +118,7 @@ def test_training_follows_from_the_seed_and_leaves_the_global_generators_alone(t
 @pytest.mark.parametrize("interruption", [{"step": 5}, {"step": 6, "during": "_evaluate"}], ids=str)
 def test_resumes_bit_for_bit_after_an_interruption(request, tmp_path, interruption, name):
     train = request.getfixturevalue(name.partition(",")[0])
-    changes = {"validation": train.data} if "classify" in name else {}
+    changes = {"validation": mirrored(*train.data)} if "classify" in name else {}
     changes |= {"patience": 2} if "best" in name else {}
     resumed_bit_for_bit(lambda path: train(path, **changes), tmp_path, **interruption)
 
@@ -136,8 +141,20 @@ def test_refuses_a_checkpoint_of_other_images(train, tmp_path):
         train(tmp_path / "a.pt", steps=2, images=images.flip(0), truth=truth.flip(0))
 
 
+def test_refuses_validation_images_that_are_trained_on(classify, labelled):
+    images, labels = labelled
+    mixed = torch.cat([images[:2], images[2:].flip(-1)]), labels
+    with pytest.raises(
+        ValueError, match=rf"2 of {len(labels)} validation images are trained on, t"
+    ):
+        classify(validation=mixed)
+
+
 def test_validation_decides_nothing_without_patience(classify, labelled):
-    (_, without), (_, history) = classify(steps=25), classify(steps=25, validation=labelled)
+    (_, without), (_, history) = (
+        classify(steps=25),
+        classify(steps=25, validation=mirrored(*labelled)),
+    )
     assert history.validation["step"].tolist() == [3, 6, 9, 12, 15, 18, 21, 24, 25]
     assert history.table.equals(without.table)
     assert history.best_step == 25
@@ -145,11 +162,12 @@ def test_validation_decides_nothing_without_patience(classify, labelled):
 
 
 def test_patience_goes_back_to_the_best_evaluation(classify, labelled):
-    settings = {"steps": 40, "validation": labelled, "recipe": Recipe(12, (2e-2, 1e-2))}
+    others = mirrored(*labelled)
+    settings = {"steps": 40, "validation": others, "recipe": Recipe(12, (2e-2, 1e-2))}
     network, history = classify(**settings, patience=2, evaluations=20)
     best = history.validation.loc[history.validation["loss"].idxmin()]
     assert history.best_step == best["step"]
-    assert readers.evaluate_classifier(network, *labelled)["accuracy"] == best["accuracy"]
+    assert readers.evaluate_classifier(network, *others)["accuracy"] == best["accuracy"]
     again, _ = classify(**settings)
     assert not torch.equal(again.head[3].weight, network.head[3].weight)
 
@@ -157,7 +175,7 @@ def test_patience_goes_back_to_the_best_evaluation(classify, labelled):
 def test_patience_ends_the_training(classify, labelled, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 1.0, 2.0])
     monkeypatch.setattr(readers, "evaluate_classifier", lambda *_: {"loss": next(losses)})
-    _, history = classify(validation=labelled, patience=2, evaluations=10)
+    _, history = classify(validation=mirrored(*labelled), patience=2, evaluations=10)
     assert history.validation["step"].tolist() == [2, 4, 6, 8]
     assert history.best_step == 4
     assert history.steps_done == len(history.table) == 8

@@ -109,7 +109,7 @@ def test_what_is_not_of_a_chain_has_no_context(tmp_path):
         ({"parameters": {"epoch": 1}}, "did you mean epochs"),
         ({"parameters": {"epochs": "many"}}, "epochs is float"),
         ({"parameters": {"hours": 11.8}}, r"at most 11\.75 h"),
-        ({"parameters": {"hours": -1.0}}, "more than 0"),
+        ({"parameters": {"hours": -1.0}}, "hours must be at least 0"),
         ({"parameters": {"data_dir": "x"}}, "use --data"),
         ({"parameters": {"resume_from": "x"}}, "set where the kernel runs"),
         ({"ref": "me/abc"}, "the title 'abc' has 3 characters"),

@@ -1,18 +1,23 @@
 """A chain of sessions on one's own machine."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import chains
 import pytest
 
+from medsr_lib import files
 from medsr_lib.data import phantom
-from medsr_lib.series import cli, run
+from medsr_lib.series import cli, parameters, run
+from medsr_lib.series.running import lock
 from medsr_lib.series.sessions import chain, plan
 from medsr_lib.series.sessions import state as states
 
@@ -99,6 +104,75 @@ def test_the_former_output_is_read_only_meanwhile(quick, out, monkeypatch):
     assert all(p.stat().st_mode & 0o200 for p in out.rglob("*.pt"))
 
 
+def test_a_call_after_a_killed_one_makes_its_folders_writable_again(quick, out):
+    start(quick, out, sessions=1)
+    inside = [out / "s01", *(out / "s01").rglob("*")]
+    for path in inside:
+        path.chmod(path.stat().st_mode & ~0o200)
+    start(quick, out, sessions=1)
+    assert all(path.stat().st_mode & 0o200 for path in inside)
+
+
+def test_temporary_files_of_killed_processes_are_swept(quick, out):
+    start(quick, out, sessions=1)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with files.atomic(out / "s01" / "03_srgan" / "srgan.pt") as ours:
+        left = ours.with_name(ours.name.replace(f"-{os.getpid()}.", f"-{ended.pid}."))
+        left.touch()
+        ours.touch()
+        start(quick, out, sessions=1)
+        assert ours.exists()
+        assert not left.exists()
+
+
+def test_links_and_files_of_other_users_keep_their_modes(quick, out, tmp_path, monkeypatch):
+    start(quick, out, sessions=1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    (out / "s01" / "link").symlink_to(elsewhere)
+    with chain._read_only(out / "s01"):
+        assert elsewhere.stat().st_mode & 0o200
+    monkeypatch.setattr(os, "getuid", lambda: elsewhere.stat().st_uid + 1)
+    with chain._read_only(out / "s01"):
+        assert all(path.stat().st_mode & 0o200 for path in out.rglob("*"))
+
+
+def test_a_session_that_outlived_its_chain_is_not_started_a_second_time(quick, out):
+    start(quick, out, sessions=1)
+    refused = []
+
+    def again():
+        try:
+            start(quick, out)
+        except ValueError as error:
+            refused.append(str(error))
+
+    with lock.hold(out / "s02"):
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    assert "s02 is in use by process" in refused[0]
+    assert [number for number, _ in quick.calls] == [1]
+    assert start(quick, out).done
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": math.inf}, {"b": [-math.inf, math.nan]}, {"c": "\U0001d504 #"}]
+)
+def test_any_character_and_number_reaches_every_session(quick, tmp_path, value):
+    quick.add("03_srgan", parameters=PARAMETERS + "about: dict = {}")
+    out = tmp_path / "\U0001f9e0 \xe9\\ #1"
+    start(quick, out, sessions=1, parameters={"about": value})
+    assert start(quick, out, parameters={"about": value}).done
+    words = [f"{name}={text}" for name, text in quick.calls[1][1].items()]
+    given = parameters.parse(words)
+    assert given["resume_from"] == str(out / "s01" / "03_srgan")
+    assert repr(given["about"]) == repr(value)
+    assert plan.kept(out, plan.new(plan.one("03", quick.folder), {"about": value})).chain
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -137,9 +211,12 @@ def test_another_configuration_is_refused(quick, out):
     assert len(quick.calls) == 1
 
 
-def test_a_second_chain_in_the_folder_is_refused(quick, out):
-    with plan.only_one(out), pytest.raises(ValueError, match="a chain is running here already"):
+def test_a_second_chain_in_the_folder_is_refused(quick, out, monkeypatch):
+    refused = Mock(side_effect=ValueError("in use"))
+    monkeypatch.setattr(lock, "hold", refused)
+    with pytest.raises(ValueError, match="in use"):
         start(quick, out)
+    assert not quick.calls
 
 
 @pytest.mark.parametrize(
@@ -181,7 +258,7 @@ import chains
 run = chains.begin(out_dir, resume_from, chain)
 if "wait" in data_dir:
     (run.folder / "began").touch()
-    time.sleep(60)
+    time.sleep(200)
 run.record(chains.train(run.folder, each=50))"""
 
 
@@ -212,6 +289,32 @@ def test_ctrl_c_ends_a_chain_of_processes_and_the_same_command_goes_on(series, o
     state = states.verify(out / "s02" / "03_srgan")
     assert (state.session, state.done) == (2, True)
     assert state.fingerprint == chains.uninterrupted(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_chain_leaves_a_session_that_keeps_others_out_until_it_ends(series, out):
+    series.add("03_srgan", REAL, parameters=PARAMETERS)
+    waiting = series.root / "wait"
+    waiting.mkdir()
+    command = [sys.executable, "-m", "medsr_lib", "chain", "03", "--sessions", "3", "--hours", "1"]
+    command += ["--out", str(out), "--notebooks", str(series.folder), "--data", str(waiting)]
+    options = {
+        "env": os.environ | {"PYTHONPATH": str(Path(chains.__file__).parent)},
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+    process = subprocess.Popen(command, **options)
+    while not (out / "s01" / "run.json").exists() and process.poll() is None:
+        threading.Event().wait(0.05)
+    process.kill()
+    session = json.loads((out / "s01" / lock.HOLDER).read_text())["pid"]
+    refused = subprocess.run(command, check=False, **options)
+    assert refused.returncode == 2
+    assert f"s01 is in use by process {session} on" in refused.stderr
+    os.kill(session, signal.SIGKILL)
+    while True:
+        with suppress(ValueError), lock.hold(out / "s01"):
+            break
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ def train(path, images, steps=6):
     network = networks.ESPCN(scale=2)
     return fit.fit(
         network, images, degrade=to_lr, steps=steps, seed=0, checkpoint=path, progress=False,
-        device="cpu", recipe=fit.Recipe(batch=2), crop=16, validation=images[:1], validate_every=2,
+        device="cpu", recipe=fit.Recipe(batch=2), crop=16, validation=1 - images[:1],
+        validate_every=2,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ character codes) and a five-fold index by patient. `write_figshare` writes the s
 the other files here, so that everything that reads the original runs without it.
 """
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ def write_figshare(
     A patient's slices do not depend on how many other patients there are. One patient in eight is
     examined twice: the second half of the slices bears an id that differs by its last letter, and
     lies in the same fold. All three tumours occur from 3 patients on, and in every fold from 15 on.
-    A folder that holds this phantom already is left as it is; one that was interrupted is
-    completed.
+    A folder that holds this phantom already is left as it is; nothing of one that was interrupted
+    is left behind.
 
     Args:
         root: folder to write; made when missing.
@@ -82,7 +83,7 @@ def write_figshare(
 
     Raises:
         ValueError: an argument that is out of range.
-        FileExistsError: the folder holds other files of that kind.
+        FileExistsError: the folder holds other files, or not all of the phantom.
     """
     recipe = {
         "patients": patients,
@@ -95,13 +96,18 @@ def write_figshare(
     root, recipe = Path(root), {"phantom": VERSION, **recipe}
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
     slices = _slices(patients, slices_per_patient, seed)
-    jobs: dict[Path, Callable[[], None]] = {}
-    for number, (visit, k) in enumerate(slices, 1):
-        path, place = root / "data" / f"{number}.mat", (k, slices_per_patient)
-        jobs[path] = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
-    cvind = root / "cvind.mat"
-    jobs[cvind] = partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
-    files.write(root, recipe, jobs, present=[*root.glob("cvind.mat"), *root.glob("data/*")])
+
+    def jobs(folder: Path) -> dict[Path, Callable[[], None]]:
+        of: dict[Path, Callable[[], None]] = {}
+        for number, (visit, k) in enumerate(slices, 1):
+            path, place = folder / "data" / f"{number}.mat", (k, slices_per_patient)
+            of[path] = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
+        cvind = folder / "cvind.mat"
+        return of | {
+            cvind: partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
+        }
+
+    files.write(root, recipe, jobs)
     return root
 
 
@@ -233,13 +239,15 @@ def _thin(outline: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 
 @contextmanager
 def _new_mat(path: Path, title: str) -> Iterator[h5py.File]:
-    """A MATLAB v7.3 file that appears under its name only when it is complete."""
+    """A MATLAB v7.3 file, built in memory: HDF5 takes a full disk badly."""
+    built = io.BytesIO()
+    with h5py.File(built, "w", userblock_size=_USERBLOCK) as file:
+        yield file
+    built.seek(0)
+    # 116 bytes of text, 8 of an offset that is unused, version 2.0, byte order.
+    built.write(title.ljust(116).encode("ascii") + bytes(8) + b"\x00\x02IM")
     with atomic(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=_USERBLOCK) as file:
-            yield file
-        with temporary.open("r+b") as raw:
-            # 116 bytes of text, 8 of an offset that is unused, version 2.0, byte order.
-            raw.write(title.ljust(116).encode("ascii") + bytes(8) + b"\x00\x02IM")
+        temporary.write_bytes(built.getbuffer())
 
 
 def _put(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medsr_lib import checks
+from medsr_lib import checks, pictures
 from medsr_lib.data.chest_xray import LABELS, MASKS, SPLITS
 from medsr_lib.data.phantom import files
 from medsr_lib.data.phantom.chest.chest import make_chest
@@ -56,8 +56,8 @@ def write_chest_xray(
     Two patients in five are normal, two have bacterial and one viral pneumonia; one in three of
     each is in `test`. Some have several images. A patient's images do not depend on how many other
     patients there are. `root/masks/<name>.png` shows the opacity of each PNEUMONIA image in white;
-    `chest_xray.read_image` reads it. A folder that holds this phantom already is left as it is; one
-    that was interrupted is completed.
+    `chest_xray.read_image` reads it. A folder that holds this phantom already is left as it is;
+    nothing of one that was interrupted is left behind.
 
     Args:
         root: folder to write; made when missing.
@@ -70,19 +70,20 @@ def write_chest_xray(
 
     Raises:
         ValueError: an argument that is out of range.
-        FileExistsError: the folder holds other files of that kind.
+        FileExistsError: the folder holds other files, or not all of the phantom.
     """
     recipe = {"patients": patients, "seed": seed, "size": size}
     for name, value in recipe.items():
         checks.whole(name, value, least=_LEAST[name])
     root, recipe = Path(root), {"chest phantom": VERSION, **recipe}
     title = "medsr chest phantom " + " ".join(str(value) for value in recipe.values())
-    jobs: dict[Path, Callable[[], None]] = {}
-    for shot in exposures(patients):
-        path = root / shot.split / shot.label / f"{shot.name}.jpeg"
-        jobs[path] = partial(_write, shot, path, root / MASKS, seed=seed, size=size, title=title)
-    present = [path for split in SPLITS for path in root.glob(f"{split}/*/*")]
-    files.write(root, recipe, jobs, present=present)
+
+    def jobs(folder: Path) -> dict[Path, Callable[[], None]]:
+        write = partial(_write, masks=folder / MASKS, seed=seed, size=size, title=title)
+        paths = ((s, folder / s.split / s.label / f"{s.name}.jpeg") for s in exposures(patients))
+        return {path: partial(write, shot, path) for shot, path in paths}
+
+    files.write(root, recipe, jobs)
     return root
 
 
@@ -136,8 +137,9 @@ def _write(shot: Exposure, path: Path, masks: Path, *, seed: int, size: int, tit
     picture = Image.fromarray(pixels)
     if shot.kind != "normal":  # the mask first, so that no radiograph is without
         with atomic(masks / f"{shot.name}.png") as temporary:
-            Image.fromarray(mask).save(temporary, "PNG")
+            temporary.write_bytes(pictures.encoded(Image.fromarray(mask), "PNG"))
         if shot.person % _COLOURED == 1:
             picture = Image.merge("RGB", [picture] * 3)
+    how = {"quality": QUALITY[shot.label], "comment": title.encode()}
     with atomic(path) as temporary:
-        picture.save(temporary, "JPEG", quality=QUALITY[shot.label], comment=title.encode())
+        temporary.write_bytes(pictures.encoded(picture, "JPEG", **how))
