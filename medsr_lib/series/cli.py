@@ -22,7 +22,7 @@ examples:
   medsr kaggle chain 03 --sessions 9 -p epochs=20000 --out runs/kaggle   the same on Kaggle's GPUs
 """
 RUN = f"""\
-Values of -p are YAML: numbers, text, true, false, null, [1, 2]. Unknown names and wrong types
+Values of -p: numbers, true, false, null, [1, 2]; all else is text. Unknown names and wrong values
 are refused before anything runs. --refresh puts the outputs into the notebooks themselves.
 
 {EXAMPLES}"""
@@ -36,7 +36,7 @@ example:
 SWEEP = """\
 Each combination is a run in a folder of its own. The same command goes on where it stopped: what
 was done with the same code, parameters, data and library is skipped. A combination that fails is
-noted, and the next one begins; the exit code is 1 then. Values are YAML; a list is one in brackets.
+noted, and the next one begins; the exit code is 1 then. A list is one in brackets.
 
 examples:
   medsr sweep 02 -p scale=2,3,4 -p degradation=bicubic,kspace

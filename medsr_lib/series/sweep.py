@@ -56,7 +56,7 @@ class Combination:
 
 
 def grid(assignments: Iterable[str]) -> list[dict[str, object]]:
-    """All combinations of `name=value,value,...`; the values are YAML, a list is given in brackets.
+    """All combinations of `name=value,value,...`; a list is given in brackets.
 
     >>> grid(["scale=2,3", "degradation=kspace"])
     [{'scale': 2, 'degradation': 'kspace'}, {'scale': 3, 'degradation': 'kspace'}]
