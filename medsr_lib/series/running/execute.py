@@ -71,7 +71,8 @@ class Position:
         self.stop = stop
         self.number = 0
         self.source = ""
-        self.environment = dict(os.environ)
+        # Explorers leave a live viewer for the page, beside their still picture.
+        self.environment = dict(os.environ) | {"MEDSR_FOR_PAGE": "1"}
         if beside > 1:  # kernels share the cores
             self.environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
         n = len(notebook.code)
@@ -151,10 +152,5 @@ def _this_python(position: Position) -> type:
 
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             await super().start_kernel(**{"env": position.environment} | options)
-
-        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            # Explorers then leave a live viewer for the page, beside their still picture.
-            environment = options.pop("env", os.environ) | {"MEDSR_FOR_PAGE": "1"}
-            await super().start_kernel(env=environment, **options)
 
     return ThisPython
