@@ -1,7 +1,7 @@
 """What all explorers have: controls, a picture or the viewer, notes, a message in place."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from os import environ
 from typing import Any
@@ -120,8 +120,14 @@ class Explorer:
             charts.joined(shown, axis=1) if len(shown) > 1 else shown[0]
         )
         if environ.get(FOR_PAGE) and self.scene is not None and self.pixels is None:
-            view[PAGE] = page_html([self.scene, *self.further()])
+            view[PAGE] = page_html(self._scenes(self.scene))
         return {"text/plain": repr(self), **view}
+
+    def _scenes(self, first: Scene) -> Iterator[Scene]:
+        """What is shown, and others up to one that cannot be: a page does without it."""
+        yield first
+        with suppress(Exception):
+            yield from self.further()
 
     def __repr__(self) -> str:
         return f"{self.title}: {self.message}" if self.message else self.title

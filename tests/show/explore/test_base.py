@@ -69,6 +69,13 @@ def test_a_page_gets_a_live_viewer_where_one_is_made(explorers, monkeypatch):
     assert bundles["slices"][base.PAGE].count('"title": "') == 5
 
 
+def test_a_page_does_without_cases_that_cannot_be_shown(slices, monkeypatch):
+    monkeypatch.setenv(base.FOR_PAGE, "1")
+    made = explore.slices(slices)
+    made.chooser.cases = slices[:5]  # of ten; others are numbers 3, 5, 7 and 10
+    assert made._repr_mimebundle_()[base.PAGE].count('"title": "') == 3
+
+
 def test_a_slider_keeps_its_value_within_its_ends():
     slider = IntSlider(min=1, max=5, description="Image")
     for asked, kept in ((3, 3), (9, 5), (0, 1)):
