@@ -110,7 +110,9 @@ COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the la
         ["-m", "medsr_lib", "data", "phantom", "data/phantom"],  # done once
         ["-m", "medsr_lib", "data", "chest", "data/phantom-chest"],
         [
-            *("-m", "jupyterlab", "--notebook-dir=notebooks", "--ServerApp.ip=127.0.0.1"),
+            # The library says first how threads wait; JupyterLab hands it on to its kernels.
+            *("-c", "import medsr_lib; from jupyterlab.labapp import main; main()"),
+            *("--notebook-dir=notebooks", "--ServerApp.ip=127.0.0.1"),
             "--LabApp.default_url=/lab/tree/README.md",
             "--LabApp.app_settings_dir=.lab",  # shows it as a page and asks no server for news
         ],

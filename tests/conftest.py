@@ -1,10 +1,8 @@
 """Small synthetic slices, folders of them, and images, for all tests."""
 
-import os
 from pathlib import Path
 
-# Threads that wait without spinning: on a busy machine training is ten times as fast.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import medsr_lib  # isort: skip  # noqa: F401  (before torch: it sets how threads wait)
 
 import h5py
 import numpy as np

@@ -1,7 +1,10 @@
 """The plan of the house: who may import whom, who may print, what is described, how large it is."""
 
 import ast
+import os
+import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -27,6 +30,7 @@ CORE = {
     *("torch", "numpy", "scipy", "pandas", "h5py", "skimage", "sklearn", "statsmodels", "tqdm"),
     *("PIL", "joblib"),
 }
+POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 MOST_LINES = 29_600
 MOST_SIDE_BY_SIDE = 9
 
@@ -47,11 +51,13 @@ def imported(name, nodes):
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
+@cache
 def imports(name):
     """Full names of all that a file imports, inside functions too."""
     return list(imported(name, ast.walk(TREES[name])))
 
 
+@cache
 def on_loading(name):
     """Full names of what a file imports when it is loaded."""
 
@@ -131,6 +137,42 @@ def test_the_house_stays_small():
 def test_the_library_does_not_print(name):
     calls = [n.func for n in ast.walk(TREES[name]) if isinstance(n, ast.Call)]
     assert not [c.lineno for c in calls if isinstance(c, ast.Name) and c.id == "print"]
+
+
+def printed(program, **environment):
+    """What Python prints; where the library is not told how threads wait, but as given."""
+    own = {k: v for k, v in os.environ.items() if k not in POLICIES} | environment
+    return subprocess.check_output([sys.executable, "-c", program], text=True, env=own)
+
+
+HEAVY = "print(sys.modules.keys() & {'torch', 'pandas', 'matplotlib', 'scipy'})"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "none"], ["run", "-p", "none=1"]])
+def test_nothing_heavy_is_loaded_to_help_or_to_refuse(arguments):
+    done = f"import atexit, sys; atexit.register(lambda: {HEAVY})"
+    asked = f"from medsr_lib.series.cli import main; main({arguments})"
+    assert printed(f"{done}; {asked}").endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "1000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    ],
+)
+def test_threads_spin_shortly_unless_the_user_has_said_how_they_wait(given, policy):
+    asked = (
+        f"import medsr_lib, os; print({{k: v for k, v in os.environ.items() if k in {POLICIES}}})"
+    )
+    assert ast.literal_eval(printed(asked, **given)) == policy
+
+
+def test_what_starts_kernels_has_loaded_the_library_before():
+    tasks = (LIBRARY.parent / "tasks.py").read_text(encoding="utf-8")
+    assert '"import medsr_lib; from jupyterlab.labapp import main; main()"' in tasks
 
 
 def undescribed(node, within=""):

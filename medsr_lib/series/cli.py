@@ -130,15 +130,19 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import notebook, outputs, run
+    from medsr_lib.series import notebook
     from medsr_lib.series.parameters import parse
-    from medsr_lib.series.report import Status
 
+    chosen = notebook.find(arguments.names, arguments.notebooks)
     if arguments.list:
-        for found in notebook.find(arguments.names, arguments.notebooks):
+        for found in chosen:
             print(found.name, *found.parameters.values(), sep="\n  ")
         return 0
     parameters = parse(arguments.parameters)
+    notebook.accepted(chosen, parameters)  # what is refused is so at once; now load torch
+    from medsr_lib.series import outputs, run
+    from medsr_lib.series.report import Status
+
     if arguments.refresh and parameters:
         raise ValueError("--refresh keeps the run of the defaults; leave out -p")
     data = arguments.data

@@ -262,10 +262,10 @@ def test_interval_of_the_effect_size_is_that_of_noncentral_t():
 
 def test_interval_of_the_effect_size_covers():
     rng, hits = np.random.default_rng(0), 0
-    for _ in range(300):
+    for _ in range(60):  # one of half the width covers 67 %
         found = statistics.effect_size(rng.normal(0.5, 1, 15))
         hits += found.low <= 0.5 <= found.high
-    assert 0.91 <= hits / 300 <= 0.985
+    assert hits / 60 >= 0.87
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2], [0.0] * 5, [0.3] * 5])
@@ -303,7 +303,7 @@ def test_interval_covers_the_truth_and_ignoring_patients_does_not(monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
     rng, truth = np.random.default_rng(0), 0.02
     covered = {"patients": 0, "slices": 0}
-    for _ in range(200):
+    for _ in range(60):
         sizes = rng.integers(1, 16, size=80)
         gains = [rng.normal(truth, 0.05) + rng.normal(0, 0.02, n) for n in sizes]
         by_patient = {f"P{i}": g for i, g in enumerate(gains)}
@@ -311,8 +311,8 @@ def test_interval_covers_the_truth_and_ignoring_patients_does_not(monkeypatch):
         for unit, of in (("patients", by_patient), ("slices", by_slice)):
             found = estimate(tidy(of, elsewhere=0))
             covered[unit] += found.low <= truth <= found.high
-    assert 0.91 <= covered["patients"] / 200 <= 0.985
-    assert covered["slices"] / 200 < 0.80
+    assert covered["patients"] / 60 >= 0.87
+    assert covered["slices"] / 60 < 0.80
 
 
 def decisions(right, cases=1):

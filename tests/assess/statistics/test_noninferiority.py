@@ -180,6 +180,6 @@ def test_equivalence_counts_what_was_not_measured_and_refuses_what_it_cannot_tes
 
 def test_a_change_at_the_margin_is_called_equivalent_in_one_of_twenty_studies(monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
-    samples = np.random.default_rng(0).normal(0.01, 0.02, (400, 40))
-    said = [equivalence(cases(s), margin=0.01, seed=0).words for s in samples[:200]]
-    assert np.mean([words.startswith("equivalent") for words in said]) <= 0.09
+    samples = np.random.default_rng(0).normal(0.01, 0.02, (60, 40))
+    said = [equivalence(cases(s), margin=0.01, seed=0).words for s in samples]
+    assert np.mean([words.startswith("equivalent") for words in said]) <= 0.12

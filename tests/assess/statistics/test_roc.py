@@ -154,9 +154,8 @@ def test_the_interval_is_of_the_logit_and_near_the_bootstraps_far_from_1():
     scores = np.round(truth + rng.normal(0, 1, 120), 1)
     found = roc.auc_interval(scores, truth, patients)
     areas = []
-    for _ in range(500):
-        drawn = rng.integers(0, 60, 60)
-        rows = np.concatenate([np.flatnonzero(patients == p) for p in drawn])
+    for _ in range(200):
+        rows = (2 * rng.integers(0, 60, 60)[:, None] + (0, 1)).ravel()
         areas.append(roc.auc(scores[rows], truth[rows]))
     by_hand = np.quantile(areas, [0.025, 0.975])
     np.testing.assert_allclose([found.low, found.high], by_hand, atol=0.025)
