@@ -34,10 +34,11 @@ function valueAt(layer, row, column, of) {
   return raw ? layer.low + ((raw - 1) / (layer.top - 1)) * (layer.high - layer.low) : NaN;
 }
 
-// Paints a layer on a canvas of its own: grey in a window, or in the colours of a map.
-function painted(layer, window, scale) {
-  const [low, high] = scale ? [scale.low, scale.high] : window, stamp = `${low} ${high}`;
-  if (layer.painted === stamp) return layer.canvas;
+// The colour of every whole number; the one made last is kept, since images share their greys.
+let last = { stamp: "", table: null };
+function colours(layer, low, high, scale) {
+  const stamp = [layer.top, layer.low, layer.high, low, high, scale?.label].join();
+  if (last.stamp === stamp) return last.table;
   const table = new Uint32Array(layer.top + 1).fill(0xffbdbdbd), width = Math.max(high - low, 1e-6);
   const step = (layer.high - layer.low) / (layer.top - 1) / width, first = (layer.low - low) / width;
   for (let raw = 1; raw <= layer.top; raw++) {
@@ -47,10 +48,19 @@ function painted(layer, window, scale) {
       table[raw] = 0xff000000 | (b << 16) | (g << 8) | r;
     } else table[raw] = 0xff000000 | (grey * 0x10101);
   }
+  last = { stamp, table };
+  return table;
+}
+
+// Paints a layer on a canvas of its own: grey in a window, or in the colours of a map.
+function painted(layer, window, scale) {
+  const [low, high] = scale ? [scale.low, scale.high] : window, stamp = `${low} ${high}`;
+  if (layer.painted === stamp) return layer.canvas;
   layer.canvas ??= Object.assign(document.createElement("canvas"), { width: layer.width, height: layer.height });
   const context = layer.canvas.getContext("2d");
   layer.pixels ??= context.createImageData(layer.width, layer.height);
-  const pixels = new Uint32Array(layer.pixels.data.buffer), { raw } = layer;
+  const pixels = new Uint32Array(layer.pixels.data.buffer), table = colours(layer, low, high, scale);
+  const { raw } = layer;
   for (let i = 0; i < pixels.length; i++) pixels[i] = table[raw[i]];
   context.putImageData(layer.pixels, 0, 0);
   layer.painted = stamp;
