@@ -82,6 +82,13 @@ def test_ssim_equals_scikit_image(pair):
     assert np.abs(metrics.ssim_map(*pair, data_range=1.0)[0].numpy() - whole_map).max() < 1e-5
 
 
+def test_in_float32_the_mean_of_ssim_is_scikit_images_too(pair):
+    sr, hr = (image[:, 0] for image in pair)
+    found = windows.Windows(hr, data_range=1.0, dtype=torch.float32).maps(sr)["ssim"]
+    mean, _ = scikit_image(*pair)
+    assert abs(found[windows.INNER].double().mean().item() - mean) < 1e-6
+
+
 def test_ssim_map_equals_torchmetrics_inside(pair):
     sr, hr = (image.double() for image in pair)
     other = torchmetrics.structural_similarity_index_measure(
