@@ -13,7 +13,7 @@ BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
 MAPS = ("ssim", "contrast_structure", *PARTS)  # of `Windows.maps`
-BAND = 131072  # pixels at once on a CPU: what its cache holds, some times over
+BAND = 524288  # bytes of an array at once on a CPU: what its cache holds, some times over
 
 Bands = tuple[slice, slice]  # images, rows
 
@@ -55,7 +55,7 @@ class Windows:
         kind = self._hr.dtype
         result = {name: torch.empty_like(self._hr) for name in names}
         shift, d = self._levelled(sr.to(self._dtype) - self._hr.to(self._dtype))
-        for n, (here, reach) in enumerate(bands(self._hr)):
+        for n, (here, reach) in enumerate(bands(self._hr, self._dtype)):
             if n not in self._moments:
                 self._moments[n] = self._of_hr(here, reach)
             y, uy, vy, brightness, bright, *inverse = self._moments[n]
@@ -106,16 +106,16 @@ def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
     return found if inverse is None else found * inverse
 
 
-def bands(maps: Tensor) -> Iterator[tuple[Bands, Bands]]:
+def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
     """Where to compute maps (B, H, W), and what their windows reach of the mirrored images.
 
-    On a CPU band by band, which its cache holds; elsewhere all at once.
+    On a CPU band by band, which its cache holds in the dtype; elsewhere all at once.
     """
     batch, height, width = maps.shape
     if maps.device.type != "cpu":
         yield (slice(None), slice(None)), (slice(None), slice(None))
         return
-    rows = max(1, BAND // width)
+    rows = max(1, BAND // (width * dtype.itemsize))
     for b, top in product(range(batch), range(0, height, rows)):
         one = slice(b, b + 1)
         yield (one, slice(top, top + rows)), (one, slice(top, top + rows + 2 * BORDER))
