@@ -1,6 +1,9 @@
 """Score slices of 512 x 512 in ten regions by five methods: ours, and scikit-image per region.
 
+On one thread, what is compared is CPU time, which other programs disturb least.
+
 .venv/bin/python benchmarks/scoring.py                 # a few minutes
+OMP_NUM_THREADS=1 .venv/bin/python benchmarks/scoring.py --slices 4 --compared 4 --rounds 2
 .venv/bin/python benchmarks/scoring.py --device cuda --slices 3064
 """
 
@@ -19,8 +22,11 @@ from timing import show, side_by_side
 from torch import Tensor
 
 from medsr_lib import devices
-from medsr_lib.assess.quality.regions import NAMES, regions
+from medsr_lib.assess.quality import regions
+from medsr_lib.assess.quality import score as scoring
+from medsr_lib.assess.quality.regions import NAMES
 from medsr_lib.assess.quality.score import METRICS, WINDOWED, score
+from medsr_lib.case import Case
 from medsr_lib.data import figshare, phantom
 from medsr_lib.restore import degrade
 
@@ -44,6 +50,29 @@ METHODS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def as_found(case: Case, names: Sequence[str], **tissue: object) -> dict[str, Tensor]:
+    """The regions of a case, found once for all that is timed."""
+    if case.id not in FOUND:
+        FOUND[case.id] = regions.of_case(case, NAMES)
+    return FOUND[case.id]
+
+
+FOUND: dict[str, dict[str, Tensor]] = {}
+
+
+def given(function: Callable[[], object]) -> Callable[[], object]:
+    """The same without finding the regions."""
+
+    def run() -> object:
+        finder, scoring.of_case = scoring.of_case, as_found
+        try:
+            return function()
+        finally:
+            scoring.of_case = finder
+
+    return run
+
+
 def ours(slices: Sequence, device: str, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """The table of `score`."""
     return score(METHODS, slices, degrade=shrink, scale=SCALE, metrics=metrics, device=device,
@@ -56,7 +85,7 @@ def plain(slices: Sequence, *, once: bool, dtype: type = np.float32) -> pd.DataF
     for s in slices:
         hr = s.image.numpy().astype(dtype)
         lr = shrink(s.image[None, None])
-        masks = {name: mask.numpy() for name, mask in regions(s.image, s.mask).items()}
+        masks = {name: mask.numpy() for name, mask in scoring.of_case(s, NAMES).items()}
         for method, restore in METHODS.items():
             sr = restore(lr)[0, 0].numpy().astype(dtype)
             similar = partial(structural_similarity, sr, hr, data_range=1.0, **settings)
@@ -74,14 +103,18 @@ def plain(slices: Sequence, *, once: bool, dtype: type = np.float32) -> pd.DataF
 def compare(slices: Sequence, device: str, rounds: int) -> None:
     """Side by side on a few slices, and the largest difference."""
     n = len(slices)
+    mine, other = partial(ours, slices, device), partial(plain, slices, once=True)
     taken = side_by_side(
         {
-            "score, psnr, mse and ssim": lambda: ours(slices, device),
-            "scikit-image, a map for every region": lambda: plain(slices, once=False),
-            "scikit-image, a map for all regions": lambda: plain(slices, once=True),
-            f"score, all {len(ALL)} measures": lambda: ours(slices, device, ALL),
+            "score, psnr, mse and ssim": mine,
+            "scikit-image, a map for every region": partial(plain, slices, once=False),
+            "scikit-image, a map for all regions": other,
+            f"score, all {len(ALL)} measures": partial(mine, ALL),
+            "regions given: score": given(mine),
+            "regions given: scikit-image, one map": given(other),
         },
         rounds=rounds,
+        clock=time.process_time if torch.get_num_threads() == 1 else time.perf_counter,
     )
     title = f"Per slice: {len(METHODS)} methods, {len(NAMES)} regions; medians of {rounds} rounds"
     show(title, {name: total / n for name, total in taken.items()})

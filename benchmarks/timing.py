@@ -5,15 +5,20 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def side_by_side(functions: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+def side_by_side(
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median milliseconds of each function; one round first that does not count."""
     taken: dict[str, list[float]] = {name: [] for name in functions}
     for round_ in range(rounds + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if round_:
-                taken[name].append(1000 * (time.perf_counter() - start))
+                taken[name].append(1000 * (clock() - start))
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

@@ -24,8 +24,10 @@ def bars(text):
 
 
 def position(text):
-    with execute.Stop() as stop, tqdm(total=4, file=io.StringIO(), disable=False) as bar:
-        execute.Position(Notebook(Path("a.ipynb"), new_notebook()), bar, stop).write(text)
+    with execute.Stop() as stop:
+        at = execute.Position(Notebook(Path("a.ipynb"), new_notebook()), stop)
+        at.bar = tqdm(total=4, file=io.StringIO(), disable=False)
+        at.write(text)
 
 
 def prose(text):

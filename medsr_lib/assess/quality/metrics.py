@@ -172,15 +172,20 @@ def ms_maps(sr: Tensor, scales: Sequence[Windows]) -> list[Tensor]:
     return maps
 
 
-def ms_shares(masks: Tensor) -> list[Tensor]:
+def ms_shares(masks: Tensor, *, first: int = 0) -> list[Tensor]:
     """How much of each pixel masks (B, R, H, W) cover at the five scales, (B, R, pixels) in [0, 1].
 
-    Without the 5 pixels at the edge of each scale, whose SSIM is not used.
+    Without the 5 pixels at the edge of each scale, whose SSIM is not used, and without the scales
+    before `first`.
     """
-    shares = [masks.float()]  # which holds them exactly
-    for _ in SCALES[1:]:
+    h, w = (side // 2 * 2 for side in masks.shape[2:])
+    counts = masks[..., :h, :w].to(torch.uint8)
+    for down, across in ((2, 1), (1, 2)):
+        counts = counts[..., ::down, ::across] + counts[..., down - 1 :: down, across - 1 :: across]
+    shares = [masks, to_double(counts) / 4]
+    for _ in SCALES[2:]:
         shares.append(avg_pool2d(shares[-1], 2))
-    return [share[INNER].flatten(2) for share in shares]
+    return [to_double(share[INNER].flatten(2)) for share in shares[first:]]
 
 
 def ms_ssim_within(maps: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
@@ -203,7 +208,7 @@ def ms_ssim_within(maps: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
 
 def mean_within(of_scale: Tensor, share: Tensor) -> Tensor:
     """Means (B, R) of a map (B, H, W) over regions, of which `share` is one of `ms_shares`."""
-    share, values = to_double(share), to_double(of_scale[INNER].flatten(1))[..., None]
+    values = to_double(of_scale[INNER].flatten(1))[..., None]
     return (share @ values)[..., 0] / share.sum(2)
 
 

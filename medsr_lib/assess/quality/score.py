@@ -337,7 +337,7 @@ class _Regions:
 
     @cached_property
     def _shares(self) -> list[Tensor]:
-        return of_image.ms_shares(self.masks)[1:]
+        return of_image.ms_shares(self.masks, first=1)
 
 
 def _box(masks: Tensor, margin: int = 0) -> tuple[Any, ...]:

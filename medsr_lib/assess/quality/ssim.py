@@ -13,7 +13,7 @@ BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
 MAPS = ("ssim", "contrast_structure", *PARTS)  # of `Windows.maps`
-BAND = 131072  # pixels at once on a CPU: what its cache holds, some times over
+BAND = 524288  # bytes of an array at once on a CPU: what its cache holds, some times over
 
 Bands = tuple[slice, slice]  # images, rows
 
@@ -42,26 +42,27 @@ class Windows:
         self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
         self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
         self._mask: Tensor | None = None
-        self._share: Tensor | None = None
+        self._inverse: Tensor | None = None
         if mask is not None:
             self._mask = mirror(mask.to(full))
-            self._share = gaussian_filter(self._mask).masked_fill_(~mask, 1)
+            self._inverse = 1 / gaussian_filter(self._mask).masked_fill_(~mask, 1)
         self._level, self._y = self._levelled(hr.to(full))
         self._moments: dict[int, tuple[Tensor, ...]] = {}
+        self._mask = None if self._mask is None else self._mask.to(dtype)
 
     def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
         """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
         kind = self._hr.dtype
         result = {name: torch.empty_like(self._hr) for name in names}
         shift, d = self._levelled(sr.to(self._dtype) - self._hr.to(self._dtype))
-        for n, (here, reach) in enumerate(bands(self._hr)):
+        for n, (here, reach) in enumerate(bands(self._hr, self._dtype)):
             if n not in self._moments:
                 self._moments[n] = self._of_hr(here, reach)
-            y, uy, vy, brightness, bright = self._moments[n]
+            y, uy, vy, brightness, bright, *inverse = self._moments[n]
             near, one = d[reach], here[0]
-            ud = self._average(near, here)
-            vd = self._average(near * near, here).addcmul(ud, ud, value=-1)
-            vxy = self._average(near * y, here).addcmul(ud, uy, value=-1) + vy
+            ud = average(near, *inverse)
+            vd = average(near * near, *inverse).addcmul(ud, ud, value=-1)
+            vxy = average(near * y, *inverse).addcmul(ud, uy, value=-1) + vy
             both = vd.add(vxy, alpha=2)  # vx + vy
             lost = vd.to(kind) / (both + self.C2).to(kind)
             ud = (ud + shift[one]).to(kind)
@@ -80,38 +81,41 @@ class Windows:
 
     def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
         """HR in part of an image, its moments there, and what luminance takes of it."""
-        y = self._y[reach]
-        uy = self._average(y, here)
-        vy = self._average(y * y, here).addcmul(uy, uy, value=-1)
-        ready = [of.to(self._dtype) for of in (y, uy, vy)]
+        y, inverse = self._y[reach], [] if self._inverse is None else [self._inverse[here]]
+        uy = average(y, *inverse)
+        vy = average(y * y, *inverse).addcmul(uy, uy, value=-1)
+        ready = (of.to(self._dtype) for of in (y, uy, vy))
         brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
-        return *ready, brightness, brightness.square() + self.C1
+        bright = brightness.square() + self.C1
+        return *ready, brightness, bright, *(of.to(self._dtype) for of in inverse)
 
     def _levelled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The mean (B, 1, 1), and how far x (B, H, W) is from it, mirrored at the edges."""
         if self._mask is None:
             mean = x.mean((1, 2), keepdim=True)
             return mean, mirror(x - mean)
-        m = self._mask[INNER].to(x.dtype)
+        m = self._mask[INNER]
         mean = (x * m).sum((1, 2), keepdim=True) / m.sum((1, 2), keepdim=True).clamp(min=1)
-        return mean, mirror(x - mean) * self._mask.to(x.dtype)
-
-    def _average(self, x: Tensor, here: Bands) -> Tensor:
-        """Windows' means of part of an image: sum(w m x) / sum(w m)."""
-        found = gaussian_filter(x)
-        return found if self._share is None else found / self._share[here].to(x.dtype)
+        return mean, mirror(x - mean) * self._mask
 
 
-def bands(maps: Tensor) -> Iterator[tuple[Bands, Bands]]:
+def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
+    """Windows' means (..., H + 10, W + 10) -> (..., H, W); over the pixels of a mask alone with the
+    inverse of its own mean."""
+    found = gaussian_filter(x)
+    return found if inverse is None else found * inverse
+
+
+def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
     """Where to compute maps (B, H, W), and what their windows reach of the mirrored images.
 
-    On a CPU band by band, which its cache holds; elsewhere all at once.
+    On a CPU band by band, which its cache holds in the dtype; elsewhere all at once.
     """
     batch, height, width = maps.shape
     if maps.device.type != "cpu":
         yield (slice(None), slice(None)), (slice(None), slice(None))
         return
-    rows = max(1, BAND // width)
+    rows = max(1, BAND // (width * dtype.itemsize))
     for b, top in product(range(batch), range(0, height, rows)):
         one = slice(b, b + 1)
         yield (one, slice(top, top + rows)), (one, slice(top, top + rows + 2 * BORDER))

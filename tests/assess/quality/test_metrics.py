@@ -82,6 +82,13 @@ def test_ssim_equals_scikit_image(pair):
     assert np.abs(metrics.ssim_map(*pair, data_range=1.0)[0].numpy() - whole_map).max() < 1e-5
 
 
+def test_in_float32_the_mean_of_ssim_is_scikit_images_too(pair):
+    sr, hr = (image[:, 0] for image in pair)
+    found = windows.Windows(hr, data_range=1.0, dtype=torch.float32).maps(sr)["ssim"]
+    mean, _ = scikit_image(*pair)
+    assert abs(found[windows.INNER].double().mean().item() - mean) < 1e-6
+
+
 def test_ssim_map_equals_torchmetrics_inside(pair):
     sr, hr = (image.double() for image in pair)
     other = torchmetrics.structural_similarity_index_measure(
@@ -205,7 +212,7 @@ def test_several_maps_at_once_are_what_each_is_alone(pair):
 def test_bands_do_not_change_maps(monkeypatch, pair):
     together = metrics.ssim_maps(*pair, data_range=1.0)
     within = metrics.ssim_map_within(*pair, disc, data_range=1.0)
-    monkeypatch.setattr(windows, "BAND", 7 * 40)
+    monkeypatch.setattr(windows, "BAND", 7 * 40 * 8)
     for name, expected in metrics.ssim_maps(*pair, data_range=1.0).items():
         torch.testing.assert_close(together[name], expected, rtol=0, atol=1e-7)
     again = metrics.ssim_map_within(*pair, disc, data_range=1.0)
