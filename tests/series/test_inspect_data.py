@@ -57,7 +57,7 @@ def test_a_folder_with_nothing_usable_names_every_file(scans, capsys):
     for path in scans.rglob("*.jpg"):
         path.write_bytes(b"")
     assert cli.main(["data", "show", "scans"]) == 2
-    assert "P1.jpg is damaged" in capsys.readouterr().err
+    assert "P1.jpg: the file is empty" in capsys.readouterr().err
 
 
 def test_other_kinds_of_data_are_shown_too(tmp_path, monkeypatch, capsys):
