@@ -499,7 +499,7 @@ images = torch.rand(4, 1, 32, 32)
 generator = networks.SRResNet(scale=2, blocks=1, width=4)
 discriminator = networks.Discriminator(size=16, width=4)
 if function == "fit":
-    fit.fit(generator, images, validation=images[:1], **arguments)
+    fit.fit(generator, images, validation=images[:1].flip(-1), **arguments)
 else:
     gan.fit_gan(generator, discriminator, images, content=torch.nn.functional.l1_loss,
                 picture=images[:1, :, :9, :9], **arguments)
