@@ -10,7 +10,6 @@ is killed at a random moment. At the end both generators must have the same weig
 
 import argparse
 import json
-import os
 import random
 import resource
 import signal
@@ -121,7 +120,7 @@ def main() -> None:
     for how, each in lost.items():
         if each:
             print(f"  time lost, {how}: median {statistics.median(each):.1f} s of {len(each)}")
-    first, last_of_all = memory[0], memory[-1]
+    begun, ended = memory[0], memory[-1]
     print(
         f"  memory: {first:.0f} MB at first, {last_of_all:.0f} at last, {max(memory):.0f} at most"
     )
@@ -141,7 +140,7 @@ def _step(folder: Path, last: int) -> int:
 def _read_only(folder: Path) -> None:
     """As the output of an earlier Kaggle session."""
     for path in folder.glob("*"):
-        os.chmod(path, 0o444)
+        path.chmod(0o444)
 
 
 if __name__ == "__main__":
