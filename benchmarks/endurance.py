@@ -121,9 +121,7 @@ def main() -> None:
         if each:
             print(f"  time lost, {how}: median {statistics.median(each):.1f} s of {len(each)}")
     begun, ended = memory[0], memory[-1]
-    print(
-        f"  memory: {first:.0f} MB at first, {last_of_all:.0f} at last, {max(memory):.0f} at most"
-    )
+    print(f"  memory: {begun:.0f} MB at first, {ended:.0f} at last, {max(memory):.0f} at most")
     same = found["weights"] == whole["weights"]
     print(f"  weights: {'identical' if same else 'DIFFERENT'} ({found['weights']})")
     raise SystemExit(0 if same else 1)
