@@ -14,7 +14,8 @@ from PIL import Image
 from medsr_lib.show.style import STYLE, colours
 
 HERE = Path(__file__).parent
-MARKERS = dict(zip(["linear", "ESPCN", "SRMD", "esrgan-slim"], "sov^", strict=True))
+METHODS = ["linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
+MARKERS = dict(zip(METHODS, "soDPv^", strict=True))
 
 
 def main() -> None:
