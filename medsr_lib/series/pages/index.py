@@ -1,6 +1,7 @@
 """The page that a run ends with: question, answer, data, methods, figures, how it was made."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ def _source(result: Result) -> dict[str, Any] | None:
     if not count and result.status not in (Status.DONE, Status.EARLIER):
         return None
     folder = Path(str(result.parameters.get("data_dir", "")))
-    synthetic = (folder / "phantom.json").is_file()
+    synthetic = False
+    with suppress(OSError):  # a damaged name, too long for one
+        synthetic = (folder / "phantom.json").is_file()
     note = " (synthetic: no number says anything about patients)" if synthetic else ""
     return {"result": result, "count": count or "–", "name": f"{folder.name or '–'}{note}"}
 

@@ -79,3 +79,9 @@ def test_results_of_an_earlier_run_are_dated(tmp_path):
 def test_a_page_of_a_folder_with_nothing(tmp_path):
     page = page_of(tmp_path)
     assert "0 of 0 notebooks done" in page
+
+
+def test_a_name_too_long_for_a_folder_leaves_the_page_whole(tmp_path):
+    where = {"data_dir": "9" * 5000}
+    page = page_of(tmp_path, Result("01_a", Status.DONE, parameters=where))
+    assert "1 of 1 notebooks done" in page
