@@ -297,9 +297,11 @@ def _figure(
 
 def _embedded(path: Path) -> str:
     """A picture as a `data:` address; "" where it cannot be read."""
+    from medsr_lib import pictures  # it loads torch, which no run without figures needs
+
     try:
-        image = Image.open(path).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        image = pictures.decoded(path.read_bytes())[0].convert("RGB")
+    except (OSError, ValueError):
         return ""
     image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS, reducing_gap=None)
     return f"data:image/png;base64,{packed(image)}"
