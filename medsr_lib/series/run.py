@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from medsr_lib import checks
@@ -83,7 +84,7 @@ def run(
         versions=report.versions(),
     )
     needs = _needs(found, assigned)
-    at_a_time = at_a_time or min(AT_A_TIME, execute.cores())
+    at_a_time = at_a_time or min(AT_A_TIME, cpu_count())
     running: dict[Future[Result], int] = {}
     with lock.hold(out), execute.Stop() as stop, ThreadPoolExecutor(at_a_time) as pool:
         about = replace(about, results=report.earlier(out))

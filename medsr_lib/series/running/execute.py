@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from medsr_lib.series.notebook import INJECTED, Notebook, tags
@@ -17,11 +18,6 @@ from medsr_lib.series.outputs import ESCAPES
 
 STOPPED = "KeyboardInterrupt: stopped by the user"
 BAR = "{desc} {bar:20} {percentage:3.0f}% {elapsed}{postfix}"  # on a terminal; a log has lines
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Stop:
@@ -74,7 +70,7 @@ class Position:
         # Explorers leave a live viewer for the page, beside their still picture.
         self.environment = dict(os.environ) | {"MEDSR_FOR_PAGE": "1"}
         if beside > 1:  # kernels share the cores
-            self.environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
+            self.environment.setdefault("OMP_NUM_THREADS", str(max(1, cpu_count() // beside)))
         n = len(notebook.code)
         self.bar = tqdm(total=n, bar_format=BAR, disable=None, leave=False, dynamic_ncols=True)
         self.bar.set_description_str(f"{notebook.name}  starting")
