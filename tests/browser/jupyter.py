@@ -75,7 +75,7 @@ def prepare(root: Path) -> None:
     """
     brain, chest = root / "data" / "phantom", root / "data" / "phantom-chest"
     phantom.write_figshare(brain, patients=15, slices_per_patient=2, seed=1, size=128)
-    phantom.write_chest_xray(chest, patients=12, seed=1, size=120)
+    phantom.write_chest_xray(chest, patients=30, seed=1, size=120)
     shutil.copytree(ROOT / ".lab", root / ".lab")
     folder = root / "notebooks"
     folder.mkdir()
