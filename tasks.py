@@ -1,58 +1,84 @@
 """Set up, run and test the series. Needs Python 3.11 or newer and nothing else.
 
-python3 tasks.py setup     make .venv and install the series into it (done once)
+python3 tasks.py setup     make .venv and install what `run` needs (each command does it once)
 python3 tasks.py run       run the notebooks on the embedded data -> runs/demo/index.html
 python3 tasks.py test      run the quick tests; `-- -m slow` and `-- -m browser` run the others
 python3 tasks.py lab       open JupyterLab at the list of the notebooks
 python3 tasks.py docs      build the documentation site -> docs/_build/html/index.html
 python3 tasks.py refresh   run the notebooks and keep their outputs in notebooks/
 
-What follows `--` goes on to `medsr run`, pytest or JupyterLab:
+What follows `--` goes on to `medsr run`, pytest or JupyterLab; to `setup` it names extras:
 python3 tasks.py run -- 02 -p scale=2
+python3 tasks.py setup -- browser lint
 """
 
 import hashlib
 import importlib.util
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "installed.txt"  # written last: what was installed
+STAMP = VENV / "installed.txt"  # written last: the files' digest, and the extras installed of them
 UNFINISHED = "unfinished"  # in its place until then
 
 
-def setup() -> None:
-    """Make .venv and install the series, unless the same files were installed before.
+def setup(*extras: str) -> None:
+    """Make .venv and install these extras of pyproject.toml, unless they were installed before.
 
-    A .venv whose making broke off, or whose Python or pip does not start, is made anew.
+    Of changed files they are installed again. A .venv whose making broke off, or whose Python or
+    pip does not start, is made anew.
     """
+    wanted = with_inner(extras)
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    wanted = hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()
+    digest = hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()
     with Path(__file__).open("rb") as lock:
         wait_for_others(lock.fileno())
-        if PYTHON.exists() and installed() == wanted:
+        of, *before = installed()
+        if of != digest:
+            before = []
+        if PYTHON.exists() and wanted <= set(before):
             return
         there = VENV.exists()
-        whole = there and installed() != UNFINISHED and pip("--version", quiet=True) == 0
+        whole = there and of != UNFINISHED and pip("--version", quiet=True) == 0
         if there and not whole:
             print(f"{VENV} is not whole: it is made anew", flush=True)
-        print(f"Installing into {VENV} (once, a few minutes) ...", flush=True)
+            before = []
+        print(f"Installing {', '.join(extras)} into {VENV} (once, a few minutes) ...", flush=True)
         if not whole:
             make()
         STAMP.write_text(UNFINISHED)
-        if code := pip("install", "-c", "constraints.txt", "-e", ".[test]"):
+        if code := pip("install", "-c", "constraints.txt", "-e", f".[{','.join(extras)}]"):
             raise SystemExit(code)
-        STAMP.write_text(wanted)
+        STAMP.write_text("\n".join([digest, *sorted(wanted.union(before))]))
 
 
-def installed() -> str:
-    """What the stamp says; "" where there is none."""
-    return STAMP.read_text(errors="replace") if STAMP.is_file() else ""
+def with_inner(extras: Iterable[str]) -> set[str]:
+    """These extras, and those of which they consist."""
+    import tomllib  # which an older Python lacks
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = project["optional-dependencies"]
+    found, left = set(), list(extras)
+    while left:
+        extra = left.pop()
+        if extra not in lists:
+            sys.exit(f"There is no extra {extra!r}; there are {', '.join(lists)}")
+        found.add(extra)
+        inner = (re.match(r"medsr-lib\[(.+)\]", wanted) for wanted in lists[extra])
+        left += [name for names in inner if names for name in names[1].split(",")]
+    return found
+
+
+def installed() -> list[str]:
+    """The lines of the stamp; one empty line where there is none."""
+    return STAMP.read_text(errors="replace").split("\n") if STAMP.is_file() else [""]
 
 
 def make() -> None:
@@ -102,6 +128,14 @@ def call(*arguments: str) -> None:
         raise SystemExit(code)
 
 
+EXTRAS = {  # what each command needs
+    "setup": "notebooks",
+    "run": "notebooks",
+    "test": "test",
+    "lab": "lab",
+    "docs": "docs",
+    "refresh": "notebooks",
+}
 COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the last call
     "setup": [],
     "run": [["-m", "medsr_lib", "run"]],
@@ -128,7 +162,9 @@ def main(arguments: list[str]) -> None:
     if command not in COMMANDS or (rest and rest[0] != "--"):
         print(__doc__)
         raise SystemExit(0 if command in ("help", "-h", "--help") else 2)
-    setup()
+    if command == "setup" and rest[1:]:
+        return setup(*rest[1:])
+    setup(EXTRAS[command])
     *first, last = COMMANDS[command] or [[]]
     for arguments in first:
         call(*arguments)

@@ -7,9 +7,11 @@ import medsr_lib  # isort: skip  # noqa: F401  (before torch: it sets how thread
 import h5py
 import numpy as np
 import pytest
+import small
 import torch
 
-from medsr_lib.data import figshare
+from medsr_lib.data import figshare, phantom
+from medsr_lib.series import report, run
 
 PATIENTS = {  # patient id -> (label, fold); the MR ones are two examinations of one patient
     "103414": (1, 1),
@@ -111,3 +113,23 @@ def random_images():
         return torch.nn.functional.conv2d(padded, kernel).to(dtype)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def brains(tmp_path_factory):
+    """A folder of 15 small synthetic patients, two slices each."""
+    folder = tmp_path_factory.mktemp("brains") / "data"
+    phantom.write_figshare(folder, patients=15, slices_per_patient=2, seed=1, size=128)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ran_all(brains, tmp_path_factory):
+    """The notebooks on slices, run once for all tests that look at them; nobody else's network."""
+    names, out = ["01", "02", "03", "04", "05", "06", "07"], tmp_path_factory.mktemp("ran_all")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(out / "cache"))
+        results = run.run(names, data=brains, out=out, parameters=small.SLICES, at_a_time=1)
+    assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
+    values = {r.notebook: report.load_record(out / r.notebook)["values"] for r in results}
+    return small.Ran(brains, out, values)

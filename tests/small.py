@@ -1,5 +1,14 @@
 """Small parameters, with which every notebook takes seconds; each is given those that it has."""
 
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from medsr_lib.series import notebook as notebooks
+
 SLICES = {
     "scale": 2,
     "fold": 2,
@@ -32,3 +41,35 @@ DETECTION = {
     "scales": [2],
     "device": "cpu",
 }
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Notebooks that were run: their data, the folder of the run, and what each recorded."""
+
+    data: Path
+    out: Path
+    values: dict[str, dict]
+
+
+def parameters_of(number: str) -> dict[str, object]:
+    """Those of `SLICES` that a notebook has."""
+    (notebook,) = notebooks.find([number])
+    return {name: SLICES[name] for name in notebook.parameters if name in SLICES}
+
+
+def play(content: NotebookNode, **given: object) -> dict:
+    """Run the code cells in this process, for a kernel takes longer to start than they to run.
+
+    `given` are set behind the parameters; what was recorded.
+    """
+    import matplotlib.pyplot as plt
+
+    names: dict = {}
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            exec(re.sub(r"(?m)^%.*$", "", cell.source), names)
+            if "parameters" in notebooks.tags(cell):
+                names |= given
+    plt.close("all")
+    return json.loads((names["out"] / "results.json").read_text(encoding="utf-8"))["values"]

@@ -1,10 +1,14 @@
 """The notebooks on radiographs, executed with small parameters, and what they recorded."""
 
+import shutil
+
 import numpy as np
 import pytest
-from small import DENOISING, DETECTION
+from small import DENOISING, DETECTION, play
 
 from medsr_lib.data import phantom
+from medsr_lib.restore.training import readers
+from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import run
 
 
@@ -83,10 +87,15 @@ def test_08_gives_every_gain_with_and_without_one_compression(denoised):
 
 
 @pytest.fixture(scope="session")
-def detected(radiographs, tmp_path_factory) -> dict:
-    """What notebook 09 recorded, without the networks of notebook 08."""
-    out = tmp_path_factory.mktemp("detected")
-    (result,) = run.run(["09"], data=radiographs, out=out, parameters=DETECTION)
+def alone(tmp_path_factory):
+    """Where notebook 09 finds no networks of notebook 08."""
+    return tmp_path_factory.mktemp("alone")
+
+
+@pytest.fixture(scope="session")
+def detected(radiographs, alone) -> dict:
+    """What notebook 09 recorded there."""
+    (result,) = run.run(["09"], data=radiographs, out=alone, parameters=DETECTION)
     assert result.error is None
     return result.record["values"]
 
@@ -139,10 +148,15 @@ def test_09_shows_the_zero_line_of_attention_and_of_flips(detected):
 
 
 @pytest.mark.slow
-def test_09_takes_the_networks_of_08_in(radiographs, denoised, detected, out):
-    (result,) = run.run(["09"], data=radiographs, out=out, parameters=DETECTION)
-    assert result.error is None
-    found = {row["method"]: row for row in result.record["values"]["changes"]}
+def test_09_takes_the_networks_of_08_and_its_own_detectors_in(
+    radiographs, denoised, detected, out, alone, monkeypatch
+):
+    detectors = "09_disease_detection/detectors"
+    shutil.copytree(alone / detectors, out / detectors)
+    monkeypatch.setattr(readers, "fit_classifier", None)  # all are saved
+    (notebook,) = notebooks.find(["09"])
+    folders = {"data_dir": str(radiographs), "out_dir": str(out)}
+    changes = play(notebook.content, **DETECTION | folders)["changes"]
+    found, before = ({r["method"]: r for r in of} for of in (changes, detected["changes"]))
     assert {"×2, ESPCN", "×2, SRResNet", "noise 0.1, autoencoder"} <= set(found)
-    alone = {row["method"]: row for row in detected["changes"]}
-    assert found["×2, bicubic"]["auc"] == pytest.approx(alone["×2, bicubic"]["auc"])
+    assert found["×2, bicubic"]["auc"] == pytest.approx(before["×2, bicubic"]["auc"])

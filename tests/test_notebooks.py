@@ -3,49 +3,36 @@
 import json
 import re
 
+import chains
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from small import SLICES
+from small import parameters_of, play
+from torch.utils.benchmark import Timer
 
 from medsr_lib.assess import statistics
-from medsr_lib.data import phantom
+from medsr_lib.restore.training import checkpoint
+from medsr_lib.restore.training.clock import Clock
 from medsr_lib.series import notebook as notebooks
-from medsr_lib.series import outputs, run
+from medsr_lib.series import outputs
 
 NOTEBOOKS = notebooks.find([])
 METHODS = ["bicubic", "ESPCN", "SRResNet", "SRGAN"]
 MOST = "majority"
 
 
-def small(number):
-    """Those of the small parameters that the notebook has."""
+@pytest.fixture(scope="session")
+def executed(ran_all) -> dict[str, dict]:
+    """What each notebook on slices recorded."""
+    return ran_all.values
+
+
+def played(number, out, data, **given):
+    """What a notebook on slices records with these parameters, run in this process."""
     (notebook,) = notebooks.find([number])
-    return {name: SLICES[name] for name in notebook.parameters if name in SLICES}
-
-
-@pytest.fixture(scope="session")
-def series(tmp_path_factory):
-    """A folder whose `data` holds 15 small synthetic patients."""
-    folder = tmp_path_factory.mktemp("series")
-    phantom.write_figshare(folder / "data", patients=15, slices_per_patient=2, seed=1, size=128)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def executed(series) -> dict[str, dict]:
-    """The notebooks on slices run on them, nobody else's network at hand; what each recorded."""
-    folder = series
-    names = ["01", "02", "03", "04", "05", "06", "07"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        results = run.run(names, data=folder / "data", out=folder / "out", parameters=SLICES)
-    assert [(r.notebook[:2], r.error) for r in results] == [(name, None) for name in names]
-    return {
-        r.notebook: json.loads((folder / "out" / r.notebook / "results.json").read_text())["values"]
-        for r in results
-    }
+    folders = {"data_dir": str(data), "out_dir": str(out)}
+    return play(notebook.content, **parameters_of(number) | folders | given)
 
 
 @pytest.mark.slow
@@ -74,18 +61,10 @@ def images_of(folder, *, masks):
 
 @pytest.mark.parametrize("masks", [True, False])
 def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, capsys):
-    """Its code cells in this process: a kernel takes longer to start than they to run."""
-    (notebook,) = notebooks.find(["01"])
     reading = {"lesion_labels": [4], "patient_pattern": "P(.)"} if masks else {}
-    given = {"data_dir": images_of(tmp_path / "data", masks=masks), "out_dir": tmp_path / "out"}
-    names = {}
-    for cell in notebook.code:
-        exec(re.sub(r"(?m)^%.*$", "", cell.source), names)
-        if cell.metadata.get("tags"):
-            names |= given | {"reading": reading}
-    out = tmp_path / "out" / notebook.name
-    found = json.loads((out / "results.json").read_text())["values"]
-    drawn = {path.stem for path in out.glob("*.png")}
+    data = images_of(tmp_path / "data", masks=masks)
+    found = played("01", tmp_path, data, reading=reading)
+    drawn = {path.stem for path in (tmp_path / "01_data_exploration").glob("*.png")}
     assert (found["patients"], found["images_per_label"]) == (2, {"no label": 6})
     assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by image"]
     assert drawn >= {"gallery", "counts"}
@@ -95,9 +74,9 @@ def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_pages_hold_the_viewer_alive_and_small(executed, series):
+def test_pages_hold_the_viewer_alive_and_small(ran_all):
     for name in ("01_data_exploration", "02_espcn", "04_regional_ssim"):
-        page = (series / "out" / f"{name}.html").read_text(encoding="utf-8")
+        page = (ran_all.out / f"{name}.html").read_text(encoding="utf-8")
         (viewer,) = re.findall(r'<div class="mv-page".*?</script></div>', page, re.DOTALL)
         assert viewer.count('"layers"') > 1
         assert len(viewer) < 3e6
@@ -122,6 +101,32 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
 
 
 @pytest.mark.slow
+def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
+    brains, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Timer, "blocked_autorange", lambda timer, **_: timer.timeit(1))
+    name, first, second = "02_espcn", tmp_path / "first", tmp_path / "second"
+    small = {"steps": 30, "limit": 2, "trainings": 3}
+    played("02", tmp_path / "whole", brains, **small)
+    folder = chains.notebook_that_stops(
+        tmp_path / "notebooks", name="02", behind="session.begin(", after=50
+    )
+    (stopped,) = notebooks.find(["02"], folder)
+    options = parameters_of("02") | small | {"data_dir": str(brains), "hours": 1000.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "has_time_left", Clock.has_time_left)  # put back after the session
+        found = play(stopped.content, **options, out_dir=str(first))
+    assert not found["done"]
+    steps = {p.name: checkpoint.load(p)["step"] for p in (first / name).glob("*_checkpoint.pt")}
+    assert steps == {"espcn_checkpoint.pt": 30, "espcn_seed1_checkpoint.pt": 18}
+    assert not (first / name / "espcn_seed1.pt").exists()
+    found = played("02", second, brains, **small, hours=1000.0, resume_from=str(first / name))
+    assert found["done"]
+    assert (second / name / "espcn_seed2.pt").exists()
+    assert chains.same_trainings(second / name, tmp_path / "whole" / name)
+
+
+@pytest.mark.slow
 def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     found = executed["03_srgan"]
     assert (found["done"], found["steps_done"]) == (True, 60)
@@ -140,15 +145,9 @@ def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
 
 
 @pytest.mark.slow
-def test_03_ends_well_when_its_session_has_no_time_to_train(series, tmp_path):
-    (result,) = run.run(
-        ["03"],
-        data=series / "data",
-        out=tmp_path,
-        parameters=small("03") | {"hours": 1e-3},
-    )
-    assert result.error is None
-    assert (result.record["values"]["done"], result.record["values"]["steps_done"]) == (False, 0)
+def test_03_ends_well_when_its_session_has_no_time_to_train(brains, tmp_path):
+    found = played("03", tmp_path, brains, hours=1e-3)
+    assert (found["done"], found["steps_done"]) == (False, 0)
 
 
 @pytest.mark.slow
@@ -277,22 +276,20 @@ def networks_of(found):
 
 
 @pytest.mark.slow
-def test_07_takes_the_methods_it_is_given(series, tmp_path):
+def test_07_takes_the_methods_it_is_given(brains, tmp_path):
     (tmp_path / "net.py").write_text(
         "import torch.nn.functional as F\n"
         "def twice(lr): return F.interpolate(lr, scale_factor=2, mode='nearest')\n"
     )
-    given = {"methods": ["bicubic", f"mine={tmp_path / 'net.py'}:twice"], "robust_steps": 2}
-    (result,) = run.run(["07"], data=series / "data", out=tmp_path, parameters=small("07") | given)
-    assert result.error is None
-    gains = networks_of(result.record["values"])
-    assert gains["bicubic", "mine", "psnr", "tumour"]["value"] < -1
-    assert list(result.record["values"]["methods"]) == ["mine"]
+    methods = ["bicubic", f"mine={tmp_path / 'net.py'}:twice"]
+    found = played("07", tmp_path, brains, methods=methods, robust_steps=2)
+    assert networks_of(found)["bicubic", "mine", "psnr", "tumour"]["value"] < -1
+    assert list(found["methods"]) == ["mine"]
 
 
 @pytest.mark.slow
-def test_04_can_be_redone_from_its_report_and_rows(executed, series):
-    folder = series / "out" / "04_regional_ssim"
+def test_04_can_be_redone_from_its_report_and_rows(ran_all):
+    folder = ran_all.out / "04_regional_ssim"
     told = json.loads((folder / "report.json").read_text())
     assert all((folder / name).is_file() for name in told["rows"])
     rows = pd.read_csv(folder / "scores.csv", dtype={"id": str, "patient": str})
@@ -311,23 +308,12 @@ def test_04_can_be_redone_from_its_report_and_rows(executed, series):
 
 
 @pytest.mark.slow
-def test_04_takes_the_methods_it_is_given(series, executed, tmp_path):
-    espcn = series / "out" / "02_espcn" / "espcn.pt"
-    given = {"methods": ["lanczos", f"mine={espcn}"], "primary": "mine"}
-    (result,) = run.run(
-        ["04"],
-        data=series / "data",
-        out=tmp_path,
-        parameters=small("04") | given,
-    )
-    assert result.error is None
-    table = result.record["values"]["table"]
-    assert list(dict.fromkeys(row["method"] for row in table)) == [
-        "bicubic",
-        "linear",
-        "lanczos",
-        "mine",
-    ]
+def test_04_takes_the_methods_it_is_given(ran_all, brains, tmp_path):
+    espcn = ran_all.out / "02_espcn" / "espcn.pt"
+    methods = ["lanczos", f"mine={espcn}"]
+    found = played("04", tmp_path, brains, methods=methods, primary="mine")
+    named = dict.fromkeys(row["method"] for row in found["table"])
+    assert list(named) == ["bicubic", "linear", "lanczos", "mine"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)

@@ -20,6 +20,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from test_install import needed
+
+from medsr_lib.series import notebook as notebooks
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -45,19 +48,53 @@ def test_every_dependency_has_a_pin_that_its_bound_allows(requirement):
     assert not re.search("==|<", str(requirement.specifier))
 
 
-def test_environment_yml_says_nothing_twice():
+def within(extras):
+    """The names that the core and these extras ask for, those of inner extras included."""
+    lists = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras)]
+    found = {Requirement(r) for wanted in lists for r in wanted}
+    inner = {extra for r in found if r.name == "medsr-lib" for extra in r.extras}
+    names = {r.name for r in found if r.name != "medsr-lib"}
+    return names | within(inner) if inner else names
+
+
+def test_environment_yml_has_the_core_packages_in_the_versions_of_the_constraints():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *packages, pip = conda["dependencies"]
-    assert [re.split("[=<>]", package)[0] for package in packages] == ["python", "pip"]
-    assert packages[0] == "python" + PROJECT["requires-python"]
-    assert pip == {"pip": ["-c constraints.txt", "-e .[test]"]}
+    assert packages == ["python" + PROJECT["requires-python"], "pip"]
+    constraints, *named, itself = pip["pip"]
+    assert (constraints, itself) == ("-c constraints.txt", "-e .[lab,test]")
+    assert {"torch", "jupyterlab", "h5py", "numpy", "scikit-image"} <= set(named)
+    assert {"matplotlib", "seaborn", "papermill", "ipywidgets"} <= set(named)
+    assert set(named) <= within(["lab", "test"])
+
+
+def test_running_installs_neither_the_lab_nor_what_only_tests_and_checks_need():
+    needless = within(["lab", "test", "docs", "lint", "browser"]) - within(["notebooks"])
+    assert needless >= {"jupyterlab", "mypy", "pandas-stubs", "pytest", "sphinx", "playwright"}
+    assert within(["test"]).isdisjoint({"jupyterlab", "mypy", "ruff", "sphinx"})
+
+
+def test_what_the_library_and_the_notebooks_import_is_installed_for_running_them():
+    """Nothing comes by luck with JupyterLab or the tests' packages."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "medsr_lib").rglob("*.py")]
+    sources += [re.sub(r"(?m)^%.*$", "", c.source) for n in notebooks.find([]) for c in n.code]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    places = metadata.packages_distributions()
+    tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"medsr_lib"}
+    seen = {}
+    for wanted in within(["notebooks", "kaggle", "medical", "methods"]):
+        needed(wanted, seen)
+    come = {top for top in tops if {canonicalize_name(d) for d in places.get(top, ())} & set(seen)}
+    assert not tops - come
 
 
 def test_every_pin_holds_for_the_lowest_python_that_is_promised():
     lowest = PROJECT["requires-python"].removeprefix(">=") + ".0"
     refused = {}
     for name, version in PINS.items():
-        with suppress(metadata.PackageNotFoundError):  # of the extra `browser`, which is not here
+        with suppress(metadata.PackageNotFoundError):  # of an extra that is not here
             found = metadata.distribution(name)
             bound = found.metadata.get("Requires-Python") or ""
             if Version(found.version).public == version and lowest not in SpecifierSet(bound):
@@ -101,14 +138,38 @@ def tasks(tmp_path, monkeypatch):
     return tasks
 
 
-INSTALL = ["-m", "pip", "install", "-c", "constraints.txt", "-e", ".[test]"]
+def install(*extras):
+    return ["-m", "pip", "install", "-c", "constraints.txt", "-e", f".[{','.join(extras)}]"]
+
+
+INSTALL = install("notebooks")
 
 
 def test_setup_installs_once(tasks, capsys):
     tasks.main(["setup"])
     tasks.main(["setup"])
     assert tasks.calls == [INSTALL]
-    assert capsys.readouterr().out.count("Installing into") == 1
+    assert capsys.readouterr().out.count("Installing notebooks into") == 1
+
+
+def test_setup_installs_the_extras_it_is_given_and_knows_those_within(tasks, capsys):
+    tasks.main(["setup", "--", "browser", "lint"])
+    tasks.main(["setup", "--", "lint"])
+    for command in ("run", "test", "lab", "docs"):
+        tasks.setup(tasks.EXTRAS[command])
+    assert tasks.calls == [install("browser", "lint")]
+    with pytest.raises(SystemExit, match=r"no extra 'browse'; there are notebooks, lab"):
+        tasks.main(["setup", "--", "browse"])
+
+
+def test_a_command_adds_what_it_lacks_and_keeps_what_is_there(tasks):
+    tasks.main(["setup"])
+    for _ in range(2):
+        tasks.setup("lab")
+        tasks.setup("test")
+        tasks.setup("notebooks")
+    assert tasks.calls == [INSTALL, install("lab"), install("test")]
+    assert tasks.made == 1
 
 
 @pytest.mark.parametrize("ended", [3, KeyboardInterrupt()])
@@ -161,16 +222,17 @@ def test_an_environment_that_cannot_be_made_is_one_sentence(tasks, monkeypatch):
 
 def test_setup_installs_again_when_the_pins_have_changed(tasks):
     tasks.main(["setup"])
-    tasks.STAMP.write_text("of other pins")
+    tasks.STAMP.write_text("of other pins\nnotebooks\nlab")
     tasks.main(["setup"])
-    assert (tasks.made, tasks.calls) == (1, [INSTALL, INSTALL])
+    tasks.setup("lab")
+    assert (tasks.made, tasks.calls) == (1, [INSTALL, INSTALL, install("lab")])
 
 
 @pytest.mark.parametrize("command", ["run", "test", "lab", "docs", "refresh"])
 def test_commands_set_up_first_and_pass_on_what_follows(tasks, command):
     tasks.main([command, "--", "02", "-p", "scale=2"])
     *before, last = tasks.COMMANDS[command]
-    assert tasks.calls == [INSTALL, *before, [*last, "02", "-p", "scale=2"]]
+    assert tasks.calls == [install(tasks.EXTRAS[command]), *before, [*last, "02", "-p", "scale=2"]]
 
 
 def test_the_exit_code_is_passed_on(tasks):

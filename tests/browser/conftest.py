@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-INSTALL = "pip install -c constraints.txt -e '.[browser]'"
+INSTALL = "python3 tasks.py setup -- browser"
 OPTIONS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves this machine
     "--disable-component-update",

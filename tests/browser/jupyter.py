@@ -73,8 +73,9 @@ def prepare(root: Path) -> None:
 
     Notebooks with explorers have small parameters and no outputs, the others those that are kept.
     """
-    write_slices(root / "data" / "phantom")
-    phantom.write_chest_xray(root / "data" / "phantom-chest", patients=30, seed=1, size=120)
+    brain, chest = root / "data" / "phantom", root / "data" / "phantom-chest"
+    phantom.write_figshare(brain, patients=15, slices_per_patient=2, seed=1, size=128)
+    phantom.write_chest_xray(chest, patients=30, seed=1, size=120)
     shutil.copytree(ROOT / ".lab", root / ".lab")
     folder = root / "notebooks"
     folder.mkdir()
@@ -84,11 +85,6 @@ def prepare(root: Path) -> None:
         (folder / notebook.path.name).write_text(outputs.text(content), encoding="utf-8")
     monitor = outputs.neutral(new_notebook(cells=[new_code_cell(TRAINING)]))
     (folder / f"{MONITOR}.ipynb").write_text(outputs.text(monitor), encoding="utf-8")
-
-
-def write_slices(folder: Path) -> None:
-    """15 small synthetic patients."""
-    phantom.write_figshare(folder, patients=15, slices_per_patient=2, seed=1, size=128)
 
 
 def explorers_of(notebook: Notebook) -> int:

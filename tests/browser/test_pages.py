@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 from browser import accessible, jupyter
+from nbformat.v4 import new_code_cell
 
-from medsr_lib.series import compare, report, sweep
+from medsr_lib.data import phantom
+from medsr_lib.series import compare, outputs, report, sweep
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series.pages import index, page
 from medsr_lib.series.report import Run, Status
@@ -16,6 +18,25 @@ pytestmark = pytest.mark.browser
 LOOKS = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
 NOTEBOOKS = notebooks.find([])
 VERDICTS = ("harms", "no harm shown", "not inferior within margin", "not enough data")
+RECORD = """from pathlib import Path
+from PIL import Image
+from medsr_lib.series import report
+folder = Path(out_dir) / "02_espcn"
+methods = ["nearest", "bicubic", "lanczos", "zero_fill", "linear", "ESPCN"]
+rows = [f"{n},P{n // 2},{m},whole,{9000 + n},{30 + n / 10 + k * (1 + n / 9)},{0.9 + k / 100}"
+        for n in range(8) for k, m in enumerate(methods)]
+header = "id,patient,method,region,pixels,psnr,ssim"
+(folder / "scores.csv").write_text("\\n".join([header, *rows]))
+for name in ("curves.png", "comparison.png"):
+    Image.new("RGB", (1600, 700), "grey").save(folder / name)
+gain = {"value": 0.8123, "low": 0.2, "high": 1.4, "p": 0.03, "patients": 4, "cases": 8}
+table = [{"method": m, "psnr": 30.25 + k, "ssim": 0.9, "psnr_min": 30.125, "psnr_max": 31.5,
+          "cases": 8, "patients": 4} for k, m in enumerate(methods)]
+values = {"gain_psnr_over_bicubic": gain, "table": table, "slices": 8, "patients": 4,
+          "done": True, "weights": {"espcn": "0123456789abcdef" * 4},
+          "milliseconds": {"ESPCN": 1.5}}
+_ = report.record(folder, values, {"curves.png": "Training and validation of ESPCN",
+                                   "comparison.png": "Slice 7: LR, interpolation, ESPCN, HR"})"""
 PAGES = ["index", "sweep", "compare", *(notebook.name for notebook in NOTEBOOKS)]
 
 
@@ -35,15 +56,24 @@ def judged(out):
     return index.write(Run(out, [*report.read_run(out).results, failed], data=["slices"]))
 
 
+def without_training(folder):
+    """A folder with notebook 02, which trains nothing: one cell records what its cells would."""
+    (espcn,) = notebooks.find(["02"])
+    content = espcn.content
+    kept = [c for c in content.cells if c.cell_type != "code" or "parameters" in notebooks.tags(c)]
+    content.cells = [*kept, new_code_cell(RECORD, id="record")]
+    folder.mkdir()
+    (folder / espcn.path.name).write_text(outputs.text(content), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """A page of each kind, by name: of small runs, and of the notebooks as they are kept."""
     root = tmp_path_factory.mktemp("pages")
-    data, grid = root / "data", root / "grid"
-    jupyter.write_slices(data)
-    (espcn,) = notebooks.find(["02"])
-    small = jupyter.small_parameters(espcn)
-    (point,) = sweep.sweep(["02"], [small | {"scale": 2}], data=[data], out=grid)
+    data, grid, folder = root / "data", root / "grid", without_training(root / "notebooks")
+    phantom.write_figshare(data, patients=3, slices_per_patient=1, seed=1, size=128)
+    (point,) = sweep.sweep(["02"], [{"scale": 2}], data=[data], out=grid, folder=folder)
     a, b = point.folder, root / "b"
     shutil.copytree(a, b)  # one run stands for two: pages are looked at, not numbers
     about = (b / report.RUN).read_text(encoding="utf-8")

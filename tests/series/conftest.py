@@ -106,11 +106,3 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Series, list[Result]]
         _break_kernel(series.root, patch)
         results = series.run(parameters={"scale": 2}, at_a_time=1)
     return series, results
-
-
-@pytest.fixture(scope="session")
-def whole_03(tmp_path_factory: pytest.TempPathFactory):
-    """Notebook 03 run in one go, to compare chains with."""
-    import chains
-
-    return chains.Whole(tmp_path_factory.mktemp("whole"))

@@ -9,6 +9,7 @@ from functools import partial
 
 import chains
 import pytest
+import small
 from kaggle_service import NotebookRunner, Service, faults
 
 from medsr_lib.series import cli
@@ -370,16 +371,18 @@ def test_bad_input_is_an_error_before_anything_is_pushed(start, out, name):
 
 
 @pytest.mark.slow
-def test_notebook_03_in_sessions_equals_one_uninterrupted_run(start, out, tmp_path, whole_03):
+def test_notebook_03_in_sessions_equals_one_uninterrupted_run(start, out, tmp_path, ran_all):
     service = start(runner=NotebookRunner(), time_limit=600)
-    service.add_dataset(chains.FIGSHARE, whole_03.data)
-    folder = chains.notebook_that_stops(tmp_path / "notebooks", after=45)
-    options = {"parameters": chains.SMALL, "folder": folder, "pause": time.sleep, "poll": 0.5}
+    service.add_dataset(chains.FIGSHARE, ran_all.data)
+    folder = chains.notebook_that_stops(tmp_path / "notebooks", after=85)
+    parameters = small.parameters_of("03")
+    options = {"parameters": parameters, "folder": folder, "pause": time.sleep, "poll": 0.5}
     state = chains.chain(out, **options)
     assert (state.session, state.done) == (3, True)
     first = states.read(out / "s01" / chains.NOTEBOOK)
-    assert (first.step, first.steps) == (30 + 13, 3 * 30)  # the last training has not begun
-    assert chains.same_trainings(out / "s03" / chains.NOTEBOOK, whole_03.folder)
+    assert (first.step, first.steps) == (60 + 23, 3 * 60)  # the last training has not begun
+    whole = ran_all.out / chains.NOTEBOOK
+    assert chains.same_trainings(out / "s03" / chains.NOTEBOOK, whole, beside="ESPCN")
     assert chains.pushed(service) == SLUGS[:3]
     output = service.sessions[-1].files()
     assert not [name for name in output if name.endswith("slices.h5")]

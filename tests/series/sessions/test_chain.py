@@ -15,8 +15,7 @@ import chains
 import pytest
 
 from medsr_lib import files
-from medsr_lib.data import phantom
-from medsr_lib.series import cli, parameters, run
+from medsr_lib.series import cli, parameters
 from medsr_lib.series.running import lock
 from medsr_lib.series.sessions import chain, plan
 from medsr_lib.series.sessions import state as states
@@ -315,25 +314,3 @@ def test_a_killed_chain_leaves_a_session_that_keeps_others_out_until_it_ends(ser
     while True:
         with suppress(ValueError), lock.hold(out / "s01"):
             break
-
-
-@pytest.mark.slow
-def test_notebook_02_ends_in_its_second_training_and_resumes_there(out, tmp_path):
-    data, name = tmp_path / "data", "02_espcn"
-    phantom.write_figshare(data, patients=15, slices_per_patient=2, seed=1, size=128)
-    small = {"steps": 60, "limit": 2} | {k: chains.SMALL[k] for k in ("scale", "fold", "crop")}
-    small |= {"trainings": 3, "device": "cpu"}
-    (whole,) = run.run(["02"], data=data, out=tmp_path / "whole", parameters=small)
-    assert whole.error is None
-    stopped = {"name": "02", "behind": "session.begin(", "after": 100}
-    folder = chains.notebook_that_stops(tmp_path / "notebooks", **stopped)
-    settings = {"hours": 1.0, "data": data, "parameters": small, "log": lambda line: None}
-    state = chain.run_chain(plan.one("02", folder), sessions=3, out=out, **settings)
-    assert (state.session, state.step, state.done) == (2, 180, True)
-    first, last = (states.read(out / s / name) for s in ("s01", "s02"))
-    ended = {k: of["step"] for k, of in first.checkpoints.items()}
-    assert ended == {"espcn_checkpoint.pt": 60, "espcn_seed1_checkpoint.pt": 38}
-    assert (first.steps, last.steps) == (180, 180)
-    assert not (out / "s01" / name / "espcn_seed1.pt").exists()
-    assert (out / "s02" / name / "espcn_seed2.pt").exists()
-    assert chains.same_trainings(out / "s02" / name, tmp_path / "whole" / name)
