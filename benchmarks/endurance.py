@@ -4,14 +4,21 @@ An uninterrupted training of the same steps runs first. Then sessions follow eac
 the checkpoints of the one before from a read-only folder, trains until its own clock ends it, or
 is killed at a random moment. At the end both generators must have the same weights.
 
-.venv/bin/python benchmarks/endurance.py                                  # hours
-.venv/bin/python benchmarks/endurance.py --epochs 100 --minutes 0.15      # to see it work
+A batch holds a crop of each of the 64 slices, so that one epoch is one step. A session is given
+the time of a 32nd of the steps, at the speed of the one before, so that there are 40 and more
+however busy the machine is. What is lost is counted in CPU time, for the same reason. The script
+can be killed too: with --out it resumes after the last session that it noted.
+
+.venv/bin/python benchmarks/endurance.py --out FOLDER          # hours
+.venv/bin/python benchmarks/endurance.py --epochs 100          # to see it work
 """
 
 import argparse
 import json
+import os
 import random
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -21,8 +28,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-SLICES, BATCH, CROP = 64, 16, 32
-CHECKPOINT = "srgan_checkpoint.pt"
+SLICES, CROP, PARTS = 64, 32, 32
+CHECKPOINT, NOTES = "srgan_checkpoint.pt", "sessions.jsonl"
 
 
 def session(folder: Path, former: Path | None, data: Path, steps: int, hours: float | None) -> None:
@@ -32,51 +39,61 @@ def session(folder: Path, former: Path | None, data: Path, steps: int, hours: fl
 
     from medsr_lib.data import store
     from medsr_lib.restore import degrade, networks
-    from medsr_lib.restore.training import checkpoint, fit, gan
+    from medsr_lib.restore.training import checkpoint, clock, engine, fit, gan
 
     if former is not None:
         checkpoint.carry(former, folder)
     torch.manual_seed(0)
     generator = networks.SRResNet(scale=4, blocks=2, width=8)
     discriminator = networks.Discriminator(size=CROP, width=4)
+    images = store.prepare(data, data.parent / "slices.h5")
+    startup = clock.session_age()
     history = gan.fit_gan(
-        generator, discriminator, store.prepare(data, data.parent / "slices.h5"),
-        degrade=degrade.by_name("bicubic", scale=4), content=F.l1_loss, steps=steps, seed=0,
-        recipe=fit.Recipe(batch=BATCH, learning_rate=(1e-4, 1e-5), clip=1.0), crop=CROP,
-        checkpoint=folder / CHECKPOINT, hours=hours, device="cpu", progress=False,
+        generator, discriminator, images, degrade=degrade.by_name("bicubic", scale=4),
+        content=F.l1_loss, steps=steps, seed=0, crop=CROP, checkpoint=folder / CHECKPOINT,
+        recipe=fit.Recipe(batch=SLICES, learning_rate=(1e-4, 1e-5), clip=1.0), hours=hours,
+        device="cpu", precision=engine.Precision(channels_last=True), progress=False,
     )  # fmt: skip
     found = {
         "step": history.steps_done,
+        "epochs": history.epochs_done,
         "done": history.done,
         "weights": networks.fingerprint(generator),
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "startup": startup,
     }
     print(json.dumps(found))
 
 
-def run(*arguments: str, kill_after: float | None = None) -> tuple[dict[str, Any] | None, float]:
-    """A session in a process of its own: what it printed, None if it was killed, and seconds."""
-    start = time.monotonic()
+def run(*arguments: str, kill_after: float = float("inf")) -> dict[str, Any]:
+    """A session in a process of its own: what it printed if it was not killed, and what it took."""
+    import psutil
+
+    cpu, start, memory = _cpu(), time.monotonic(), []
     process = subprocess.Popen(
         [sys.executable, __file__, "--session", *arguments], stdout=subprocess.PIPE, text=True
     )
-    try:
-        out, _ = process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return None, time.monotonic() - start
-    if process.returncode:
+    while True:
+        left = start + kill_after - time.monotonic()
+        try:
+            out, _ = process.communicate(timeout=max(0.0, min(5.0, left)))
+            break
+        except subprocess.TimeoutExpired:
+            memory.append(psutil.Process(process.pid).memory_info().rss / 2**20)
+            if left <= 5:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                break
+    if process.returncode not in (0, -signal.SIGKILL):
         raise SystemExit(f"a session ended with {process.returncode}")
-    return json.loads(out), time.monotonic() - start
+    found = {} if process.returncode else json.loads(out)
+    return found | {"cpu": _cpu() - cpu, "seconds": time.monotonic() - start, "memory": memory}
 
 
 def main() -> None:
     """Run it, print a line a session and the sums."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--epochs", type=int, default=20_000)
-    options.add_argument("--minutes", type=float, default=1.2, help="of a session")
-    options.add_argument("--out", type=Path, help="kept, and gone on with; default: a new folder")
+    options.add_argument("--out", type=Path, help="kept, and resumed from; default: a new folder")
     options.add_argument("--session", nargs=5, metavar="WHAT", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.session:
@@ -86,45 +103,85 @@ def main() -> None:
             float(hours) if hours else None,
         )  # fmt: skip
         return
+    out = given.out or Path(tempfile.mkdtemp(prefix="endurance"))
+    whole, sessions = chain(out, given.epochs)
+    raise SystemExit(0 if report(whole, sessions, given.epochs) else 1)
+
+
+def chain(out: Path, steps: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The uninterrupted training, and the sessions; those that are noted in `out` are not run."""
     from medsr_lib.data import phantom
 
-    out = given.out or Path(tempfile.mkdtemp(prefix="endurance"))
-    data, steps = out / "data", given.epochs * SLICES // BATCH
+    data, notes = out / "data", out / NOTES
     if not data.exists():
         phantom.write_figshare(data, patients=SLICES, slices_per_patient=1, seed=0, size=128)
-    (out / "whole").mkdir(exist_ok=True)
-    whole, seconds = run(str(out / "whole"), "", str(data), str(steps), "")
-    assert whole is not None
-    print(
-        f"uninterrupted: {steps} steps in {seconds:.0f} s, {whole['megabytes']:.0f} MB", flush=True
-    )
-    chance, former, last = random.Random(0), "", 0
-    lost: dict[str, list[float]] = {"ended": [], "killed": []}
-    memory, number, found = [], 0, None
-    while found is None or not found["done"]:
-        number += 1
+    noted = notes.read_text().splitlines() if notes.exists() else []
+    found = [json.loads(line) for line in noted]
+    while not found or not found[-1].get("done") or len(found) == 1:
+        number = len(found)
         folder = out / f"s{number}"
-        folder.mkdir(exist_ok=True)
-        killed = number % 2 == 0
-        at = 60 * given.minutes * chance.uniform(0.2, 0.95) if killed else None
-        hours = str(given.minutes / 60)
-        found, taken = run(str(folder), former, str(data), str(steps), hours, kill_after=at)
-        step = found["step"] if found else _step(folder, last)
-        lost["ended" if found else "killed"].append(taken - (step - last) * seconds / steps)
-        if found:
-            memory.append(found["megabytes"])
-        print(f"session {number}: {'ended' if found else 'killed'} at step {step}", flush=True)
-        last, former = step, str(folder if (folder / CHECKPOINT).exists() else former)
-        _read_only(Path(former))
-    print(f"{number} sessions, {len(lost['killed'])} killed")
-    for how, each in lost.items():
-        if each:
-            print(f"  time lost, {how}: median {statistics.median(each):.1f} s of {len(each)}")
-    begun, ended = memory[0], memory[-1]
-    print(f"  memory: {begun:.0f} MB at first, {ended:.0f} at last, {max(memory):.0f} at most")
-    same = found["weights"] == whole["weights"]
-    print(f"  weights: {'identical' if same else 'DIFFERENT'} ({found['weights']})")
-    raise SystemExit(0 if same else 1)
+        shutil.rmtree(folder, ignore_errors=True)  # what was begun when the script was killed
+        folder.mkdir(parents=True)
+        if number == 0:
+            one = run(str(folder), "", str(data), str(steps), "")
+        else:
+            before = next(one for one in reversed(found) if "startup" in one)
+            last = found[-1] if number > 1 else {"step": 0, "from": ""}
+            seconds = 1.5 * before["startup"] + steps / PARTS * before["per_step"]
+            at = seconds * random.Random(number).uniform(0.2, 0.95)
+            one = run(
+                str(folder), last["from"], str(data), str(steps), str(seconds / 3600),
+                kill_after=float("inf") if number % 2 else at,
+            )  # fmt: skip
+            one = {"step": _step(folder, last["step"]), "from": last["from"]} | one
+            if (folder / CHECKPOINT).exists():
+                one["from"] = str(folder)
+        taken = one["step"] - (found[-1]["step"] if number > 1 else 0)
+        if "startup" in one:
+            one["per_step"] = (one["seconds"] - one["startup"]) / max(1, taken)
+            if number > 0:  # few steps say little
+                one["per_step"] = min(one["per_step"], 2 * before["per_step"])
+        one["taken"] = taken
+        for path in folder.glob("*"):  # as the output of an earlier Kaggle session
+            path.chmod(0o444)
+        with notes.open("a") as file:
+            file.write(json.dumps(one) + "\n")
+            os.fsync(file.fileno())
+        found.append(one)
+        print(f"session {number}: step {one['step']}, {one['cpu']:.0f} s of CPU time", flush=True)
+    return found[0], found[1:]
+
+
+def report(whole: dict[str, Any], sessions: list[dict[str, Any]], steps: int) -> bool:
+    """Print the sums; whether the weights are the same."""
+    per_step = whole["cpu"] / steps
+    killed = [one for one in sessions if "done" not in one]
+    ended = [one for one in sessions if "done" in one]
+    print(f"{whole['epochs']:.0f} epochs in {steps} steps, {1000 * per_step:.0f} ms each (CPU)")
+    for name, each in (("uninterrupted", [whole]), ("in sessions", sessions)):
+        cpu, hours = (sum(one[what] for one in each) / 3600 for what in ("cpu", "seconds"))
+        print(f"  {name}: {cpu:.2f} h of CPU time, {hours:.2f} h on the clock")
+    print(f"{len(sessions)} sessions, {len(killed)} killed")
+    for name, each in (("ended", ended), ("killed", killed)):
+        if lost := [one["cpu"] - one["taken"] * per_step for one in each]:
+            print(f"  lost, {name}: median {statistics.median(lost):.1f} s, most {max(lost):.1f} s")
+    memory = whole["memory"][2:] or [0.0]
+    tenth = max(1, len(memory) // 10)
+    print(
+        f"  memory, uninterrupted: {statistics.median(memory[:tenth]):.0f} MB in the first tenth, "
+        f"{statistics.median(memory[-tenth:]):.0f} in the last, {max(memory):.0f} at most"
+    )
+    most = [max(one["memory"]) for one in ended if one["memory"]] or [0.0]
+    print(f"  memory, sessions: at most {most[0]:.0f} MB in the first, {most[-1]:.0f} in the last")
+    same = ended[-1]["weights"] == whole["weights"]
+    print(f"  weights: {'identical' if same else 'DIFFERENT'} ({whole['weights']})")
+    return bool(same)
+
+
+def _cpu() -> float:
+    """Seconds of CPU time that sessions have taken so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _step(folder: Path, last: int) -> int:
@@ -133,12 +190,6 @@ def _step(folder: Path, last: int) -> int:
 
     state = checkpoint.load(folder / CHECKPOINT)
     return int(state["step"]) if state else last
-
-
-def _read_only(folder: Path) -> None:
-    """As the output of an earlier Kaggle session."""
-    for path in folder.glob("*"):
-        path.chmod(0o444)
 
 
 if __name__ == "__main__":
