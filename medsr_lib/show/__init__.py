@@ -25,9 +25,9 @@ from medsr_lib.show.dataset import (
     fold_counts,
     gallery,
     grey_window,
-    intensity_ranges,
     lesion_locations,
     lesion_sizes,
+    mask_and_border,
 )
 from medsr_lib.show.decisions import (
     attention_maps,
@@ -40,13 +40,12 @@ from medsr_lib.show.decisions import (
 )
 from medsr_lib.show.estimates import differences, null_bands, transfer_matrix
 from medsr_lib.show.images import (
+    beside_hr,
     comparison,
-    error_maps,
     invention_maps,
     region_map,
     region_montage,
     restorations,
-    through_training,
 )
 from medsr_lib.show.scores import (
     bland_altman,
@@ -55,7 +54,6 @@ from medsr_lib.show.scores import (
     gain_by_size,
     perception_plane,
     quality_by_level,
-    speed,
 )
 from medsr_lib.show.slide import summary_slide
 from medsr_lib.show.style import NothingToDraw, keep
@@ -65,6 +63,7 @@ __all__ = [
     "NothingToDraw",
     "adversarial_curves",
     "attention_maps",
+    "beside_hr",
     "bland_altman",
     "comparison",
     "confusion",
@@ -74,18 +73,17 @@ __all__ = [
     "diagnosis_changes",
     "differences",
     "distributions",
-    "error_maps",
     "explore",
     "file_traits",
     "fold_counts",
     "gain_by_size",
     "gallery",
     "grey_window",
-    "intensity_ranges",
     "invention_maps",
     "keep",
     "lesion_locations",
     "lesion_sizes",
+    "mask_and_border",
     "null_bands",
     "over_trainings",
     "perception_plane",
@@ -95,9 +93,7 @@ __all__ = [
     "reliability",
     "restorations",
     "roc_curves",
-    "speed",
     "summary_slide",
-    "through_training",
     "transfer_matrix",
 ]
 

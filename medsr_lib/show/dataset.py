@@ -26,10 +26,15 @@ from medsr_lib.show.panels import (
     Window,
     bare,
     contour,
+    frame,
     grey,
     grid,
+    part,
+    square_around,
+    tint,
 )
 from medsr_lib.show.style import (
+    CONTOUR,
     LABEL_COLOURS,
     NothingToDraw,
     caption,
@@ -101,8 +106,8 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     folds = table["fold"].map(lambda fold: none if pd.isna(fold) else f"{fold:g}")
     named = table.groupby("label")
     texts = [f"{_cut(str(name), 24)}: {numbers_behind(rows)}" for name, rows in named]
-    columns = min(len(texts), int(130 / (max(map(len, texts)) + 7)))
-    size = (8.4, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
+    columns = min(len(texts), int(105 / (max(map(len, texts)) + 7)))
+    size = (6.8, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
     _stacks(panels[0], groups.size(), "images")
@@ -110,8 +115,14 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("" if none == "all" else "fold")
     handles, _ = panels[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower left", ncols=columns)
-    where = "Images and patients" if none == "all" else "Images and patients per fold"
-    caption(figure, where, numbers_behind(table))
+    divided = int((table.groupby("patient")["fold"].nunique() > 1).sum())
+    where = (
+        f"{plural(divided, 'patient')} in several folds"
+        if divided
+        else "No patient is in two folds"
+    )
+    title = "Images and patients" if none == "all" else where
+    caption(figure, title, numbers_behind(table))
     return figure
 
 
@@ -132,36 +143,39 @@ def lesion_sizes(table: pd.DataFrame) -> Figure:
     share = 100 * table["mask_pixels"] / (table["height"] * table["width"])
     figure = _violins(share, table["label"], "{:.2g} %".format)
     figure.axes[0].set_xlabel("area of the lesion, % of the image")
-    caption(figure, "How large the lesions are", numbers_behind(table), QUARTILES)
+    title = f"Half of the lesions cover less than {share.median():.2g} % of the image"
+    caption(figure, title, numbers_behind(table), QUARTILES)
     return figure
 
 
 @drawn
-def intensity_ranges(table: pd.DataFrame) -> Figure:
-    """Draw the distribution of the images' largest stored intensity, by label.
+def mask_and_border(case: Case, *, title: str, note: str) -> Figure:
+    """Draw a lesion's mask and its border as they are stored, and a part of both enlarged.
 
     Args:
-        table: index table with `raw_max`.
+        case: with a mask, and in `about` its `border`, (n, 2) as x, y in pixels.
 
     Raises:
-        NothingToDraw: the source does not tell it, it is the same for all, or not above 0.
+        NothingToDraw: it has no mask, or no border.
     """
-    if "raw_max" not in table:
-        raise NothingToDraw("How far the stored intensities reach is not known of these images.")
-    need(table, "id", "label", "patient")
-    known = _grouped(table[table["raw_max"] > 0])
-    if known.empty:
-        raise NothingToDraw("The largest stored intensity of no image is above 0.")
-    low, high = known["raw_max"].min(), known["raw_max"].max()
-    if low == high:
-        raise NothingToDraw(f"The largest stored intensity of every image is {_level(low)}.")
-    table = known
-    figure = _violins(table["raw_max"], table["label"], _level)
-    figure.axes[0].set_xlabel("largest stored intensity of an image")
-    spread = f"from {_level(low)} to {_level(high)}, a factor of {high / low:.3g}"
-    caption(
-        figure, "How far the stored intensities reach", numbers_behind(table), spread, QUARTILES
-    )
+    border = np.asarray(case.about.get("border", ()))
+    if case.mask is None or not case.mask.any() or not len(border):
+        raise NothingToDraw("No polygon is stored beside the masks of these images.")
+    image, mask = case.image.cpu().numpy(), case.mask.cpu().numpy()
+    whole = square_around(mask, 12)
+    x, y = border[0].round().astype(int)
+    near = (x - 10, y - 10, x + 10, y + 10)
+    low, high = np.quantile(part(image, whole), [0.01, 0.99])
+    figure, panels = grid(1, 2, 3.3, 3.3)
+    for axes, box, name in zip(panels[0], (whole, near), ("lesion", "20 × 20 pixels of it")):
+        grey(axes, image, (low, high), box=box)
+        tint(axes, mask, CONTOUR, 0.35)
+        closed = np.concatenate([border, border[:1]])
+        axes.plot(*closed.T, ".-", color="#D55E00", lw=1, ms=4 if box is whole else 9)
+        axes.set_title(name)
+    frame(panels[0, 0], near)
+    points = f"red: the border, {count(len(border))} points"
+    caption(figure, title, note, "yellow: the mask's pixels", points)
     return figure
 
 
@@ -193,7 +207,7 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
     columns = min(4, len(shares))
-    figure, panels = grid(-(-len(shares) // columns), columns, 2.5, 2.52)
+    figure, panels = grid(-(-len(shares) // columns), columns, 2.0, 2.02)
     for axes in panels.flat[len(shares) :]:
         axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
@@ -203,7 +217,9 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
             line(length / 2, color="white", linewidth=0.6, linestyle=(0, (1, 4)))
     figure.colorbar(drawing, ax=panels, label="% of images", shrink=0.85, pad=0.02)
     total = plural(len(labels), "image")
-    caption(figure, "Where the lesions lie", total, "dotted: the middle of the picture")
+    name = max(shares, key=lambda name: float(shares[name].max()))
+    title = f"{name.capitalize()}: {shares[name].max():.0f} % of the lesions share one place"
+    caption(figure, title, total, "dotted: the middle of the picture")
     return figure
 
 
@@ -264,11 +280,6 @@ def _cut(text: str, most: int) -> str:
     """A text of so many characters at most, without its middle where it is longer."""
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
-
-
-def _level(intensity: float) -> str:
-    """An intensity, with three digits where it is small."""
-    return count(intensity) if intensity >= 100 else f"{intensity:.3g}"
 
 
 def _stacks(axes: Axes, counts: pd.Series, what: str) -> None:

@@ -60,7 +60,6 @@ from medsr_lib.show.style import (
 Key: TypeAlias = tuple[str, float, float, str]
 """Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
 
-IN_A_ROW = 7
 AT_THE_BORDER = ("peritumoural", "rim", "core")
 ELSEWHERE = ("head", "brain", "normal", "matched", "mirror")
 
@@ -233,68 +232,63 @@ def restorations(
 
 
 @drawn
-def error_maps(case: Case, restored: Mapping[str, Image], *, title: str, note: str) -> Figure:
-    """Draw what methods invented or lost at the lesion: SR enlarged, and SR - HR below it.
-
-    The colours end at the error that 99.5 % of the pixels shown do not exceed, rounded up.
-
-    Args:
-        case: HR with its mask.
-        restored: (H, W) by method, in the order of the columns.
-    """
-    if not restored:
-        raise ValueError("restored is empty: there is no method to draw")
-    hr, lesion = hr_and_lesion(case)
-    pictures = same_size(restored, hr.shape)
-    box = square_around(lesion, MARGIN)
-    errors = {name: picture - hr for name, picture in pictures.items()}
-    limit = round_limit([part(error, box) for error in errors.values()])
-    figure = _side_by_side(
-        {"HR": hr, **pictures},
-        ("lesion, enlarged", "error there"),
-        box=box,
-        lesion=lesion,
-        maps=errors,
-        key=("RdBu_r", -limit, limit, "SR − HR, share of\nthe intensity range"),
-    )
-    caption(
-        figure,
-        title,
-        note,
-        "1 image; yellow or dotted line: outline of the lesion",
-        _window(WINDOW),
-        f"red: too bright; blue: too dark; errors beyond ±{limit:g} have the last colour",
-    )
-    return figure
-
-
-@drawn
-def through_training(
-    lr: Image, restored: Mapping[str, Image], hr: Image, *, title: str, note: str
+def beside_hr(
+    hr: Image,
+    images: Mapping[str, Image],
+    *,
+    box: Box | None = None,
+    lesion: Image | None = None,
+    errors: bool = True,
+    scores: Mapping[str, str] | None = None,
+    title: str,
+    note: str | None = None,
 ) -> Figure:
-    """Draw the same place at several moments of a training, between LR and HR.
+    """Draw HR and other images in rows of four, and below each its difference from HR.
+
+    Grey goes from what 1 % of the pixels of HR lie below to what 99 % lie below, in the part shown.
+    The colours end at the error that 99.5 % of the pixels of the middle one of the images do not
+    exceed, rounded up: an untrained network does not make all others pale.
 
     Args:
-        lr: (h, w) in [0, 1], of the field of view of `hr`; drawn with its own pixels.
-        restored: (H, W) by moment, such as `step 0` or `epoch 12.5`, in the order of the panels;
-            none where a session ended before the training began.
         hr: (H, W) in [0, 1].
+        images: by name, in the order of the panels. A smaller one covers the same field of view, is
+            drawn with its own pixels, and has no difference.
+        box: left, top, right and bottom of the part that is shown, in pixels of `hr`; None for the
+            lesion, or for all where there is none.
+        lesion: mask (H, W), whose outline is drawn; it may be empty.
+        errors: False draws the images alone.
+        scores: a short text by name of the image, written below it.
     """
-    target = as_image(hr, "hr")
-    pictures = {"LR": same_field(as_image(lr, "lr"), target.shape, "lr")}
-    pictures |= {**same_size(restored, target.shape), "HR": target}
-    rows = -(-len(pictures) // IN_A_ROW)
-    columns = -(-len(pictures) // rows)
-    side = min(8.6 / columns, 2.1)
-    figure, panels = grid(rows, columns, side, side * target.shape[0] / target.shape[1] + 0.2)
-    everything = (0, 0, target.shape[1], target.shape[0])
-    for axes, (name, picture) in zip(panels.flat, pictures.items()):
-        grey(axes, picture, WINDOW, box=everything, field=target.shape)
-        weight = "bold" if name in ("LR", "HR") else "normal"
-        text = textwrap.fill(name, max(6, int(13 * side)))
-        axes.set_title(text, loc="center", size=8.5, pad=3, weight=weight)
-    moments = f"1 image at {count(len(restored))} moments of the training"
-    caption(figure, title, note, moments, _window(WINDOW))
+    original, scores = as_image(hr, "hr"), scores or {}
+    seen = {name: same_field(image, original.shape, name) for name, image in images.items()}
+    choose("image in scores", scores, ["HR", *seen])
+    box = box or (0, 0, original.shape[1], original.shape[0])
+    mask = None if lesion is None else as_mask(lesion, original.shape)
+    if box is None and mask is not None and mask.any():
+        box = square_around(mask, MARGIN)
+    box = box or (0, 0, original.shape[1], original.shape[0])
+    full = [name for name, image in seen.items() if errors and image.shape == original.shape]
+    maps = {name: seen[name] - original for name in full}
+    limit = float(np.median([round_limit([part(of, box)]) for of in maps.values()] or [1]))
+    pictures = {"HR": original, **seen}
+    columns, step = min(4, len(pictures)), 1 + bool(maps)
+    figure, panels = grid(-(-len(pictures) // columns) * step, columns, 1.75, 1.9)
+    low, high = np.quantile(part(original, box), [0.01, 0.99])
+    window = (float(low), float(max(high, low + 0.01)))
+    for n, (name, picture) in enumerate(pictures.items()):
+        above = panels[n // columns * step, n % columns]
+        below = panels[n // columns * step + step - 1, n % columns]
+        grey(above, picture, window, box=box, field=original.shape)
+        above.set_title(textwrap.fill(name, 22), loc="center", weight="bold")
+        if name in maps:
+            drawing = coloured(below, maps[name], "RdBu_r", -limit, limit)
+            enlarge(below, box)
+        contour(above, mask, width=0.6)
+        below.set_xlabel(scores.get(name, ""), size=9, color=INK)
+    if maps:
+        text = "restored − original\nred: too bright\nblue: too dark"
+        colour_bar(panels[1, 0], drawing, text)
+    caption(figure, title, note, None if mask is None else OUTLINE)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of scores: distributions, gains by size, planes, levels, agreement, speed.
+"""Figures of scores: distributions, gains by size, planes, levels, agreement.
 
 A score table is tidy: a row per case, method and region, with the columns `id`, `patient`, `label`,
 `method`, `region`, `pixels` and the metrics (`psnr`, `ssim`, `mse`, ...). Where it has `scale` and
@@ -207,24 +207,6 @@ def perception_plane(
         "point: mean over patients of each patient's mean",
         "lines: its 95 % interval, ±\u00a01.96\u00a0sd\u00a0/\u00a0√n over patients",
     )
-    return figure
-
-
-@drawn
-def speed(table: pd.DataFrame, *, note: str) -> Figure:
-    """Draw the milliseconds per image of each method, the fastest at the top.
-
-    Args:
-        table: a row per method, with the columns `method` and `milliseconds`.
-    """
-    need(table, "method", "milliseconds")
-    times = table.set_index("method")["milliseconds"].sort_values()
-    figure, axes = plt.subplots(figsize=(7.2, 0.7 + 0.3 * len(times)))
-    bars = axes.barh(range(len(times)), times, 0.62, color=list(colours(times.index).values()))
-    axes.bar_label(bars, fmt="{:.3g} ms", padding=4)
-    name_rows(axes, list(times.index))
-    axes.set(xlim=(0, 1.14 * times.max()), xlabel="milliseconds per image")
-    caption(figure, "Time for one image", note)
     return figure
 
 

@@ -28,7 +28,7 @@ from medsr_lib.show.style import (
     written,
 )
 
-VALIDATED = ("psnr", "ssim", "mse", "loss")
+VALIDATED = ("psnr", "ssim", "mse", "loss", "perceptual")
 TONES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 PARTS = {
     "pixel_loss": "#0072B2",
@@ -44,14 +44,14 @@ DRAWN_POINTS = 2000
 def curves(
     training: pd.DataFrame, validation: pd.DataFrame | None = None, *, title: str, note: str
 ) -> Figure:
-    """Draw the training losses and, beside them, the validation curve with its best step.
+    """Draw the training losses and, in a panel each, the validation curves with their best steps.
 
     A table without rows, of a session that ended before its first step, gives a figure that says
     so.
 
     Args:
         training: the column `step` and one or more columns with `loss` in their names.
-        validation: the column `step` and one of `psnr`, `ssim`, `mse` and `loss`.
+        validation: the column `step` and one or more of `psnr`, `ssim`, `mse` and `loss`.
     """
     if training.empty:
         return _no_step_yet(title, note)
@@ -62,21 +62,19 @@ def curves(
     measures = []
     if validation is not None and not validation.empty:
         need(validation, "step")
-        measures = [name for name in VALIDATED if name in validation.columns][:1]
+        measures = [name for name in VALIDATED if name in validation.columns]
         if not measures:
             there = list(validation.columns)
             raise ValueError(
                 f"validation needs one of the columns {list(VALIDATED)}; there is {there}"
             )
-    size = (8.6 if measures else 5.4, 2.8)
-    figure, panels = plt.subplots(1, 1 + len(measures), figsize=size, squeeze=False)
-    left = panels[0, 0]
-    _traces(left, training, dict(zip(losses, TONES)))
-    left.set(title="training", ylabel="loss")
+    figure, panels = _panels(["losses", *measures])
+    _traces(panels["losses"], training, dict(zip(losses, TONES)))
+    panels["losses"].set(title="training", ylabel="loss")
     if len(losses) > 1:
-        left.legend()
+        panels["losses"].legend()
     for measure in measures:
-        _validation(panels[0, 1], pd.DataFrame(validation), measure, {})
+        _validation(panels[measure], pd.DataFrame(validation), measure, {})
     return _finished(figure, training, title, note)
 
 
@@ -97,7 +95,7 @@ def adversarial_curves(
             generator's loss as they are weighted in its sum: `pixel_loss`, `content_loss` and
             `adversarial_loss`, as far as they are there and not always 0 (a weight of 0); without
             any, `generator_loss`.
-        validation: the columns `step`, `psnr` and, if measured, `perceptual` or else `ssim`.
+        validation: the columns `step`, `psnr` and, if measured, `ssim`, `mse` and `perceptual`.
         baseline: values of other methods by metric, as in `{"bicubic": {"psnr": 33.2}}`, drawn as
             dashed lines.
     """
@@ -118,12 +116,11 @@ def adversarial_curves(
     measures = []
     if validation is not None and not validation.empty:
         need(validation, "step", "psnr")
-        measures = ["psnr", *[name for name in ("perceptual", "ssim") if name in validation][:1]]
+        measures = [name for name in VALIDATED if name in validation]
     references = baseline or {}
     named = [metric for values in references.values() for metric in values]
-    choose("metric in baseline", named, (*VALIDATED, "perceptual"))
-    rows: Any = [["losses", "answers"], *([[measures[0], measures[-1]]] if measures else [])]
-    figure, panels = plt.subplot_mosaic(rows, figsize=(8.6, 2.9 * len(rows)), sharex=True)
+    choose("metric in baseline", named, VALIDATED)
+    figure, panels = _panels(["losses", "answers", *measures])
     _traces(panels["losses"], table, {**losses, "discriminator_loss": MUTED})
     panels["losses"].set(title="weighted losses of both networks", ylabel="loss")
     answers = panels["answers"]
@@ -135,12 +132,20 @@ def adversarial_curves(
     for measure in measures:
         values = {name: of[measure] for name, of in references.items() if measure in of}
         _validation(panels[measure], pd.DataFrame(validation), measure, values)
-        panels[measure].set_ylabel(textwrap.fill(better(measure), 30))
+        panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 30))
     for axes in panels.values():
         if axes.get_legend_handles_labels()[0]:
-            below = {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "ncols": 2}
+            below: Any = {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "ncols": 2}
             axes.legend(**below, handlelength=1.5, columnspacing=1.2, borderpad=0)
     return _finished(figure, table, title, note)
+
+
+def _panels(names: list[str]) -> tuple[Figure, dict[str, Axes]]:
+    """Panels by name, two in a row, small enough for a phone; a last one alone is wide."""
+    rows: Any = [names[n : n + 2] for n in range(0, len(names), 2)]
+    rows[-1] *= 2 // len(rows[-1]) if len(rows) > 1 else 1
+    size = (6.8 if len(names) > 1 else 5.4, 2.6 * len(rows))
+    return plt.subplot_mosaic(rows, figsize=size, sharex=True)
 
 
 def _no_step_yet(title: str, note: str) -> Figure:
@@ -180,8 +185,8 @@ def _validation(
     best = int(values.argmax() if higher else values.argmin())
     step, value = steps.iloc[best], values.iloc[best]
     axes.plot(step, value, "o", ms=9, mfc="none", mec="#D55E00", mew=1.8)
-    axes.set_title(f"validation, best {written(measure, value)} at step {count(step)}")
-    axes.set_ylabel(unit)
+    axes.set_title(f"best {written(measure, value)} at step {count(step)}")
+    axes.set_ylabel(f"validation {unit}")
     for name, tone in colours(baseline).items():
         label = f"{name} {written(measure, baseline[name])}"
         axes.axhline(baseline[name], color=tone, linestyle="--", linewidth=1.4, label=label)

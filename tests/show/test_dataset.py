@@ -32,7 +32,7 @@ def test_a_gallery_needs_a_title_for_each(case, n, titles):
         show.gallery([case] * n, titles)
 
 
-@pytest.mark.parametrize("draw", [show.fold_counts, show.lesion_sizes, show.intensity_ranges])
+@pytest.mark.parametrize("draw", [show.fold_counts, show.lesion_sizes])
 def test_charts_of_the_data_give_images_and_patients(draw, index, text_of):
     assert "12 images of 6 patients" in text_of(draw(index))
 
@@ -55,10 +55,6 @@ def test_sizes_are_shares_of_the_image(index, text_of):
     assert "area of the lesion, % of the image" in text
     assert f"glioma, n = 4\nmedian {100 * 145 / 4096:.2g} %" in text
     assert show.lesion_sizes(index[:3]).axes[0].get_xscale() == "log"  # one image of a label
-
-
-def test_intensity_ranges_give_the_factor(index, text_of):
-    assert "from 250 to 3 000, a factor of 12" in text_of(show.intensity_ranges(index))
 
 
 def test_what_an_index_lacks_is_named(index):
@@ -91,15 +87,23 @@ def test_what_images_lack_is_said_in_a_sentence(index, case, tmp_path):
         show.keep(path, show.lesion_sizes, index[["id"]])
 
 
-def test_intensities_that_cannot_be_compared_are_said(index):
-    for text, table in {
-        "not known of these images": index.drop(columns="raw_max"),
-        "of every image is 255": index.assign(raw_max=255),
-        "of no image is above 0": index.assign(raw_max=-5.0),
-    }.items():
-        with pytest.raises(show.NothingToDraw, match=text):
-            show.intensity_ranges(table)
-    assert show.intensity_ranges(index.assign(raw_max=index["raw_max"] / 5e3))  # floats below 1
+def test_mask_and_border_are_drawn_as_they_are_stored(case, text_of):
+    square = torch.tensor([[30.0, 20], [41, 20], [41, 35], [30, 35]])
+    outlined = replace(case, about={"border": square})
+    figure = show.mask_and_border(outlined, title="They agree", note="slice 7")
+    for axes in figure.axes:
+        (line,) = axes.lines
+        assert len(line.get_xdata()) == 5  # closed
+    assert "slice 7; yellow: the mask's pixels; red: the border, 4 points" in text_of(figure)
+    for lacking in (case, replace(outlined, mask=None)):
+        with pytest.raises(show.NothingToDraw, match="No polygon is stored beside the masks"):
+            show.mask_and_border(lacking, title="", note="")
+
+
+def test_counts_say_whether_a_patient_is_in_two_folds(index, text_of):
+    assert "No patient is in two folds" in text_of(show.fold_counts(index))
+    both = index.assign(fold=[1, 2] * 6)
+    assert "6 patients in several folds" in text_of(show.fold_counts(both))
 
 
 def test_groups_without_labels_and_with_many(index, text_of):

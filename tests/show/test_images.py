@@ -95,38 +95,40 @@ def test_images_out_of_range_and_stacks_are_refused(case, image):
         compare(case, {"SR": np.stack([image, image])})
 
 
-def test_through_training_draws_every_moment_between_lr_and_hr(image, text_of):
-    moments = {f"epoch {i}": image for i in range(8)}
-    figure = show.through_training(image[::4, ::4], moments, image, **ERRORS)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["LR", *moments, "HR"]
-    assert "seed 0; 1 image at 8 moments of the training" in text_of(figure)
-    assert len(show.through_training(image, {}, image, **ERRORS).axes) == 2
+def test_images_stand_beside_hr_in_rows_of_four_with_their_differences(image, mask, text_of):
+    images = {
+        "LR": image[::4, ::4],
+        "dark": image - 0.01,
+        **{f"epoch {n}": image for n in range(4)},
+    }
+    figure = show.beside_hr(image, images, lesion=mask, scores={"dark": "40 dB"}, **ERRORS)
+    panels = np.array(figure.axes[:16]).reshape(4, 4)
+    titles = [axes.get_title() for axes in panels[::2].flat]
+    assert titles == ["HR", *images, ""]
+    errors = [bool(axes.images) for axes in panels[1::2].flat]
+    assert errors == [False, False, True, True, True, True, True, False]
+    assert panels[1, 2].get_xlabel() == "40 dB"
+    assert "restored − original" in text_of(figure)
+    assert "seed 0; yellow line" in text_of(figure)
 
 
-def test_through_training_refuses_another_size(image):
-    with pytest.raises(ValueError, match=r"step 0 must have the size of hr \(64, 64\); got \(32"):
-        show.through_training(image, {"step 0": image[::2, ::2]}, image, **ERRORS)
-    with pytest.raises(ValueError, match="lr must show the field of view of hr"):
-        show.through_training(image[::4], {}, image, **ERRORS)
+def test_grey_follows_hr_and_one_bad_image_does_not_pale_the_errors(image):
+    images = {"untrained": 0 * image, "dark": image - 0.01, "bright": image + 0.032}
+    figure = show.beside_hr(image, images, box=BOX, **ERRORS)
+    shown = image[2:18, 4:20]
+    grey = np.quantile(shown, [0.01, 0.99])
+    panels = figure.axes[:4]
+    np.testing.assert_allclose([axes.images[0].get_clim() for axes in panels], [grey] * 4)
+    assert {i.get_clim() for i in drawn_with(figure, "RdBu_r")} == {(-0.04, 0.04)}
 
 
-def test_error_maps_share_one_rounded_symmetric_scale(case, image, text_of):
-    restored = {"dark": image - 0.01, "SRGAN": torch.tensor(image)[None, None] + 0.032}
-    figure = show.error_maps(case, restored, **ERRORS)
-    errors = drawn_with(figure, "RdBu_r")
-    values = [i.get_array()[0, 0] for i in errors]
-    np.testing.assert_allclose(values, [-0.01, 0.032], atol=1e-7)
-    assert {i.get_clim() for i in errors} == {(-0.04, 0.04)}
-    for part in ("HR", "SRGAN", "SR − HR, share of\nthe intensity range", "1 image", "±0.04"):
-        assert part in text_of(figure)
-
-
-def test_error_maps_refuse_what_does_not_fit(case, image):
-    with pytest.raises(ValueError, match="no method to draw"):
-        show.error_maps(case, {}, **ERRORS)
-    with pytest.raises(ValueError, match=r"LR must have the size of hr \(64, 64\); got \(16, 16\)"):
-        show.error_maps(case, {"LR": image[::4, ::4]}, **ERRORS)
+def test_images_alone_have_no_row_of_errors(image):
+    for options in ({"errors": False}, {}):
+        small = image if options else image[::4, ::4]
+        figure = show.beside_hr(image, {"bicubic": small}, **options, **ERRORS)
+        assert len(figure.axes) == 2
+    with pytest.raises(ValueError, match="LR must show the field of view of hr"):
+        show.beside_hr(image, {"LR": image[::4]}, **ERRORS)
 
 
 def test_restorations_show_the_difference_of_images_of_full_size(image):

@@ -119,14 +119,6 @@ def test_a_plane_needs_both_metrics(scores, perceived):
         show.perception_plane(perceived.assign(perceptual=np.nan), **BOTH)
 
 
-def test_speed_starts_with_the_fastest(text_of):
-    times = [("ESPCN", 10.0), ("bicubic", 1.3)]
-    figure = show.speed(pd.DataFrame(times, columns=["method", "milliseconds"]), note="2 cores")
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [1.3, 10.0]
-    assert "2 cores" in text_of(figure)
-    assert "10 ms" in text_of(figure)
-
-
 def test_contrast_detail_has_a_panel_per_contrast_and_a_line_per_method(text_of):
     rows = [
         (method, size, contrast, size * contrast * factor)

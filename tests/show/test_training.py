@@ -33,6 +33,13 @@ def test_curves_take_the_lowest_loss_as_the_best(training, text_of):
     assert "best 0.1 at step 2" in text_of(show.curves(training, validation, **ABOUT))
 
 
+def test_curves_have_a_panel_for_each_measure(training, validation):
+    more = validation.assign(ssim=0.9, mse=0.001, other=1)
+    panels = show.curves(training, more, **ABOUT).axes
+    units = ["loss", "validation PSNR, dB", "validation SSIM", "validation MSE"]
+    assert [axes.get_ylabel() for axes in panels] == units
+
+
 def test_curves_draw_every_loss_on_a_log_axis(training):
     training = training.rename(columns={"loss": "generator_loss"}).assign(discriminator_loss=0.6)
     figure = show.curves(training, **ABOUT)
@@ -70,10 +77,12 @@ def test_adversarial_draws_validation_beside_its_baselines(duel, validation, tex
     validation = validation.assign(ssim=0.9, perceptual=[0.9, 0.6, 0.5])
     baseline = {"bicubic": {"psnr": 33.2, "perceptual": 1.0}, "SRResNet": {"psnr": 34.5}}
     figure = show.adversarial_curves(duel, validation, baseline=baseline, **ABOUT)
-    assert labels(figure.axes[2]) == ["bicubic 33.20 dB", "SRResNet 34.50 dB"]
-    assert labels(figure.axes[3]) == ["bicubic 1.000"]
+    psnr, ssim, perceptual = figure.axes[2:]
+    assert labels(psnr) == ["bicubic 33.20 dB", "SRResNet 34.50 dB"]
+    assert labels(perceptual) == ["bicubic 1.000"]
     assert "best 0.500 at step 1 000" in text_of(figure)
-    assert "← better" in figure.axes[3].get_ylabel()
+    assert "SSIM   better →" in ssim.get_ylabel()
+    assert "← better" in perceptual.get_ylabel()
 
 
 @pytest.mark.parametrize(("more", "panels"), [({}, 3), ({"ssim": 0.9}, 4)])

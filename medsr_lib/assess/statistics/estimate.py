@@ -58,6 +58,14 @@ class Estimate:
     case_low: float = math.nan
     case_high: float = math.nan
 
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies above or below 0; 0 where it does not, or is none.
+
+        A sentence takes its words by it: `{1: "gains", -1: "loses", 0: "may gain or lose"}`.
+        """
+        return int(self.low > 0) - int(self.high < 0)
+
     def __str__(self) -> str:
         """The digits are two of the interval's width; what was tested against 0 has its sign."""
         width = self.high - self.low

@@ -62,6 +62,8 @@ def fit(
     reserve: float = 0.0,
     validation: Images | None = None,
     validate_every: int = 1000,
+    measures: Mapping[str, Loss] | None = None,
+    picture: Tensor | None = None,
     device: str = "auto",
     precision: Precision = Precision(),  # noqa: B008 - it is frozen
     progress: bool = True,
@@ -95,6 +97,7 @@ def fit(
         reserve: seconds of the hours to keep for what comes after the training.
         validation: whole HR images of other patients.
         validate_every: steps.
+        measures, picture: as in `fit_gan`; the loss is always measured, and chooses the state.
         device: "auto" takes CUDA, else MPS, else the CPU.
         precision: number format, memory format and compilation.
         progress: show a progress bar.
@@ -114,7 +117,9 @@ def fit(
     crops, held_out, configuration = prepare(
         [network], images, validation, engine, recipe, degrade=describe(degrade), **settings
     )
+    more = dict(measures or {})
     configuration |= {"network": repr(network), "loss": describe(loss)}
+    configuration["measures"] = {name: describe(measure) for name, measure in more.items()}
     network = engine.to_device(network)
     scale_of(network, degrade, crops)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
@@ -128,8 +133,11 @@ def fit(
         evaluation=Evaluation(
             measure=None
             if held_out is None
-            else partial(evaluate, network, held_out, degrade=degrade, measures={"loss": loss}),
+            else partial(
+                evaluate, network, held_out, degrade=degrade, measures={"loss": loss, **more}
+            ),
             every=validate_every,
+            picture=picture,
             choose=None if held_out is None else "loss",
         ),
         progress=progress,

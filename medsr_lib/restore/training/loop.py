@@ -270,7 +270,9 @@ class Training:
     @torch.inference_mode()
     def _keep_picture(self) -> None:
         if self.evaluation.picture is not None:
-            sr = self.network(self.evaluation.picture.to(self.engine.device))
+            was_training = self.network.training
+            sr = self.network.eval()(self.evaluation.picture.to(self.engine.device))
+            self.network.train(was_training)
             self.pictures[self.step] = sr.clamp(0, 1).float().cpu()
 
     def _evaluate(self) -> None:

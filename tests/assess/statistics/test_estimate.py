@@ -35,6 +35,13 @@ def test_an_estimate_reads_well(estimate, text):
     assert str(estimate) == text
 
 
+@pytest.mark.parametrize(
+    ("ends", "sign"), [((0.1, 0.2), 1), ((-0.2, -0.1), -1), ((-0.1, 0.2), 0), ((np.nan, np.nan), 0)]
+)
+def test_the_sign_is_that_of_the_whole_interval(ends, sign):
+    assert Estimate(0.15, *ends).sign == sign
+
+
 def test_an_estimate_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Estimate(1.0).value = 2

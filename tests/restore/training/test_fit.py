@@ -102,6 +102,16 @@ def test_history_of_a_whole_training(train):
     assert "done" in repr(history)
 
 
+def test_measures_and_a_watched_image_change_nothing_in_the_training(train, random_images):
+    picture = torch.zeros(1, 1, 8, 8)
+    watched, history = train(measures={"mse": F.mse_loss}, picture=picture)
+    assert list(history.validation) == ["step", "loss", "mse"]
+    assert history.validation["mse"].equals(history.validation["loss"].rename("mse"))
+    assert list(history.pictures) == [0, 5, 10, 15, 20]
+    assert history.pictures[0].shape == (1, 1, 16, 16)
+    assert identical(dict(watched.state_dict()), dict(train()[0].state_dict()))
+
+
 def test_the_same_seed_gives_the_same_training_and_another_gives_another(train):
     (a, _), (b, _), (c, _) = train(), train(), train(seed=4)
     assert identical(a.state_dict(), b.state_dict())
