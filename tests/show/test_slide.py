@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -16,7 +18,7 @@ def given(image, estimate):
         return {
             "restored": dict.fromkeys(names, image),
             "ssim": dict.fromkeys(names, (0.91, 0.87)),
-            "verdicts": [f"{name[:9]}: not inferior within margin" for name in names],
+            "verdicts": [f"{name}: not inferior within margin" for name in names[1:]],
             "contrasts": dict.fromkeys(names[1:], estimate(value=-0.0055, low=-0.008, high=0.002)),
             **ABOUT,
         }
@@ -52,12 +54,45 @@ def test_a_slide_is_16_to_9_with_one_window_and_n(case, given, text_of):
     assert {i.get_clim() for axes in figure.axes for i in axes.images} == {(0.0, 0.7)}
     text = text_of(figure)
     assert "synthetic, 3 064 images of 233 patients, LR by bicubic ×4" in text
-    for part in ("Research use only, not for diagnosis", "0.910\n0.870", "−0.0055", "Verdict"):
+    for part in ("Research use only, not for diagnosis", "SSIM\n0.870", "0.910", "−0.0055"):
         assert part in text
 
 
+def test_the_message_names_the_methods_and_their_number_where_they_do_not_fit(
+    case, given, estimate, text_of
+):
+    def message(n, *words):
+        about = given(n)
+        names = list(about["contrasts"])
+        about["verdicts"] = [f"{name}: {of}" for name, of in zip(names, words)]
+        return text_of(show.summary_slide(case, **about)).replace("\n", " ")
+
+    assert "All 3 methods: no harm shown" in message(4, *["no harm shown"] * 3)
+    assert "network 1 of a rather long name: harms; network 2" in message(3, "harms", "gains")
+    assert "4 of 5 harms; 1 of 5 gains" in message(6, *["harms"] * 4, "gains")
+    assert " …" in message(2, "no verdict, " * 30)  # the reason may be long
+
+
+def test_the_best_restoration_is_joined_to_the_original_beside_the_baseline(case, given, text_of):
+    about = given(3)
+    names = list(about["restored"])
+    about["ssim"] = dict(zip(names, [(0.9, 0.81), (0.9, 0.83), (0.9, 0.82)]))
+    text = text_of(show.summary_slide(case, **about))
+    assert "SSIM\n0.810" in text
+    assert "SSIM\n0.830" in text
+    assert "0.820" not in text
+
+
+def test_a_slide_is_drawn_in_a_second_and_a_half(case, given):
+    about = given(6)
+    show.summary_slide(case, **about)  # fonts are loaded
+    begun = time.process_time()
+    show.summary_slide(case, **about)
+    assert time.process_time() - begun < 1.5
+
+
 def test_a_contrast_without_interval_is_a_point(case, given, estimate):
-    bare = {"contrasts": {"SRGAN": estimate(low=np.nan, high=np.nan)}}
+    bare = {"contrasts": {"SRGAN": estimate(low=np.nan, high=np.nan)}, "verdicts": []}
     show.summary_slide(case, **{**given(2), **bare})
 
 
@@ -65,7 +100,7 @@ def test_a_contrast_without_interval_is_a_point(case, given, estimate):
     ("n", "change", "message"),
     [
         (7, {}, "two to six methods; got 7"),
-        (2, {"verdicts": ["words"] * 90}, "90 verdicts do not fit"),
+        (3, {"verdicts": ["SRGAN: harms"]}, r"unknown method with a verdict \['SRGAN"),
         (2, {"contrasts": {}}, "no contrast"),
         (2, {"ssim": {}}, r"unknown method in ssim \['bicubic'"),
     ],
