@@ -50,13 +50,16 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm, t
 
 from medsr_lib.assess.statistics import (
     auc_interval,
     bootstrap,
     delong,
+    guarantee,
     non_inferiority,
+    patients_needed,
     roc,
     share_difference,
 )
@@ -70,6 +73,8 @@ PAIRS += [(100, 46, 0.97, 0.95)]
 LOSSES = [(10, 1, 0.05, 0.02), (15, 1, 0.05, 0.02), (15, 1, 0.15, 0.05), (30, 1, 0.05, 0.02)]
 LOSSES += [(60, 1, 0.05, 0.02), (15, 5, 0.05, 0.02), (30, 5, 0.05, 0.02), (60, 13, 0.05, 0.02)]
 SKEWED = [(s, n) for s in ("normal", "exponential", "lognormal") for n in (15, 30, 100)]
+PROMISES = [(n, icc, a) for n in (40, 86, 233) for icc in (0.0, 0.5, 0.9) for a in (0.1, 0.2)]
+PILOTS = [(20, 0.5, 0.8), (30, 1.0, 0.8), (30, 0.5, 0.9), (86, 2.0, 0.8)]
 TRAININGS = [(n, k, s) for n, k in ((30, 3), (86, 3), (86, 5)) for s in (0, 1, 3)]
 
 
@@ -170,6 +175,30 @@ def skewed(rng: np.random.Generator, shape: str, patients: int, simulations: int
     return f"{100 * before:5.1f} -> {100 * now:.1f} (called too few: {100 * open_:.0f} %)"
 
 
+def promised(rng: np.random.Generator, patients: int, alike: float, share: float, n: int) -> str:
+    """Percent of guarantees that hold for lognormal changes of 1 to 7 lesions a patient."""
+    right, found = [], 0
+    for _ in range(n):
+        who = np.repeat(range(patients), rng.integers(1, 8, patients))
+        z = np.sqrt(alike) * rng.normal(size=patients)[who]
+        z += np.sqrt(1 - alike) * rng.normal(size=len(who))
+        delta = guarantee(np.exp(z), who, share=share).delta
+        found += np.isfinite(delta)
+        right.append(not np.isfinite(delta) or np.log(delta) >= norm.ppf(1 - share))
+    return f"right {100 * np.mean(right):.1f} (named a change: {100 * found / n:.0f} %)"
+
+
+def planned(rng: np.random.Generator, patients: int, margin: float, power: float, n: int) -> str:
+    """Predicted power of the study that a pilot plans, and the share of such studies that win."""
+    values = rng.normal(size=patients)
+    index = pd.MultiIndex.from_arrays([range(patients)] * 2, names=["patient", "id"])
+    plan = patients_needed(pd.Series(values, index), margin=margin, power=power)
+    found = bootstrap.estimates(list(rng.normal(0, plan.sd, (n, plan.patients))), seed=0)
+    said = [non_inferiority(e, margin=margin).words for e in found]
+    won = np.mean([words == "not inferior within margin" for words in said])
+    return f"{plan.patients} patients: {100 * plan.power:.1f} -> {100 * won:.1f}"
+
+
 def coverage(simulate: Callable[..., tuple[float, dict[str, Ends]]], row: tuple, n: int) -> str:
     """Percent covered and mean width by interval."""
     rng, hits, widths = np.random.default_rng(0), defaultdict(list), defaultdict(list)
@@ -204,6 +233,12 @@ def main() -> None:
     for shape, patients in SKEWED:
         rng = np.random.default_rng(0)
         print(f"  {shape + ', ' + str(patients):<22} {skewed(rng, shape, patients, n)}", flush=True)
+    print("Guarantees that hold, in %: patients, correlation within, share")
+    for row in PROMISES:
+        print(f"  {', '.join(map(str, row)):<22} {promised(np.random.default_rng(0), *row, n)}")
+    print("Planned studies, power predicted -> simulated, in %: pilot, margin in SD, power wanted")
+    for row in PILOTS:
+        print(f"  {', '.join(map(str, row)):<22} {planned(np.random.default_rng(0), *row, n)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,12 @@ from medsr_lib.assess.statistics.estimate import (
     footnote,
     with_case_interval,
 )
-from medsr_lib.assess.statistics.noninferiority import equivalence, non_inferiority, verdicts
+from medsr_lib.assess.statistics.noninferiority import (
+    equivalence,
+    non_inferiority,
+    patients_needed,
+    verdicts,
+)
 from medsr_lib.assess.statistics.null_band import (
     Band,
     deficit_closed,
@@ -39,7 +44,7 @@ from medsr_lib.assess.statistics.roc import (
     delong,
     roc_curve,
 )
-from medsr_lib.assess.statistics.shares import share, share_difference
+from medsr_lib.assess.statistics.shares import guarantee, share, share_difference
 
 __all__ = [
     "Band",
@@ -60,6 +65,7 @@ __all__ = [
     "effect_size",
     "equivalence",
     "footnote",
+    "guarantee",
     "icc",
     "limits_of_agreement",
     "means",
@@ -69,6 +75,7 @@ __all__ = [
     "over_seeds",
     "paired_difference",
     "patient_differences",
+    "patients_needed",
     "roc_curve",
     "share",
     "share_difference",

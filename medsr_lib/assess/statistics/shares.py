@@ -1,10 +1,13 @@
 """Shares and their differences, where a case is right or wrong: score intervals over patients.
 
 The bootstrap fails here: with few patients it may never see the one that is rare. A share is the
-mean over patients of a patient's share of cases.
+mean over patients of a patient's share of cases. `guarantee` turns this round: it looks for the
+change that at most a given share of cases exceeds.
 """
 
+import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,6 +81,100 @@ def share_difference(right: ArrayLike, baseline: ArrayLike, patients: ArrayLike)
     n = effective_size(of_patient[:, 0] - of_patient[:, 1], variance=variance, cases=cases)
     ends = [tango(gained * n, lost * n, n, level=level) for level in LEVELS]
     return _estimate(value, ends, cases=cases, patients=len(of_patient))
+
+
+class Guarantee(NamedTuple):
+    """What can be promised of the next patients' cases.
+
+    Attributes:
+        delta: the change, without sign, that at most `share` of the cases exceed; NaN if no change
+            can be named.
+        share: that was asked for.
+        confidence: the share of studies like this one in which the promise is right.
+        exceed: the share of the measured cases that do exceed delta, as a mean over patients.
+        cases, patients: that went in.
+        lost: cases among them that could not be measured, which count as changed without limit.
+    """
+
+    delta: float
+    share: float
+    confidence: float
+    exceed: float
+    cases: int
+    patients: int
+    lost: int
+
+    def __str__(self) -> str:
+        """In a sentence.
+
+        >>> print(Guarantee(0.03, 0.1, 0.95, 0.05, cases=99, patients=86, lost=0))
+        At most 10 % of cases change by more than 0.03 (95 % confidence; n = 86 patients, 99 cases).
+        """
+        share = f"{self.share * 100:.3g} %"
+        lost = f", {self.lost} of them not measured" if self.lost else ""
+        n = f"n = {self.patients} patients, {self.cases} cases{lost}"
+        if math.isnan(self.delta):
+            return f"No change can be named that at most {share} of cases exceed ({n})."
+        return (
+            f"At most {share} of cases change by more than {self.delta:.3g} "
+            f"({self.confidence * 100:.3g} % confidence; {n})."
+        )
+
+
+def guarantee(
+    changes: ArrayLike, patients: ArrayLike, *, share: float, confidence: float = 0.95
+) -> Guarantee:
+    """The smallest change that, with confidence, at most a share of the next cases exceed.
+
+    Conformal risk control by patient (risk-controlling prediction sets, Bates et al. 2021, J ACM
+    68:43, equation 6): the smallest delta such that for it, and for every larger one, an upper
+    confidence bound of the share of cases beyond it is at most `share`. The bound is Clopper and
+    Pearson's for the number of independent cases that these are worth (`effective_size`); with one
+    case of each patient it is exact whatever the changes' distribution. It supposes that the next
+    patients come as these did, with as many cases each.
+
+    A share below 1 - (1 - confidence)^(1 / patients) cannot be promised: none in 29 patients is
+    the fewest for 10 %, 59 for 5 %.
+
+    Simulated (`benchmarks/intervals.py`): right in 95 to 98 % for 40 to 233
+    patients of 1 to 8 cases each, whether these are alike or not.
+
+    Args:
+        changes: (n,) from HR to SR, with or without sign; NaN (a lesion that was not found again)
+            counts as changed without limit.
+        patients: (n,) whose case it is.
+        share: of cases that may exceed delta, between 0 and 1.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: no cases, lengths that differ, or a share or confidence out of range.
+    """
+    checks.share("share", share)
+    checks.share("confidence", confidence)
+    size = np.abs(np.asarray(changes, dtype=float))
+    if size.ndim != 1 or not len(size):
+        raise ValueError(f"changes must be (n,) and at least one, got {size.shape}")
+    size[np.isnan(size)] = np.inf
+    who = np.unique(checks.groups("patients", patients, n=len(size)), return_inverse=True)[1]
+    cases = np.bincount(who)
+    measured = np.isfinite(size)
+    delta = exceed = math.nan
+    for smaller in np.unique(size[measured])[::-1]:
+        beyond = np.bincount(who, size > smaller) / cases
+        if _upper(beyond, cases=len(size), confidence=confidence) > share:
+            break
+        delta, exceed = float(smaller), float(beyond.mean())
+    lost = int(len(size) - measured.sum())
+    return Guarantee(delta, share, confidence, exceed, len(size), len(cases), lost)
+
+
+def _upper(of_patient: Array, *, cases: int, confidence: float) -> float:
+    """Clopper & Pearson's upper bound of a share, by the cases that these patients are worth."""
+    p = float(of_patient.mean())
+    if p == 1:
+        return 1.0
+    n = effective_size(of_patient, variance=p * (1 - p), cases=cases)
+    return float(stats.beta.ppf(confidence, p * n + 1, n - p * n))
 
 
 def effective_size(of_patient: Array, *, variance: float, cases: int) -> float:

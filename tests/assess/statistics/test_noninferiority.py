@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.power import ttest_power
 
 from medsr_lib.assess.statistics import (
     Contrast,
@@ -10,6 +11,7 @@ from medsr_lib.assess.statistics import (
     bootstrap,
     equivalence,
     non_inferiority,
+    patients_needed,
     verdicts,
 )
 
@@ -183,3 +185,54 @@ def test_a_change_at_the_margin_is_called_equivalent_in_one_of_twenty_studies(mo
     samples = np.random.default_rng(0).normal(0.01, 0.02, (60, 40))
     said = [equivalence(cases(s), margin=0.01, seed=0).words for s in samples]
     assert np.mean([words.startswith("equivalent") for words in said]) <= 0.12
+
+
+def pilot(values):
+    """Differences of one case a patient."""
+    index = pd.MultiIndex.from_arrays([range(len(values))] * 2, names=["patient", "id"])
+    return pd.Series(np.asarray(values, float), index)
+
+
+def test_a_plan_has_the_fewest_patients_with_the_power():
+    values = np.random.default_rng(0).normal(0, 0.02, 30)
+    plan = patients_needed(pilot(values), margin=0.01, gain=0.001)
+    sd = values.std(ddof=1)
+    powers = [
+        ttest_power(0.011 / sd, n, 0.05, alternative="larger")
+        for n in (plan.patients - 1, plan.patients)
+    ]
+    assert powers[0] < 0.8 <= powers[1] == plan.power
+    assert plan.patients < plan.patients_careful < 2 * plan.patients
+    assert (plan.pilot, plan.reason) == (30, "the scatter of patients")
+
+
+def test_a_plan_takes_what_a_verdict_needs():
+    few = patients_needed(pilot(np.linspace(-1e-3, 1e-3, 20)), margin=0.01)
+    assert (few.patients, few.reason) == (15, "the least that a verdict needs")
+    losses = -0.002 * np.random.default_rng(0).lognormal(0, 1, 30)
+    skewed = patients_needed(pilot(losses), margin=0.05)
+    assert skewed.patients == np.ceil(25 * pd.Series(losses).skew() ** 2) > 15
+    assert skewed.reason == "a few patients lose much more than the rest"
+
+
+def test_planned_studies_succeed_as_often_as_planned():
+    plan = patients_needed(pilot(np.random.default_rng(0).normal(0, 0.02, 30)), margin=0.01)
+    rng, studies = np.random.default_rng(1), 400
+    found = bootstrap.estimates(list(rng.normal(0, plan.sd, (studies, plan.patients))), seed=0)
+    won = np.mean([non_inferiority(e, margin=0.01).words == SAFE for e in found])
+    assert won == pytest.approx(plan.power, abs=0.07)  # 0.03 with 1 000, benchmarks/intervals.py
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "says"),
+    [
+        (range(7), {}, "needs 8 patients"),
+        ([1] * 20, {}, "that differ"),
+        (range(20), {"gain": -0.01}, "above -0.01"),
+        (range(20), {"power": 1.2}, "power"),
+        ([np.nan] * 20, {}, "no case has a difference"),
+    ],
+)
+def test_a_plan_refuses_what_it_cannot_use(values, changes, says):
+    with pytest.raises(ValueError, match=says):
+        patients_needed(pilot(values), margin=0.01, **changes)
