@@ -29,7 +29,7 @@ from medsr_lib.data.phantom.brain.picture import brain_mask, draw
 from medsr_lib.data.phantom.brain.tumour import Tumour, make_tumour
 from medsr_lib.files import atomic
 
-VERSION = 1  # of the drawing: a folder drawn by another one is not taken for the same phantom
+VERSION = 2  # of the drawing: a folder drawn by another one is not taken for the same phantom
 SHARES = {"meningioma": 0.23, "glioma": 0.47, "pituitary": 0.30}  # original: 708, 1426, 930 slices
 FOLDS = 5
 # What notebooks run on by default: 16 tested patients, at a quarter of the original's pixels.
