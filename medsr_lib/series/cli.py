@@ -231,7 +231,7 @@ def _add_data(commands: Any) -> None:
     brain.add_argument("--patients", type=int, default=24)
     brain.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
     chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
-    chest.add_argument("--patients", type=int, default=40)
+    chest.add_argument("--patients", type=int, default=50)
     for made in (brain, chest):
         made.add_argument("--seed", type=int, default=0)
     _add_data_show(which)
