@@ -198,7 +198,9 @@ def test_each_image_is_read_by_the_detectors_of_its_own_fold():
     z = d.log_odds_by_fold(detectors, views, [2, 1, 2], device="cpu")
     assert z["own"].tolist() == [[20, 10, 20], [120, 110, 120]]
     assert z["bright"].tolist() == [[21, 11, 21], [121, 111, 121]]
-    with pytest.raises(ValueError, match=r"no detector of \(fold, training\) \[\(3, 0\), \(3, 1\)\]"):
+    with pytest.raises(
+        ValueError, match=r"no detector of \(fold, training\) \[\(3, 0\), \(3, 1\)\]"
+    ):
         d.log_odds_by_fold(detectors, views, [2, 1, 3], device="cpu")
 
 
