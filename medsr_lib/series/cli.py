@@ -237,7 +237,7 @@ def _add_data(commands: Any) -> None:
         given: dict[str, Any] = {"dest": name, "metavar": "N", "default": argparse.SUPPRESS}
         brain.add_argument(flag, type=int, help=text, **given)
     chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
-    chest.add_argument("--patients", type=int, default=40)
+    chest.add_argument("--patients", type=int, default=50)
     chest.add_argument("--seed", type=int, default=0)
     _add_data_show(which)
     real = _command(which, "figshare", _data, "download the brain tumour slices (0.9 GB)")

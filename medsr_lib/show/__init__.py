@@ -31,11 +31,9 @@ from medsr_lib.show.dataset import (
 )
 from medsr_lib.show.decisions import (
     attention_maps,
-    confusion,
     decision_changes,
     diagnosis_changes,
     over_trainings,
-    reliability,
     roc_curves,
 )
 from medsr_lib.show.estimates import differences, null_bands, transfer_matrix
@@ -66,7 +64,6 @@ __all__ = [
     "beside_hr",
     "bland_altman",
     "comparison",
-    "confusion",
     "contrast_detail",
     "curves",
     "decision_changes",
@@ -90,7 +87,6 @@ __all__ = [
     "quality_by_level",
     "region_map",
     "region_montage",
-    "reliability",
     "restorations",
     "roc_curves",
     "summary_slide",

@@ -229,7 +229,8 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
 
     Args:
         table: index table with `jpeg_quality`, `bytes`, `height` and `width`.
-        aucs: estimates of the AUC by what the class was guessed from, written below the title.
+        aucs: estimates of the AUC by what the class was guessed from, written below the title; the
+            first is of the files as they are.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0))
@@ -254,7 +255,9 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
     tried = [
         f"AUC {what}: {auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}]" for what, auc in aucs.items()
     ]
-    caption(figure, "What the files reveal without the image", numbers_behind(table), *tried)
+    sure = next(iter(aucs.values())).low > 0.5
+    title = "The files reveal the class" if sure else "Do the files reveal the class?"
+    caption(figure, f"{title} without the image", numbers_behind(table), *tried)
     return figure
 
 

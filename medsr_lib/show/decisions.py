@@ -1,4 +1,4 @@
-"""Figures of decisions: ROC curves, confusion, reliability, what changes, where a network looks."""
+"""Figures of decisions: ROC curves, what changes, where a network looks."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -101,85 +100,6 @@ def roc_curves(
         "band: 95 %, bootstrap over patients; brackets: 95 % interval of the area",
         "dashed: guessing; dot: the threshold chosen on validation patients",
     )
-    return figure
-
-
-@drawn
-def reliability(tables: Mapping[str, pd.DataFrame], *, errors: Mapping[str, float]) -> Figure:
-    """Draw predicted probabilities against what was found, with the images of each bin below.
-
-    Args:
-        tables: name -> columns start, end, n, predicted, observed, low, high, a row per bin.
-        errors: name -> expected calibration error.
-    """
-    if not tables:
-        raise ValueError("there is no table to draw")
-    shape: Any = {"figsize": (3.1 * len(tables) + 0.4, 4.3), "height_ratios": (3, 1)}
-    figure, panels = plt.subplots(2, len(tables), squeeze=False, sharex=True, sharey="row", **shape)
-    for (upper, lower), (name, table), tone in zip(panels.T, tables.items(), SHADES * len(tables)):
-        need(table, "start", "end", "n", "predicted", "observed", "low", "high")
-        bins = table[table["n"] > 0]
-        _diagonal(upper)
-        upper.vlines(bins["predicted"], bins["low"], bins["high"], color=tone, alpha=0.6)
-        upper.plot(bins["predicted"], bins["observed"], "o", ms=7, color=tone, mec="white")
-        upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), title=name)
-        upper.text(0.98, 0.03, f"ECE {errors[name]:.3f}", ha="right", weight="bold", color=tone)
-        upper.grid()
-        widths = table["end"] - table["start"]
-        bars = lower.bar(table["start"], table["n"], widths, align="edge", color=tone, ec="white")
-        labels = [count(n) if n else "" for n in table["n"]]
-        lower.bar_label(bars, labels, size=7.5, color=INK, padding=1)
-        lower.set_xlabel("predicted probability")
-        lower.margins(y=0.25)
-    panels[0, 0].set_ylabel("observed fraction")
-    panels[1, 0].set_ylabel("images")
-    total = next(iter(tables.values()))["n"].sum()
-    caption(
-        figure,
-        "Are the probabilities well calibrated?",
-        plural(total, "image"),
-        "dots on the dashed line are well calibrated; lines: Wilson's 95 % interval",
-        "ECE: expected calibration error",
-    )
-    return figure
-
-
-@drawn
-def confusion(tables: Mapping[str, pd.DataFrame], *, note: str) -> Figure:
-    """Draw confusion matrices side by side: counts, shaded by their share of the true class.
-
-    Args:
-        tables: name -> counts, a row per true class, a column per predicted class.
-    """
-    if not tables:
-        raise ValueError("there is no table to draw")
-    size = (2.3 * len(tables) + 0.9, 2.7)
-    figure, panels = plt.subplots(
-        1, len(tables), figsize=size, layout="compressed", squeeze=False, sharey=True
-    )
-    for axes, (name, table) in zip(panels.flat, tables.items()):
-        counts = table.to_numpy(float)
-        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        texts = [f"{count(n)}\n{100 * s:.0f} %" for n, s in zip(counts.flat, share.flat)]
-        seaborn.heatmap(
-            pd.DataFrame(share, table.index, table.columns),
-            vmin=0,
-            vmax=1.25,
-            cmap="Blues",
-            annot=np.reshape(texts, share.shape),
-            fmt="",
-            annot_kws={"size": 11},
-            cbar=False,
-            square=True,
-            ax=axes,
-        )
-        axes.set_xticks(axes.get_xticks(), table.columns, rotation=0)
-        axes.set_yticks(axes.get_yticks(), table.index, rotation=90, va="center")
-        axes.tick_params(length=0)
-        axes.set(title=name, xlabel="predicted", ylabel="")
-    panels[0, 0].set_ylabel("true")
-    total = next(iter(tables.values())).to_numpy().sum()
-    caption(figure, "Predicted and true class", note, f"{plural(total, 'image')}; %: of the row")
     return figure
 
 

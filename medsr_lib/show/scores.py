@@ -253,7 +253,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
 
 
 @drawn
-def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str]) -> Figure:
+def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str], title: str) -> Figure:
     """Draw metrics against the level of the noise: a row per metric, a column per kind of noise.
 
     Args:
@@ -282,7 +282,7 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str]) -> Figure:
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper")
     caption(
         figure,
-        "Quality against noise",
+        title,
         people(table["cases"].max(), table["patients"].max()),
         "level: sd of the noise at grey 1/2",
         "bars: 95 % interval over patients",

@@ -72,22 +72,6 @@ def test_every_curve_has_its_area_threshold_and_n(curve, estimate, text_of):
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[0.1, 0.8]]
 
 
-def test_reliability_leaves_empty_bins_out_and_counts(bins, text_of):
-    figure = show.reliability({"raw": bins}, errors={"raw": 0.123})
-    upper, lower = figure.axes
-    assert upper.lines[-1].get_xdata().tolist() == [0.1, 1, 0.8]
-    assert [bar.get_height() for bar in lower.patches] == [12, 0, 1, 7]
-    assert "ECE 0.123" in text_of(figure)
-    assert "20 images" in text_of(figure)
-
-
-def test_confusion_shows_counts_and_shares_of_the_true_class(text_of):
-    table = pd.DataFrame([[18, 2], [4, 36]], ["well", "ill"], ["well", "ill"])
-    text = text_of(show.confusion({"after": table}, note="by hand"))
-    assert all(part in text for part in ("18\n90 %", "2\n10 %", "4\n10 %", "36\n90 %"))
-    assert "by hand; 60 images" in text
-
-
 def bars_of(axes, method, tall):
     """Widths of the bars of the row of a method, the thick one's or the thin ones'."""
     bars = [bar for bar in axes.patches if round(bar.get_y() + 0.05) == method]
@@ -159,10 +143,6 @@ def test_maps_of_nothing_are_drawn(image, text_of):
 
 
 def test_what_cannot_be_drawn_is_refused(decided, classified, segmented, image):
-    with pytest.raises(ValueError, match="there is no table to draw"):
-        show.reliability({}, errors={})
-    with pytest.raises(ValueError, match="there is no table to draw"):
-        show.confusion({}, note="")
     with pytest.raises(ValueError, match="there is no curve"):
         show.roc_curves({}, areas={}, points={}, title="")
     with pytest.raises(ValueError, match=r"lacks the columns \['to_right'\]"):

@@ -161,7 +161,7 @@ def levels():
 
 
 def test_quality_has_a_row_per_metric_and_a_column_per_kind(levels, text_of):
-    figure = show.quality_by_level(levels, metrics=["psnr", "edges"])
+    figure = show.quality_by_level(levels, metrics=["psnr", "edges"], title="best at 2")
     assert len(figure.axes) == 4
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["gaussian", "poisson"]
     assert "9 images of 5 patients" in text_of(figure)
@@ -172,9 +172,9 @@ def test_quality_has_a_row_per_metric_and_a_column_per_kind(levels, text_of):
 
 def test_quality_refuses_what_it_cannot_draw(levels):
     with pytest.raises(ValueError, match="unknown metric"):
-        show.quality_by_level(levels, metrics=["ssim"])
+        show.quality_by_level(levels, metrics=["ssim"], title="")
     with pytest.raises(ValueError, match="lacks the columns"):
-        show.quality_by_level(levels.drop(columns="low"), metrics=["psnr"])
+        show.quality_by_level(levels.drop(columns="low"), metrics=["psnr"], title="")
 
 
 @pytest.fixture

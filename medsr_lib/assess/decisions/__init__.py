@@ -12,12 +12,13 @@ from medsr_lib.assess.decisions.detector import (
     chance_error,
     detect,
     log_odds,
+    log_odds_by_fold,
     operating_point,
     reliability,
     temperature,
     threshold_at,
 )
-from medsr_lib.assess.decisions.metadata import guess_class
+from medsr_lib.assess.decisions.metadata import guess_class, traces
 from medsr_lib.assess.decisions.readers import patches
 from medsr_lib.assess.decisions.segmenter import segment, segment_summary
 from medsr_lib.assess.decisions.trainings import by_training, changes, differing, majority
@@ -35,6 +36,7 @@ __all__ = [
     "guess_class",
     "lesion_overlap",
     "log_odds",
+    "log_odds_by_fold",
     "majority",
     "map_similarity",
     "operating_point",
@@ -45,4 +47,5 @@ __all__ = [
     "similarity_of_others",
     "temperature",
     "threshold_at",
+    "traces",
 ]

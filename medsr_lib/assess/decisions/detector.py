@@ -8,6 +8,7 @@ differ, scores that are not finite, and one class only.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,35 @@ def log_odds(
     """
     logits = readers.answers(network, images, shape=(2,), batch=64, device=device)
     return {name: z.double().diff(dim=1)[:, 0].numpy() for name, z in logits.items()}
+
+
+def log_odds_by_fold(
+    detectors: Mapping[tuple[int, int], Network],
+    images: Mapping[str, Tensor],
+    fold: ArrayLike,
+    *,
+    device: str = "auto",
+) -> dict[str, NDArray[np.float64]]:
+    """What each image's own detectors say of it: log-odds (k, N) of k trainings.
+
+    Args:
+        detectors: (fold, training) -> a network that has not seen the patients of this fold.
+        images, device: as for `log_odds`.
+        fold: (N,) that tests each image.
+
+    Raises:
+        TypeError, ValueError: as `log_odds`, or a fold without all its trainings.
+    """
+    of, trainings = np.asarray(fold), sorted({training for _, training in detectors})
+    if missing := {(k, i) for k in np.unique(of).tolist() for i in trainings} - set(detectors):
+        raise ValueError(f"there is no detector of (fold, training) {sorted(missing)}")
+    z = {name: np.empty((len(trainings), len(of))) for name in images}
+    for (k, i), network in detectors.items():
+        if (own := np.flatnonzero(of == k)).size:
+            shown = {name: x[own] for name, x in images.items()}
+            for name, found in log_odds(network, shown, device=device).items():
+                z[name][trainings.index(i), own] = found
+    return z
 
 
 def temperature(scores: ArrayLike, positive: ArrayLike) -> float:
@@ -192,11 +222,12 @@ def detect(
 
     Args:
         scores: method -> (N,) log-odds, already divided by the temperature; `reference` among them.
+            (k, N) of k trainings each give a row for each, told apart by the column seed.
         cases: a row per image, in their order: columns id, patient, label (one of the classes);
             others are left.
         classes: the names of the negatives and of the positives.
-        threshold: from which on an image is positive; (N,) where each has its own, because several
-            detectors read them (cross-fitting).
+        threshold: from which on an image is positive; (N,) or (k, N) where each has its own,
+            because several detectors read them (cross-fitting).
         reference: the method whose decisions the others are compared with.
 
     Returns:
@@ -208,6 +239,15 @@ def detect(
     """
     if len(classes) != 2:
         raise ValueError(f"classes must be two, negatives first, got {list(classes)}")
+    if (shape := np.shape(next(iter(scores.values()), ())))[1:]:  # of several trainings
+        cuts = np.broadcast_to(checks.finite("threshold", threshold), shape)
+        each = {k: np.broadcast_to(np.asarray(v, float), shape) for k, v in scores.items()}
+        about: dict[str, Any] = {"classes": classes, "reference": reference}
+        tables = [
+            detect({k: v[i] for k, v in each.items()}, cases, threshold=cut, **about).assign(seed=i)
+            for i, cut in enumerate(cuts)
+        ]
+        return pd.concat(tables, ignore_index=True)
     cut = np.broadcast_to(checks.finite("threshold", threshold), (len(cases),))
     z = {method: np.asarray(values, float) for method, values in scores.items()}
     for method, values in z.items():

@@ -1,4 +1,4 @@
-"""Could you guess the class without seeing the image? From what the files alone reveal."""
+"""Could you guess the class without seeing the image? From what files and compression reveal."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from medsr_lib import checks
+from medsr_lib import images as image_rules
 from medsr_lib.assess.statistics.estimate import Estimate
 from medsr_lib.assess.statistics.roc import auc, auc_interval, checked
 
@@ -75,3 +77,21 @@ def guess_class(
         auc=auc_interval(scores, truth, groups),
         single={name: max(area, 1 - area) for name, area in single.items()},
     )
+
+
+def traces(images: Tensor) -> pd.DataFrame:
+    """What compression leaves in images (N, 1, H, W), as two numbers each that name no finding.
+
+    Returns:
+        blocks, how much stronger the grey levels jump at the borders of JPEG's blocks of 8 x 8 than
+        elsewhere; fine, the standard deviation of the second differences over the image's.
+
+    Raises:
+        TypeError, ValueError: invalid images.
+    """
+    image_rules.check(images)
+    x = images[:, 0]
+    jumps = x.diff(dim=2).abs().mean(1)  # (N, W - 1)
+    blocks = jumps[:, 7::8].mean(1) / jumps.mean(1)
+    fine = x.diff(n=2, dim=2).std((1, 2)) / x.std((1, 2))
+    return pd.DataFrame({"blocks": blocks.numpy(), "fine": fine.numpy()})

@@ -22,6 +22,7 @@ from medsr_lib.assess.statistics.estimate import (
     Estimate,
     adjust,
     as_table,
+    direction,
     footnote,
     with_case_interval,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "deficit_closed",
     "delong",
     "detectable",
+    "direction",
     "effect_size",
     "equivalence",
     "footnote",

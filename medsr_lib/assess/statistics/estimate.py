@@ -140,6 +140,19 @@ def over_trainings(
     return Estimate(value, p=p, **ends, **counts)
 
 
+def direction(estimate: Estimate, *, above: str, below: str) -> str:
+    """What the 95 % interval says in words: `above` or `below` if all of it lies there.
+
+    >>> direction(Estimate(0.1, -0.1, 0.3, patients=9), above="Better.", below="Worse.")
+    'No difference is shown: the interval holds 0.'
+    """
+    if not math.isfinite(estimate.high - estimate.low):
+        return "There is not enough data for an interval."
+    if estimate.low <= 0 <= estimate.high:
+        return "No difference is shown: the interval holds 0."
+    return above if estimate.low > 0 else below
+
+
 def footnote(estimates: Mapping[Any, Estimate] | Iterable[Estimate]) -> str:
     """The one footnote that explains what is missing in these estimates; "" if nothing is.
 

@@ -26,6 +26,8 @@ JITTER = {"contrast": (0.8, 1.2), "brightness": (-0.1, 0.1)}
 # How differently patients stand before a detector, see `random_affine`:
 AFFINE = {"down": (-0.06, 0.06), "right": (-0.06, 0.06), "scale": (-0.1, 0.1)}
 AFFINE["angle"] = (-math.radians(5), math.radians(5))
+# How blurred one of them is, see `softened`: a radiograph's sharpness is no illness.
+SOFT = {"soft": (0.0, 1.0)}
 
 Augment = Literal["turns", "shifts"]
 Drawn = dict[str, NDArray[Any]]
@@ -268,7 +270,8 @@ class LabelledImages(_Batches):
             images = _turned(self.images, drawn, size=self.images.shape[-1])
         else:
             chosen = self.images[drawn["which"][:, 0], 0]
-            images = random_affine(chosen, *(drawn[name] for name in AFFINE))
+            moved = random_affine(chosen, *(drawn[name] for name in AFFINE))
+            images = softened(moved, drawn["soft"])
         return _jittered(images, drawn), drawn["label"][:, 0]
 
     def _draw(self, rng: np.random.Generator) -> Drawn:
@@ -279,7 +282,7 @@ class LabelledImages(_Batches):
         if self.augment == "turns":
             drawn |= _draw_flips(rng, shape)
         else:
-            drawn |= _draw_uniform(rng, AFFINE, shape)
+            drawn |= _draw_uniform(rng, AFFINE | SOFT, shape)
         return drawn | _draw_uniform(rng, JITTER, shape)
 
 
@@ -365,6 +368,14 @@ def random_affine(
     x = images[:, None]
     grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)[:, 0]
+
+
+def softened(images: Tensor, share: Tensor) -> Tensor:
+    """Images (B, S, S) mixed with their blur, of 1.2 pixels' deviation, by shares (B, 1) of it."""
+    blur = images[:, None]
+    for _ in range(2):
+        blur = F.avg_pool2d(blur, 3, stride=1, padding=1, count_include_pad=False)
+    return torch.lerp(images, blur[:, 0], share[:, :, None])
 
 
 def _turned(images: Tensor, drawn: dict[str, Tensor], *, size: int) -> Tensor:

@@ -170,6 +170,40 @@ def test_decisions_flip_at_the_threshold(cases):
     assert found.loc[found["method"] == "original", "flipped"].sum() == 0
 
 
+def test_each_training_decides_at_thresholds_of_its_own(cases):
+    z = np.array([[2, 1.1, 0, 0, 3], [2, 0.9, 1.5, 0, 0.5]])
+    about = {"classes": LABELS, "reference": "original"}
+    found = d.detect({"original": z, "restored": -z}, cases, threshold=[[1], [0.7]], **about)
+    one = d.detect({"original": z[1], "restored": -z[1]}, cases, threshold=0.7, **about)
+    of_one = found[found["seed"] == 1].drop(columns="seed").reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_one, one)
+    assert found["seed"].value_counts().tolist() == [10, 10]
+
+
+class Constant(nn.Module):
+    """Says the same log-odds of every image, plus its mean."""
+
+    def __init__(self, z):
+        super().__init__()
+        self.z = z
+
+    def forward(self, x):
+        said = self.z + x.mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(said), said], 1)
+
+
+def test_each_image_is_read_by_the_detectors_of_its_own_fold():
+    detectors = {(k, i): Constant(10.0 * k + 100 * i) for k in (1, 2) for i in (0, 1)}
+    views = {"own": torch.zeros(3, 1, 32, 32), "bright": torch.ones(3, 1, 32, 32)}
+    z = d.log_odds_by_fold(detectors, views, [2, 1, 2], device="cpu")
+    assert z["own"].tolist() == [[20, 10, 20], [120, 110, 120]]
+    assert z["bright"].tolist() == [[21, 11, 21], [121, 111, 121]]
+    with pytest.raises(
+        ValueError, match=r"no detector of \(fold, training\) \[\(3, 0\), \(3, 1\)\]"
+    ):
+        d.log_odds_by_fold(detectors, views, [2, 1, 3], device="cpu")
+
+
 def test_decisions_go_into_summary_and_contrasts(cases):
     z = {"original": [2, 1.1, 0, 0, 3], "restored": [2, 0.9, 1.5, 0, 0.5]}
     found = d.detect(z, cases, classes=LABELS, threshold=1, reference="original")

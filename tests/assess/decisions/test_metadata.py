@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from medsr_lib.assess.decisions import guess_class
+from medsr_lib.assess.decisions import guess_class, traces
 
 
 @pytest.fixture
@@ -60,3 +61,14 @@ def test_columns_that_are_not_positive_go_in_as_they_are(files):
 def test_refuses(files, change, reason):
     with pytest.raises(ValueError, match=reason):
         guess_class(**files | change, seed=0)
+
+
+def test_traces_see_the_blocks_of_jpeg_and_blur():
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    blocks = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    blocks = blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    smooth = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
+    found = traces(torch.cat([noise, 0.5 + 0.1 * noise + 0.3 * blocks, smooth]).clamp(0, 1))
+    assert found["blocks"][0] == pytest.approx(1, abs=0.1)
+    assert found["blocks"][1] > 2
+    assert found["fine"][2] < 0.7 * found["fine"][0]

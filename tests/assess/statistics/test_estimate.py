@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from medsr_lib.assess.statistics import Contrast, Estimate, adjust, as_table, footnote
+from medsr_lib.assess.statistics import (
+    Contrast,
+    Estimate,
+    adjust,
+    as_table,
+    direction,
+    footnote,
+)
 
 P_VALUES = [0.04, 0.001, 0.03, 0.9, 0.012, 0.012]
 
@@ -86,3 +93,16 @@ def test_one_footnote_says_what_is_missing():
     assert footnote([whole, few, few]).startswith("No p is given below 8 patients")
     assert "No interval" not in footnote({"a": few})
     assert footnote([Estimate(0.1, patients=9)]).startswith("No interval is given")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.1, 0.3, "higher"),
+        (-0.3, -0.1, "lower"),
+        (-0.1, 0.3, "No difference is shown: the interval holds 0."),
+        (np.nan, np.nan, "There is not enough data for an interval."),
+    ],
+)
+def test_an_interval_says_its_direction_or_that_it_has_none(low, high, words):
+    assert direction(Estimate(0.2, low, high), above="higher", below="lower") == words

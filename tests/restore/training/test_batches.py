@@ -231,6 +231,16 @@ def test_shifts_leave_up_where_it_is():
     assert (x - image[:1]).abs().mean((1, 2, 3)).min() > 0.001
 
 
+def test_softening_blurs_by_its_share_and_keeps_the_mean():
+    image = torch.zeros(3, 21, 21)
+    image[:, 10, 10] = 1
+    x = batches.softened(image, torch.tensor([[0.0], [0.5], [1.0]]))
+    assert x[:, 10, 10].tolist() == pytest.approx([1, (1 + 1 / 9) / 2, 1 / 9])
+    assert x.sum((1, 2)).tolist() == pytest.approx([1, 1, 1])
+    rows = torch.arange(21.0)[:, None] - 10
+    assert (x[2] * rows**2).sum().sqrt().item() == pytest.approx(1.155, abs=0.001)
+
+
 def test_an_affine_change_shifts_enlarges_and_turns():
     image = torch.zeros(4, 20, 20)
     image[:, 8:12, 14:18] = 1

@@ -107,7 +107,7 @@ def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     assert folders.write_embedded([first, unknown]) == [brain]
     assert folders.write_embedded([second, first]) == [brain, chest]
     slices = (brain, phantom.EMBEDDED)
-    assert written == [slices, slices, (chest, {"patients": 40, "seed": 0})]
+    assert written == [slices, slices, (chest, {"patients": 50, "seed": 0})]
 
 
 def test_every_notebook_of_the_series_reads_embedded_data():

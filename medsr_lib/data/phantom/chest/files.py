@@ -23,7 +23,7 @@ from medsr_lib.data.phantom.chest.opacity import make_opacity
 from medsr_lib.data.phantom.chest.picture import draw
 from medsr_lib.files import atomic
 
-VERSION = 1  # of the drawing: a folder drawn by another one is not taken for the same phantom
+VERSION = 2  # of the drawing: a folder drawn by another one is not taken for the same phantom
 # Of one patient after the other. The original's images: 27 %, 47 % and 26 %.
 KINDS = ("normal", "bacteria", "virus", "normal", "bacteria")
 # Of the JPEG files; estimated of nearly all files of the original (`jpeg.quality_of`).
@@ -120,11 +120,10 @@ def _draw(shot: Exposure, *, seed: int, size: int) -> tuple[NDArray[np.uint8], N
     own = np.random.default_rng([seed, shot.person, 2, shot.number])
     height = round(size * own.uniform(*_HEIGHT[shot.label]))
     shape = (height, round(height * own.uniform(*_ASPECT[shot.label])))
-    opacity = None
+    opacity, course = None, float(own.uniform(0.85, 1.1))  # it grows or heals
     if shot.kind != "normal":
         ill = np.random.default_rng([seed, shot.person, 3])
         opacity = make_opacity(shot.kind, chest, ill)
-        course = float(own.uniform(0.85, 1.1))  # it grows or heals
         opacity = replace(opacity, density=opacity.density * course)
     return draw(chest, opacity, shape=shape, rng=own)
 

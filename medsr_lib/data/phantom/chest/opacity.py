@@ -43,9 +43,9 @@ def make_opacity(kind: str, chest: Chest, rng: np.random.Generator) -> Opacity:
     return Opacity(
         kind=kind,
         centre=(x + float(rng.normal(0, 0.04)), y * chest.height + float(rng.normal(0, 0.04))),
-        radii=(float(rng.uniform(0.18, 0.4)), float(rng.uniform(0.16, 0.32))),
+        radii=(float(rng.uniform(0.24, 0.44)), float(rng.uniform(0.2, 0.36))),
         turn=float(rng.uniform(-0.5, 0.5)),
-        density=float(rng.uniform(0.42, 0.82) if lobar else rng.uniform(0.32, 0.66)),
+        density=float(rng.uniform(0.6, 0.9) if lobar else rng.uniform(0.55, 0.85)),
         seed=int(rng.integers(2**31)),
     )
 

@@ -42,8 +42,7 @@ def draw(
 def _grid(chest: Chest, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Plane, Plane]:
     """The coordinates of every pixel: the child lies a little askew, the spine bends a little."""
     h, w = shape
-    margin = min(1.0, max(0.45, 1.0 - 0.7 * (w / h - 1.1))) * rng.uniform(0.85, 1.05)
-    tall = chest.height + margin  # a wide picture shows less of neck and belly
+    tall = chest.height + 0.8 * rng.uniform(0.85, 1.15)  # of neck and belly, whatever the width
     unit = max(tall / h, 2.05 / w)  # all of the chest's width is to be seen
     rows = (np.arange(h, dtype=np.float32) + 0.5) * np.float32(unit)
     columns = (np.arange(w, dtype=np.float32) + 0.5 - w / 2) * np.float32(unit)
@@ -100,9 +99,10 @@ def _vessels(x: Plane, y: Plane, chest: Chest, shape: tuple[int, int]) -> Plane:
                 for _ in range(int(rng.integers(3, 6))):
                     heading += float(rng.normal(0, 0.16))
                     step = 0.055 * np.array([sign * np.cos(heading), np.sin(heading)])
-                    bright = int(90 + 140 * min(1.0, width / 0.018))
-                    thick = max(1, round(width * twice / unit))
-                    pen.line([pixel(at), pixel(at + step)], fill=bright, width=thick)
+                    bright, exact = 90 + 140 * min(1.0, width / 0.018), width * twice / unit
+                    thick = max(1, round(exact))  # as bright in all, whatever the size of a pixel
+                    fill = min(255, int(bright * exact / thick))
+                    pen.line([pixel(at), pixel(at + step)], fill=fill, width=thick)
                     at, width = at + step, width * 0.91
                 if order < 4 and width > 0.0035:
                     for turn in (-0.38, 0.34):
@@ -117,8 +117,11 @@ def _film(
     total: Plane, body: Plane, shape: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Scatter, grain, the window of grey levels, and the R that marks the patient's right side."""
-    grain = rng.normal(0, 1, shape).astype(np.float32)
-    grain = gaussian_filter(grain, 0.6) + 0.6 * gaussian_filter(grain, 1.6)
+    # As much grain on the same part of the chest, whatever the size of a pixel: white noise of the
+    # smaller pixel has the larger deviation. Small files would otherwise be grainy, hence ill.
+    unit = shape[0] / 380
+    grain = rng.normal(0, unit, shape).astype(np.float32)
+    grain = gaussian_filter(grain, 0.6 * unit) + 0.6 * gaussian_filter(grain, 1.6 * unit)
     total = total + 0.06 * gaussian_filter(total, shape[0] / 12)
     total = gaussian_filter(total, 0.0012 * shape[0]) + 0.014 * grain * np.clip(body * 2, 0.15, 1)
     low, high = rng.uniform(0.0, 0.12), rng.uniform(0.94, 1.22)
