@@ -5,7 +5,7 @@ from medsr_lib.assess.quality.brain import find_brain
 from medsr_lib.assess.quality.regions import find_head, regions
 from medsr_lib.data import figshare, phantom
 
-RECIPE = {"patients": 9, "slices_per_patient": 1, "seed": 4, "size": 256}  # every plane and tumour
+RECIPE = phantom.EMBEDDED | {"patients": 9, "slices_per_patient": 1}  # every plane and tumour
 
 
 @pytest.fixture(scope="module")

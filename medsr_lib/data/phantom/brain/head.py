@@ -29,7 +29,7 @@ class Head:
     lattices: Array  # (_FIELDS, n, n, n) control points of smooth random fields
     ventricles: float  # size relative to the mean
     atrophy: float  # width of the sulci relative to the mean
-    blur: float  # standard deviation of the point spread, in pixels of 1/512 of the picture
+    blur: float  # standard deviation of the point spread, in pixels
     pillow: float  # how far the empty rim, left by unwarping the gradients, comes in at the sides
     grey: dict[str, float]  # tissue -> signal, where the brightest fat is near 1
 
@@ -46,7 +46,7 @@ def make_head(rng: np.random.Generator, plane: str) -> Head:
         lattices=rng.standard_normal((_FIELDS, *3 * [_LATTICE]), dtype=np.float32),
         ventricles=float(rng.uniform(0.75, 1.35)),
         atrophy=float(rng.uniform(0.7, 1.3)),
-        blur=float(rng.uniform(0.7, 0.98)),
+        blur=float(rng.uniform(0.75, 1.03)),
         pillow=float(rng.choice((0, 0, rng.uniform(0.08, 0.16)))) * (plane != "sagittal"),
         grey={
             "white": white,
