@@ -45,8 +45,10 @@ def test_02_says_what_the_network_gains(said, gain, words, rest):
 @pytest.mark.parametrize("number", ["02", "03"])
 def test_02_and_03_say_whether_more_steps_would_help(said, number):
     rising, flat = (pd.DataFrame({"psnr": [30, 31, 31.2, end]}) for end in (31.9, 31.25))
-    assert "by +0.70 dB: it still rises" in said(number, "rise =", watched=rising)
-    assert "by +0.05 dB: it has flattened" in said(number, "rise =", watched=flat)
+    assert "PSNR still rises: more steps would help (+0.70 dB" in said(
+        number, "rise =", watched=rising
+    )
+    assert "PSNR has flattened (+0.05 dB" in said(number, "rise =", watched=flat)
     assert said(number, "rise =", watched=rising[:0]) == ""  # a session without time to train
 
 
@@ -91,7 +93,7 @@ def test_03_says_whether_the_gan_traded(said, psnr, distance, words):
 def test_01_says_how_small_lesions_are_or_that_there_are_none(said):
     table = pd.DataFrame({"height": 100, "width": 100, "mask_pixels": [100, 200, 400]})
     assert "half of the 3 lesions a weight of less than 2.0 %" in said("01", "half =", table=table)
-    without = table.assign(mask_pixels=pd.NA)
+    without = table.assign(mask_pixels=pd.array([pd.NA] * 3, dtype="Int64"))
     assert said("01", "half =", table=without) == "No lesion is outlined in these images.\n"
 
 
@@ -114,8 +116,8 @@ def test_01_says_how_many_test_images_show_a_known_patient(said, by_image):
 @pytest.mark.parametrize(
     ("agreement", "title"),
     [
-        ([0.999, 0.993], "Mask and border agree: Dice 0.993 or more"),
-        ([0.999, 0.4], "Mask and border differ: Dice 0.400 or more"),
+        ([0.999, 0.993], "Mask and border agree: Dice is at least 0.993"),
+        ([0.999, 0.4], "Mask and border differ: Dice is at least 0.400"),
     ],
 )
 def test_01_says_whether_mask_and_border_agree(said, agreement, title):

@@ -262,7 +262,6 @@ def beside_hr(
     original, scores = as_image(hr, "hr"), scores or {}
     seen = {name: same_field(image, original.shape, name) for name, image in images.items()}
     choose("image in scores", scores, ["HR", *seen])
-    box = box or (0, 0, original.shape[1], original.shape[0])
     mask = None if lesion is None else as_mask(lesion, original.shape)
     if box is None and mask is not None and mask.any():
         box = square_around(mask, MARGIN)

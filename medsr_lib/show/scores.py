@@ -1,4 +1,4 @@
-"""Figures of scores: distributions, gains by size, planes, levels, agreement.
+"""Figures of scores: distributions, gains by size, planes, levels, agreement, speed.
 
 A score table is tidy: a row per case, method and region, with the columns `id`, `patient`, `label`,
 `method`, `region`, `pixels` and the metrics (`psnr`, `ssim`, `mse`, ...). Where it has `scale` and
