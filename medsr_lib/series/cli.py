@@ -228,12 +228,17 @@ def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="make or fetch data")
     which = data.add_subparsers(required=True, metavar="WHICH")
     brain = _command(which, "phantom", _data, "write synthetic slices in the original layout")
-    brain.add_argument("--patients", type=int, default=24)
-    brain.add_argument("--slices", type=int, default=4, help="of each patient (default: 4)")
+    for flag, name, text in [
+        ("--patients", "patients", "default: 80"),
+        ("--slices", "slices_per_patient", "of each patient (default: 2)"),
+        ("--size", "size", "pixels a side (default: 256; the original's have 512)"),
+        ("--seed", "seed", "default: 0"),
+    ]:
+        given: dict[str, Any] = {"dest": name, "metavar": "N", "default": argparse.SUPPRESS}
+        brain.add_argument(flag, type=int, help=text, **given)
     chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
     chest.add_argument("--patients", type=int, default=40)
-    for made in (brain, chest):
-        made.add_argument("--seed", type=int, default=0)
+    chest.add_argument("--seed", type=int, default=0)
     _add_data_show(which)
     real = _command(which, "figshare", _data, "download the brain tumour slices (0.9 GB)")
     for kind, parser in {"brain": brain, "chest": chest, "real": real}.items():
@@ -250,12 +255,8 @@ def _data(arguments: argparse.Namespace) -> None:
     elif arguments.kind == "chest":
         phantom.write_chest_xray(folder, patients=arguments.patients, seed=arguments.seed)
     else:
-        phantom.write_figshare(
-            folder,
-            patients=arguments.patients,
-            slices_per_patient=arguments.slices,
-            seed=arguments.seed,
-        )
+        given = {name: vars(arguments).get(name, n) for name, n in phantom.EMBEDDED.items()}
+        phantom.write_figshare(folder, **given)
     print(folder)
 
 

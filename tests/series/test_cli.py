@@ -111,12 +111,14 @@ def test_data_commands_call_the_data_room(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: calls.append((root, k)))
     monkeypatch.setattr(phantom, "write_chest_xray", lambda root, **k: calls.append((root, k)))
     monkeypatch.setattr(figshare, "download", lambda root: calls.append(root))
+    assert cli.main(["data", "phantom", str(tmp_path)]) == 0  # those that a run reads
     assert cli.main(["data", "phantom", str(tmp_path), "--patients", "3", "--seed", "1"]) == 0
     assert cli.main(["data", "chest", str(tmp_path), "--patients", "5"]) == 0
     assert cli.main(["data", "figshare", str(tmp_path)]) == 0
-    settings = {"patients": 3, "slices_per_patient": 4, "seed": 1}
+    settings = phantom.EMBEDDED | {"patients": 3, "seed": 1}
     radiographs = {"patients": 5, "seed": 0}
-    assert calls == [(tmp_path, settings), (tmp_path, radiographs), tmp_path]
+    brains = [(tmp_path, phantom.EMBEDDED), (tmp_path, settings)]
+    assert calls == [*brains, (tmp_path, radiographs), tmp_path]
 
 
 @pytest.mark.parametrize(

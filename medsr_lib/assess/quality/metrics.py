@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from medsr_lib import checks, images
 from medsr_lib.assess.quality.regions import bounding_box
-from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, Windows, full_precision, to_double
+from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, Windows, full_precision, mirror, to_double
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
 MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
@@ -118,7 +118,8 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     x, y, inside = (of[box] for of in (sr[:, 0], hr[:, 0], mask))
     if inside.numel():
         dtype = full_precision(hr.device)
-        windows = Windows(y, data_range=data_range, dtype=dtype, mask=inside)
+        x, y, used = (mirror(of) for of in (x, y, inside))
+        windows = Windows(y, data_range=data_range, dtype=dtype, mask=used)
         found = windows.maps(x)["ssim"].masked_fill(~inside, torch.nan)
         result[box] = found.to(hr.dtype)
     return result
@@ -207,9 +208,12 @@ def ms_ssim_within(maps: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
 
 
 def mean_within(of_scale: Tensor, share: Tensor) -> Tensor:
-    """Means (B, R) of a map (B, H, W) over regions, of which `share` is one of `ms_shares`."""
-    values = to_double(of_scale[INNER].flatten(1))[..., None]
-    return (share @ values)[..., 0] / share.sum(2)
+    """Means (..., B, R) of maps (..., B, H, W) over regions, of which `share` is one of
+    `ms_shares`."""
+    values = to_double(of_scale[INNER].flatten(-2))
+    of_image = values.movedim(-2, 0).reshape(len(share), -1, values.shape[-1])
+    sums = (share @ of_image.mT).movedim(-1, 0).reshape(*values.shape[:-1], -1)
+    return sums / share.sum(2)
 
 
 def ms_product(means: Sequence[Tensor]) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 from medsr_lib import checks
 from medsr_lib.assess.quality import metrics as of_image
-from medsr_lib.assess.quality.regions import NAMES, Tissue, bounding_box, check_names, of_case
+from medsr_lib.assess.quality.regions import NAMES, Tissue, check_names, of_case
 from medsr_lib.assess.quality.ssim import (
     BORDER,
     INNER,
@@ -19,6 +19,7 @@ from medsr_lib.assess.quality.ssim import (
     WINDOW,
     Windows,
     full_precision,
+    mirror,
     to_double,
 )
 from medsr_lib.assess.quality.sums import Sums
@@ -44,6 +45,7 @@ COUNTS = ("cases", "patients", "skipped")
 _MOMENTS = (("", "mean"), ("_sd", "std"))
 _OF_MEASUREMENT = ("method", "region")  # the columns of which every case should have every value
 MIN_PIXELS = 50  # of a region: half an SSIM window; fewer say little beyond their surroundings
+TILE = 16  # pixels of the squares in which the borders of regions are measured
 BATCH = 8  # cases of one size that are measured together
 
 
@@ -230,34 +232,38 @@ def _rows(
     n = 1 if masks.device.type == "cpu" else len(masks)
     parts = [_Regions(*of, metrics) for of in zip(batch.hr[:, 0].split(n), masks.split(n))]
     pixels = torch.cat([some.sums.pixels for some in parts])
-    for method, sr in batch.sr.items():
-        extra = {name: _measured(name, of, sr, batch.hr) for name, of in measures.items()}
-        values = _values(parts, sr[:, 0].split(n), region_names, metrics, extra)
+    every = list(batch.sr.values())
+    extra = {
+        name: torch.stack([_measured(name, of, sr, batch.hr) for sr in every])
+        for name, of in measures.items()
+    }
+    values = _values(parts, [sr[:, 0].split(n) for sr in every], region_names, metrics, extra)
+    for m, method in enumerate(batch.sr):
         for b, case in enumerate(batch.cases):
             for r, region in enumerate(region_names):
                 row = about(case) | {"method": method, "region": region}
                 row["pixels"] = int(pixels[b, r])
-                yield row | {name: of_name[b][r] for name, of_name in values.items()}
+                yield row | {name: of_name[m][b][r] for name, of_name in values.items()}
 
 
 def _values(
     parts: Sequence["_Regions"],
-    sr: Sequence[Tensor],
+    sr: Sequence[Sequence[Tensor]],
     region_names: Sequence[str],
     metrics: Sequence[str],
     extra: Mapping[str, Tensor],
-) -> dict[str, list[list[float]]]:
-    """Every measure of one method, by case and region; NaN where a region is too small."""
-    maps = {name: value for name, value in extra.items() if value.ndim == 3}
-    split = {name: of.split(len(sr[0])) for name, of in maps.items()}
+) -> dict[str, list[list[list[float]]]]:
+    """Every measure by method, case and region; NaN where a region is too small."""
+    maps = {name: value for name, value in extra.items() if value.ndim == 4}
+    split = {name: of.split(len(sr[0][0]), 1) for name, of in maps.items()}
     every = [
-        some.measure(x, {name: of[i] for name, of in split.items()})
-        for i, (some, x) in enumerate(zip(parts, sr))
+        some.measure(of, {name: of_name[i] for name, of_name in split.items()})
+        for i, (some, of) in enumerate(zip(parts, zip(*sr)))
     ]
-    found = {name: torch.cat([of[name] for of in every]) for name in every[0]}
+    found = {name: torch.cat([of[name] for of in every], 1) for name in every[0]}
     everywhere = torch.tensor([name == "whole" for name in region_names])
     for name in extra.keys() - maps.keys():
-        value = to_double(extra[name]).cpu()[:, None]
+        value = to_double(extra[name]).cpu()[..., None]
         found[name] = torch.where(everywhere, value, torch.nan)
     return {name: found[name].tolist() for name in dict.fromkeys((*METRICS, *metrics, *extra))}
 
@@ -273,24 +279,32 @@ class _Regions:
         exact = full_precision(hr.device) if self.parts else torch.float32
         self.windows = Windows(hr, data_range=1.0, dtype=exact)
 
-    def measure(self, sr: Tensor, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """METRICS, what else is named, and the mean of each of `maps`, (B, R) each, on the CPU."""
-        plain = {"mse": (sr - self.hr).square(), **maps}
+    def measure(self, every: Sequence[Tensor], maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """METRICS and what else is named, of all methods' SR, and the means of `maps` (M, B, H, W).
+
+        (M, B, R) each, on the CPU.
+        """
+        plain: dict[str, Any] = {"mse": [(sr - self.hr).square() for sr in every], **maps}
         windowed = ["ssim", *self.parts, *(["contrast_structure"] if self.large else [])]
-        inner = self.windows.maps(sr, windowed)
-        every = plain | inner
-        sums = dict(zip(every, self.sums([*every.values()], inner=[k in inner for k in every])))
+        of_method = [self.windows.maps(sr, windowed) for sr in every]
+        inner = {name: [found[name] for found in of_method] for name in windowed}
+        sums = {
+            name: torch.stack([self.sums(one, inner=name in inner) for one in of])
+            for name, of in (plain | inner).items()
+        }
         pixels, inner_pixels = self.sums.pixels, self.sums.inner_pixels
         found = {k: of / (pixels if k in plain else inner_pixels) for k, of in sums.items()}
         found["psnr"] = of_image.decibels(found["mse"], data_range=1.0)
         if self.large:
-            coarser = of_image.ms_maps(avg_pool2d(sr, 2), self._coarser)
-            rest = [of_image.mean_within(*both).cpu() for both in zip(coarser, self._shares)]
+            scales = zip(*(of_image.ms_maps(avg_pool2d(sr, 2), self._coarser) for sr in every))
+            both = zip(map(torch.stack, scales), self._shares)
+            rest = [of_image.mean_within(of_scale, share).cpu() for of_scale, share in both]
             found["ms_ssim"] = of_image.ms_product([found["contrast_structure"], *rest])
         elif self.multi_scale:
             found["ms_ssim"] = torch.full_like(found["mse"], torch.nan)
         if self.within:
-            found["ssim_within"] = (sums["ssim"] - self._leaked(sr, inner["ssim"])) / inner_pixels
+            leaked = torch.stack([self._leaked(*of) for of in zip(every, inner["ssim"])])
+            found["ssim_within"] = (sums["ssim"] - leaked) / inner_pixels
         for name, value in found.items():
             used = pixels if name in plain or name == "psnr" else inner_pixels
             found[name] = value.masked_fill(used < MIN_PIXELS, torch.nan)
@@ -298,37 +312,43 @@ class _Regions:
 
     def _leaked(self, sr: Tensor, ssim: Tensor) -> Tensor:
         """By how much SSIM's sum over each region, (B, R), exceeds that from its pixels alone."""
+        b, r, *at = self._borders
         leaked = torch.zeros_like(self.sums.pixels)
-        for r, (box, used, windows) in self._borders.items():
-            more = (ssim[box] - windows.maps(sr[box])["ssim"]).masked_fill(~used, 0)
-            leaked[:, r] = to_double(more).sum((1, 2)).cpu()
+        if len(b):
+            used, windows = self._near
+            own = windows.maps(_tiles(mirror(sr))[b, *at])["ssim"]
+            more = (_tiles(ssim, 0)[b, *at] - own).masked_fill(~used, 0)
+            leaked.index_put_((b.cpu(), r.cpu()), to_double(more).sum((1, 2)).cpu(), accumulate=True)
         return leaked
 
     @cached_property
-    def _borders(self) -> dict[int, tuple[Any, Tensor, Windows]]:
-        """Of each region that has a border: a box around it, its pixels in there, HR's windows."""
-        found = {}
-        for r, mask in enumerate(self.masks.unbind(1)):
-            # Elsewhere windows lie wholly inside or outside the region, and SSIM is the same.
-            boxes = _box(mask), _box(~mask, margin=BORDER)
-            sides = zip(*(box[1:] for box in boxes))
-            near: Any = (
-                ...,
-                *(slice(max(i.start, j.start), min(i.stop, j.stop)) for i, j in sides),
-            )
-            used = torch.zeros_like(mask)
-            used[near] = mask[near] & self._inner[near]
-            if used.any():
-                box = _box(used, margin=WINDOW)
-                windows = Windows(self.hr[box], data_range=1.0, dtype=torch.float32, mask=mask[box])
-                found[r] = (box, used[box], windows)
-        return found
+    def _borders(self) -> tuple[Tensor, ...]:
+        """The tiles that a border of a region reaches: image, region, row and column of each.
+
+        Elsewhere windows lie wholly inside or outside the region, and SSIM is the same.
+        """
+        whole = self._framed
+        for dim in (-2, -1):
+            whole = whole.unfold(dim, TILE + 2 * BORDER, TILE).all(-1)
+        return (_tiles(self.masks, 0).any(-1).any(-1) & ~whole).nonzero(as_tuple=True)
 
     @cached_property
-    def _inner(self) -> Tensor:
+    def _framed(self) -> Tensor:
+        """The regions and the pixels around the image, whose windows are not used, in whole tiles."""
+        h, w = self.masks.shape[-2:]
+        ends = (BORDER, BORDER + -w % TILE, BORDER, BORDER + -h % TILE)
+        return pad(self.masks, ends, value=True)
+
+    @cached_property
+    def _near(self) -> tuple[Tensor, Windows]:
+        """Which pixels of these tiles are in the region and used, and HR's windows there."""
+        b, r, *at = self._borders
         inner = torch.zeros_like(self.masks[:, 0])
         inner[INNER] = True
-        return inner
+        mask = _tiles(self._framed)[b, r, *at]
+        hr = _tiles(mirror(self.hr))[b, *at]
+        used = mask[INNER] & _tiles(inner, 0)[b, *at]
+        return used, Windows(hr, data_range=1.0, dtype=torch.float32, mask=mask)
 
     @cached_property
     def _coarser(self) -> list[Windows]:
@@ -340,9 +360,12 @@ class _Regions:
         return of_image.ms_shares(self.masks, first=1)
 
 
-def _box(masks: Tensor, margin: int = 0) -> tuple[Any, ...]:
-    """The part of (B, H, W) that holds all of some masks, and a margin."""
-    return slice(None), *bounding_box(masks.any(0).cpu().numpy(), margin)
+def _tiles(x: Tensor, frame: int = BORDER) -> Tensor:
+    """Squares of 16 pixels of (..., H, W), (..., down, across, 16, 16), each with such a frame."""
+    h, w = (n - 2 * frame for n in x.shape[-2:])
+    x = pad(x, (0, -w % TILE, 0, -h % TILE))
+    size = TILE + 2 * frame
+    return x.unfold(-2, size, TILE).unfold(-2, size, TILE)
 
 
 def _measures(names: Sequence[str], own: Mapping[str, Measure]) -> dict[str, Measure]:

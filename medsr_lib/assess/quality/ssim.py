@@ -1,10 +1,12 @@
 """SSIM's window, and what it averages: local means, and the maps of SSIM made of them."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 WINDOW = 11  # pixels; Wang et al. 2004, section III-B
 SIGMA = 1.5  # pixels
@@ -13,7 +15,8 @@ BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
 MAPS = ("ssim", "contrast_structure", *PARTS)  # of `Windows.maps`
-BAND = 524288  # bytes of an array at once on a CPU: what its cache holds, some times over
+BAND = 262144  # bytes of an array at once on a CPU: what its cache holds, some times over
+BLOCK = 16  # pixels that are filtered by one product of matrices
 
 Bands = tuple[slice, slice]  # images, rows
 
@@ -32,8 +35,8 @@ class Windows:
         dtype: in which SR is compared. In float32 the mean of SSIM over a region is right within
             1e-6, and so is a pixel's unless SR has little to do with HR. Contrast and structure
             need float64: they hold the root of a variance that may be 0.
-        mask: (B, H, W) bool: averages are over its pixels alone, and what is found at the others
-            means nothing.
+        mask: bool: averages are over its pixels alone, and what is found at the others means
+            nothing. It, HR and SR are (B, H + 10, W + 10) then: a frame is around what is asked.
     """
 
     def __init__(
@@ -41,11 +44,10 @@ class Windows:
     ) -> None:
         self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
         self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
-        self._mask: Tensor | None = None
+        self._mask = None if mask is None else mask.to(full)
         self._inverse: Tensor | None = None
-        if mask is not None:
-            self._mask = mirror(mask.to(full))
-            self._inverse = 1 / gaussian_filter(self._mask).masked_fill_(~mask, 1)
+        if self._mask is not None:
+            self._inverse = 1 / gaussian_filter(self._mask).masked_fill_(~self._mask[INNER].bool(), 1)
         self._level, self._y = self._levelled(hr.to(full))
         self._moments: dict[int, tuple[Tensor, ...]] = {}
         self._mask = None if self._mask is None else self._mask.to(dtype)
@@ -53,22 +55,23 @@ class Windows:
     def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
         """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
         kind = self._hr.dtype
-        result = {name: torch.empty_like(self._hr) for name in names}
         shift, d = self._levelled(sr.to(self._dtype) - self._hr.to(self._dtype))
-        for n, (here, reach) in enumerate(bands(self._hr, self._dtype)):
+        result = {name: torch.empty_like(d[INNER], dtype=kind) for name in names}
+        for n, (here, reach) in enumerate(bands(d[INNER], self._dtype)):
             if n not in self._moments:
                 self._moments[n] = self._of_hr(here, reach)
             y, uy, vy, brightness, bright, *inverse = self._moments[n]
-            near, one = d[reach], here[0]
-            ud = average(near, *inverse)
-            vd = average(near * near, *inverse).addcmul(ud, ud, value=-1)
-            vxy = average(near * y, *inverse).addcmul(ud, uy, value=-1) + vy
+            near, some = d[reach], here[0]
+            three = torch.stack((near, near, near))
+            three[1:].mul_(torch.stack((near, y)))
+            ud, vd, vxy = average(three, *inverse)
+            vd.addcmul_(ud, ud, value=-1)
+            vxy.addcmul_(ud, uy, value=-1).add_(vy)
             both = vd.add(vxy, alpha=2)  # vx + vy
-            lost = vd.to(kind) / (both + self.C2).to(kind)
-            ud = (ud + shift[one]).to(kind)
+            alike = 1 - (vd / (both + self.C2)).to(kind)
+            ud = ud.add_(shift[some]).to(kind)
             ux = ud + brightness
-            shaded = ud.square() / bright.addcmul(ux, ux)
-            alike = 1 - lost
+            shaded = ud.square_().div_(ux.square_().add_(bright))
             found = {"ssim": alike.addcmul(alike, shaded, value=-1), "contrast_structure": alike}
             if not set(PARTS).isdisjoint(names):
                 sxsy = ((both - vy).clamp(min=0) * vy.clamp(min=0)).sqrt()
@@ -82,21 +85,21 @@ class Windows:
     def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
         """HR in part of an image, its moments there, and what luminance takes of it."""
         y, inverse = self._y[reach], [] if self._inverse is None else [self._inverse[here]]
-        uy = average(y, *inverse)
-        vy = average(y * y, *inverse).addcmul(uy, uy, value=-1)
+        uy, vy = average(torch.stack((y, y * y)), *inverse)
+        vy.addcmul_(uy, uy, value=-1)
         ready = (of.to(self._dtype) for of in (y, uy, vy))
         brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
         bright = brightness.square() + self.C1
         return *ready, brightness, bright, *(of.to(self._dtype) for of in inverse)
 
     def _levelled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean (B, 1, 1), and how far x (B, H, W) is from it, mirrored at the edges."""
+        """The mean (B, 1, 1), and how far x is from it, (B, H + 10, W + 10)."""
         if self._mask is None:
             mean = x.mean((1, 2), keepdim=True)
             return mean, mirror(x - mean)
-        m = self._mask[INNER]
-        mean = (x * m).sum((1, 2), keepdim=True) / m.sum((1, 2), keepdim=True).clamp(min=1)
-        return mean, mirror(x - mean) * self._mask
+        pixels = self._mask.sum((1, 2), keepdim=True).clamp(min=1)
+        mean = (x * self._mask).sum((1, 2), keepdim=True) / pixels
+        return mean, (x - mean) * self._mask
 
 
 def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
@@ -107,18 +110,20 @@ def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
 
 
 def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
-    """Where to compute maps (B, H, W), and what their windows reach of the mirrored images.
+    """Where to compute maps (B, H, W), and what their windows reach of the images with a frame.
 
-    On a CPU band by band, which its cache holds in the dtype; elsewhere all at once.
+    On a CPU some small images or a band of a large one at once, which its cache holds in the dtype;
+    elsewhere all.
     """
     batch, height, width = maps.shape
     if maps.device.type != "cpu":
         yield (slice(None), slice(None)), (slice(None), slice(None))
         return
-    rows = max(1, BAND // (width * dtype.itemsize))
-    for b, top in product(range(batch), range(0, height, rows)):
-        one = slice(b, b + 1)
-        yield (one, slice(top, top + rows)), (one, slice(top, top + rows + 2 * BORDER))
+    rows = max(BLOCK, BAND // (width * dtype.itemsize) // BLOCK * BLOCK)
+    n = max(1, rows // height)
+    for b, top in product(range(0, batch, n), range(0, height, rows)):
+        some = slice(b, b + n)
+        yield (some, slice(top, top + rows)), (some, slice(top, top + rows + 2 * BORDER))
 
 
 def mirror(x: Tensor) -> Tensor:
@@ -132,17 +137,28 @@ def mirror(x: Tensor) -> Tensor:
 def gaussian_filter(x: Tensor) -> Tensor:
     """Filter (..., H + 10, W + 10) with SSIM's Gaussian window -> (..., H, W).
 
-    Adds up 11 shifted copies along each side: for so small a window no convolution is faster.
+    Each side in blocks of 16 pixels, by a product with a matrix of 11 diagonals: half the time of
+    11 shifted copies added up, and no convolution is faster.
     """
+    *leading, height, width = (*x.shape[:-2], *(n - 2 * BORDER for n in x.shape[-2:]))
+    matrix, reach = _diagonals(x.dtype, x.device), BLOCK + 2 * BORDER
+    if width % BLOCK or height % BLOCK:
+        x = pad(x, (0, -width % BLOCK, 0, -height % BLOCK))
+    down = matrix @ x.unfold(-2, reach, BLOCK).transpose(-1, -2)
+    lines = down.reshape(-1, x.shape[-1])
+    parts = lines.unfold(-1, reach, BLOCK).transpose(0, 1)  # (parts, lines, 26), without a copy
+    across = torch.bmm(parts, matrix.T.expand(len(parts), -1, -1)).transpose(0, 1)
+    return across.reshape(*leading, -1, len(parts) * BLOCK)[..., :height, :width]
+
+
+@cache
+def _diagonals(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """SSIM's Gaussian weights for each of 16 pixels in a row, (16, 26)."""
     at = torch.arange(-BORDER, BORDER + 1, dtype=torch.float64)
-    weights = torch.softmax(-(at**2) / (2 * SIGMA**2), 0).tolist()
-    for dim in (-2, -1):
-        n = x.shape[dim] - 2 * BORDER
-        result = x.narrow(dim, 0, n) * weights[0]
-        for k in range(1, WINDOW):
-            result.add_(x.narrow(dim, k, n), alpha=weights[k])
-        x = result
-    return x
+    rows = torch.zeros(BLOCK, BLOCK + 2 * BORDER, dtype=torch.float64)
+    for k, weight in enumerate(torch.softmax(-(at**2) / (2 * SIGMA**2), 0)):
+        rows.diagonal(k).fill_(weight)
+    return rows.to(device, dtype)
 
 
 def full_precision(device: torch.device) -> torch.dtype:

@@ -30,7 +30,7 @@ def write_embedded(notebooks: Sequence[Notebook]) -> list[Path]:
     found = [folder for folder, kind in EMBEDDED.items() if kind in wanted]
     for folder in found:
         if EMBEDDED[folder] is source.FIGSHARE:
-            phantom.write_figshare(folder, patients=80, slices_per_patient=2, seed=0)
+            phantom.write_figshare(folder, **phantom.EMBEDDED)
         else:
             phantom.write_chest_xray(folder, patients=40, seed=0)
     return found

@@ -99,7 +99,6 @@ def test_a_run_hands_each_its_folder_and_says_what_is_left_out(both, capsys):
 
 def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     written = []
-    slices = {"patients": 80, "slices_per_patient": 2, "seed": 0}
     monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: written.append((root, k)))
     monkeypatch.setattr(phantom, "write_chest_xray", lambda root, **k: written.append((root, k)))
     first, second = notebooks.find([], both.folder)
@@ -107,7 +106,8 @@ def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     brain, chest = Path("data/phantom"), Path("data/phantom-chest")
     assert folders.write_embedded([first, unknown]) == [brain]
     assert folders.write_embedded([second, first]) == [brain, chest]
-    assert written == [(brain, slices), (brain, slices), (chest, {"patients": 40, "seed": 0})]
+    slices = (brain, phantom.EMBEDDED)
+    assert written == [slices, slices, (chest, {"patients": 40, "seed": 0})]
 
 
 def test_every_notebook_of_the_series_reads_embedded_data():
