@@ -131,12 +131,18 @@ def test_citation_has_the_keys_that_cff_wants():
         assert reference["doi"] in (DOCS / "references.md").read_text(encoding="utf-8")
 
 
-def test_the_chart_of_real_slices_shows_the_numbers_of_the_table():
-    text = (DOCS / "results-brain.md").read_text(encoding="utf-8")
-    table = pd.read_csv(DOCS / "results-brain.csv", dtype=str)
-    for region, rows in table.groupby("region"):
-        cells = " | ".join(f"{row.psnr} · {row.ssim}" for row in rows.itertuples())
-        assert f"| {region} | {cells} |" in text
+def test_every_marked_number_is_what_the_kept_rows_give():
+    checked = list(verify.verify(ROOT))
+    assert len(checked) > 10
+    assert [str(c) for c in checked if not c.right] == []
+
+
+def test_every_result_in_readme_is_marked():
+    """What has a unit, an interval or three digits after the point was measured, and has an id."""
+    findings = README.split("## Three findings")[1].split("\n## ")[0]
+    rest = verify.MARKED.sub("", findings)
+    assert re.findall(r"\d+\.\d+|\[\S+, \S+\]|\d+ dB", rest) == []
+    assert not re.search(r"^ *<!--n:[\w-]+-->\S", README, re.MULTILINE)  # would begin a new block
 
 
 def test_every_score_in_the_hero_is_computed():

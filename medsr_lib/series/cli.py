@@ -65,6 +65,14 @@ Prints what is in the folder and what was left out, and draws examples with thei
 example:
   medsr data show my-scans --layout brats --per-volume 3 --lesion-labels 1,4
 """
+VERIFY = """\
+README and docs mark their numbers. Each is computed again from the rows of the runs that are kept
+in docs/results, in seconds; the exit code is 1 where a page says something else.
+
+examples:
+  medsr verify
+  medsr verify espcn-tumour
+"""
 CHAIN = """\
 Each session resumes bit for bit where the one before ended. Whatever ends it: the same command
 goes on.
@@ -101,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         *(_add_run, _add_assess, _add_data, _add_networks),
-        *(_add_compare, _add_sweep, _add_chain, _add_kaggle),
+        *(_add_compare, _add_sweep, _add_chain, _add_kaggle, _add_verify),
     ):
         add(commands)
     return whole
@@ -173,7 +181,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _add_assess(commands: Any) -> None:
-    from medsr_lib.series import inspect_data
+    from medsr_lib.series.running import inspect_data
 
     assess = _command(commands, "assess", _assess, "your images, your methods: one page", ASSESS)
     assess.add_argument(
@@ -201,10 +209,9 @@ def _add_assess(commands: Any) -> None:
 
 
 def _assess(arguments: argparse.Namespace) -> int:
-    from medsr_lib.series import inspect_data
     from medsr_lib.series.parameters import parse
     from medsr_lib.series.report import Status
-    from medsr_lib.series.running import assess
+    from medsr_lib.series.running import assess, inspect_data
 
     result = assess.assess(
         arguments.data,
@@ -261,7 +268,7 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _add_data_show(which: Any) -> None:
-    from medsr_lib.series import inspect_data
+    from medsr_lib.series.running import inspect_data
 
     shown = _command(which, "show", _data_show, "what is understood of a folder", DATA_SHOW)
     shown.add_argument("folder", type=Path, metavar="DIR")
@@ -270,7 +277,7 @@ def _add_data_show(which: Any) -> None:
 
 
 def _data_show(arguments: argparse.Namespace) -> None:
-    from medsr_lib.series import inspect_data
+    from medsr_lib.series.running import inspect_data
 
     sheet = arguments.out or Path(f"{arguments.folder.resolve().name}-cases.png")
     options = inspect_data.options_of(arguments)
@@ -345,6 +352,27 @@ def _sweep(arguments: argparse.Namespace) -> int:
     for point in failed:
         print(f"{point.name}: {point.error}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _add_verify(commands: Any) -> None:
+    verify = _command(commands, "verify", _verify, "compute published numbers again", VERIFY)
+    verify.add_argument("ids", nargs="*", metavar="ID", help="default: all")
+    verify.add_argument("--root", type=Path, default=Path(), help="the repository (default: .)")
+    verify.add_argument("--write", action="store_true", help="put them into the pages")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from medsr_lib.series import verify
+
+    if arguments.write:
+        for wrong in verify.write(arguments.root):
+            print(f"{wrong.number.page}: {wrong.number.id} written")
+        return 0
+    code = 0
+    for checked in verify.verify(arguments.root, arguments.ids):
+        print(checked, flush=True)
+        code = code if checked.right else 1
+    return code
 
 
 def _add_chain(commands: Any) -> None:

@@ -1,0 +1,163 @@
+"""How the numbers of README and docs are computed from the tables beside this file.
+
+In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `medsr verify`.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from medsr_lib.assess import statistics
+from medsr_lib.assess.statistics import Contrast, Estimate
+
+HERE = Path(__file__).parent
+SEED = 0  # of the bootstrap, as in the runs
+SHORT = "not distinguishable from a uniform change"
+
+BRAIN = ["bicubic", "linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
+TRAINED = ["ESPCN", "SRResNet"]  # three times; the others are fixed
+SEEDS = {"": "seed 0", "-seed1": "seed 1", "-seed2": "seed 2"}
+PAIRS = [  # method, baseline, as the page says it, trainings where they are not several
+    ("ESPCN", "linear", "ESPCN − linear", ""),
+    ("SRResNet", "linear", "SRResNet − linear", ""),
+    ("SRResNet", "ESPCN", "SRResNet − ESPCN", ""),
+    ("SRGAN", "SRResNet", "SRGAN − SRResNet, from which it was trained further", "1"),
+    ("SRMD", "linear", "SRMD − linear", "not ours"),
+    ("esrgan-slim", "bicubic", "esrgan-slim − bicubic", "not ours"),
+]
+REGIONS = {
+    "whole": "whole slice",
+    "brain": "brain",
+    "tumour": "tumour",
+    "core": "tumour's core",
+    "rim": "tumour's rim",
+    "matched": "matched brain",
+}
+
+
+@cache
+def table(name: str) -> pd.DataFrame:
+    """The rows that `keep.py` kept."""
+    return pd.read_csv(HERE / f"{name}.csv.gz", dtype={"id": str})
+
+
+def decibels(e: Estimate) -> str:
+    """A difference of PSNR with its interval, and a minus that does not break."""
+    return f"{e.value:.2f} dB [{e.low:.2f}, {e.high:.2f}]".replace("-", "−")
+
+
+def difference(method: str, baseline: str, region: str) -> Estimate:
+    """Of PSNR, over trainings where a method has several."""
+    rows = table("brain")
+    name = rows["method"].str.partition("-seed")
+    rows = rows.assign(method=name[0], seed=name[2].replace("", "0").astype(int))
+    contrast = Contrast("psnr", method, baseline, region)
+    own = rows[rows["method"].isin({method, baseline} & {*TRAINED})]
+    if method not in TRAINED:  # against the training it stems from, the first
+        rows = rows[rows["seed"] == 0]
+        return statistics.paired_difference(rows, **vars(contrast), seed=SEED)
+    once = rows[rows["method"].isin({method, baseline} - {*TRAINED})]
+    fixed = [once.assign(seed=seed) for seed in set(own["seed"])]
+    return statistics.over_seeds(pd.concat([own, *fixed]), contrast)
+
+
+def differences() -> str:
+    """PSNR in the tumour of one method less another, and the range of the trainings."""
+    lines = []
+    for method, baseline, title, trained in PAIRS:
+        e = difference(method, baseline, "tumour")
+        spread = f"{e.seeds}, from {e.seed_low:.2f} to {e.seed_high:.2f}" if e.seeds else trained
+        value = f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]".replace("-", "−")
+        lines.append(f"| {title} | {value} | {spread} |")
+    return rows_of("| Comparison | Difference, dB | Trainings |", lines)
+
+
+def means() -> str:
+    """PSNR and SSIM by region and method; a method with several trainings as their mean."""
+    rows = table("brain")
+    rows = rows.assign(method=rows["method"].str.partition("-seed")[0])
+    mean = rows.groupby(["region", "method"])[["psnr", "ssim"]].mean()
+    lines = []
+    for region, title in REGIONS.items():
+        cells = [mean.loc[(region, method)] for method in BRAIN]
+        shown = [f"{cell['psnr']:.2f} · {cell['ssim']:.4f}" for cell in cells]
+        lines.append(f"| {' | '.join([title, *shown])} |")
+    return rows_of(f"| {' | '.join(['Region', *BRAIN])} |", lines)
+
+
+def rows_of(head: str, lines: list[str]) -> str:
+    """A table of Markdown."""
+    columns = head.count("|") - 1
+    return "\n".join(["", "", head, "|" + "---|" * columns, *lines, ""])
+
+
+def bands() -> str:
+    """The contrast in SSIM of each training, its band and the verdict."""
+    lines = []
+    for method in BRAIN[1:]:
+        names = {method: method}
+        if method in TRAINED:
+            names = {method + seed: f"{method}, {said}" for seed, said in SEEDS.items()}
+        for name, title in names.items():
+            row = verdicts().loc[("ssim", name)]
+            band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
+            lines.append(f"| {title} | {signed(row, 'contrast')} | {band} | {reading(row)} |")
+    head = "| Method | Contrast, SSIM | Null band at the same gain | Reading |"
+    return rows_of(head, lines).replace("-0.", "−0.")
+
+
+def signed(row: pd.Series, name: str) -> str:
+    """A difference of SSIM with its interval."""
+    return f"{row[name]:+.4f} [{row[f'{name}_low']:+.4f}, {row[f'{name}_high']:+.4f}]"
+
+
+def reading(row: pd.Series) -> str:
+    """The verdict, and for one outside the band how far, with its p."""
+    if row["verdict"] == SHORT:
+        return SHORT
+    return f"outside: distance {signed(row, 'distance')}, p = {row['p_adjusted']:.3f}"
+
+
+@cache
+def verdicts() -> pd.DataFrame:
+    """Of all methods and trainings, p corrected for all of them and both metrics."""
+    found = statistics.null_bands(table("brain"), baseline="bicubic", seed=SEED)
+    return statistics.verdict_table(found).set_index(["metric", "method"])
+
+
+def count(unit: str, region: str = "whole") -> str:
+    """How many slices or runs ("id", "patient") were measured in a region."""
+    rows = table("brain")
+    measured = rows[(rows["region"] == region) & rows["ssim"].notna()]
+    return str(measured[unit].nunique())
+
+
+def contrast_of(method: str) -> str:
+    """Its contrast in SSIM with the interval, without a plus."""
+    return signed(verdicts().loc[("ssim", method)], "contrast").replace("+", "")
+
+
+def band_of(method: str) -> str:
+    """What a uniform change of the same gain shows, in SSIM."""
+    row = verdicts().loc[("ssim", method)]
+    return f"{row['band_low']:+.4f} to {row['band_high']:+.4f}".replace("-", "−")
+
+
+NUMBERS: dict[str, Callable[[], str]] = {
+    "slices": lambda: count("id"),
+    "runs": lambda: count("patient"),
+    "slices-matched": lambda: count("id", "matched"),
+    "runs-matched": lambda: count("patient", "matched"),
+    "means": means,
+    "differences": differences,
+    "bands": bands,
+    "espcn-tumour": lambda: decibels(difference("ESPCN", "linear", "tumour")),
+    "espcn-whole": lambda: decibels(difference("ESPCN", "linear", "whole")),
+    "srresnet-tumour": lambda: decibels(difference("SRResNet", "linear", "tumour")),
+    "srresnet-whole": lambda: decibels(difference("SRResNet", "linear", "whole")),
+    "srmd-tumour": lambda: decibels(difference("SRMD", "linear", "tumour")),
+    "espcn-contrast": lambda: contrast_of("ESPCN"),
+    "espcn-band": lambda: band_of("ESPCN"),
+}
