@@ -1,4 +1,4 @@
-"""Draw the chart of docs/results-brain.md from docs/results-brain.csv.
+"""Draw the chart of docs/results-brain.md from the rows in docs/results.
 
 .venv/bin/python docs/charts.py                             -> docs/pictures/brain.png
 """
@@ -11,6 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from results import recompute
+
 from medsr_lib.show.style import STYLE, colours
 
 HERE = Path(__file__).parent
@@ -19,10 +21,9 @@ MARKERS = dict(zip(METHODS, "soDPv^", strict=True))
 
 
 def main() -> None:
-    """Read the means by region and write the chart."""
-    table = pd.read_csv(HERE / "results-brain.csv").pivot(
-        index="region", columns="method", values="ssim"
-    )
+    """Take the means by region and write the chart."""
+    rows = recompute.means_by_region()["ssim"].unstack("method")
+    table = rows.rename(index=recompute.REGIONS).loc[list(recompute.REGIONS.values())]
     buffer = io.BytesIO()
     draw(table.sub(table["bicubic"], axis=0)).savefig(buffer, dpi=110, facecolor="white")
     out = HERE / "pictures" / "brain.png"

@@ -16,6 +16,7 @@ import yaml
 from medsr_lib.assess.quality import metrics
 from medsr_lib.case import Case
 from medsr_lib.data import phantom
+from medsr_lib.series import verify
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -74,12 +74,16 @@ def differences() -> str:
     return rows_of("| Comparison | Difference, dB | Trainings |", lines)
 
 
-def means() -> str:
+def means_by_region() -> pd.DataFrame:
     """PSNR and SSIM by region and method; a method with several trainings as their mean."""
     rows = table("brain")
     rows = rows.assign(method=rows["method"].str.partition("-seed")[0])
-    mean = rows.groupby(["region", "method"])[["psnr", "ssim"]].mean()
-    lines = []
+    return rows.groupby(["region", "method"])[["psnr", "ssim"]].mean()
+
+
+def means() -> str:
+    """The table of `means_by_region`."""
+    mean, lines = means_by_region(), []
     for region, title in REGIONS.items():
         cells = [mean.loc[(region, method)] for method in BRAIN]
         shown = [f"{cell['psnr']:.2f} · {cell['ssim']:.4f}" for cell in cells]
@@ -145,7 +149,15 @@ def band_of(method: str) -> str:
     return f"{row['band_low']:+.4f} to {row['band_high']:+.4f}".replace("-", "−")
 
 
+def erased(column: str) -> float:
+    """Mean over the slices whose tumour was erased: their SSIM, or the tumour's share."""
+    return float(table("erased")[column].mean())
+
+
 NUMBERS: dict[str, Callable[[], str]] = {
+    "erased-ssim": lambda: f"{erased('ssim'):.3f}",
+    "erased-share": lambda: f"{100 * (1 - erased('share')):.1f} %",
+    "erased-slices": lambda: str(len(table("erased"))),
     "slices": lambda: count("id"),
     "runs": lambda: count("patient"),
     "slices-matched": lambda: count("id", "matched"),
