@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
-
 from results import recompute
 
 from medsr_lib.show.style import STYLE, colours
