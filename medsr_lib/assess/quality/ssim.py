@@ -44,21 +44,20 @@ class Windows:
         self, hr: Tensor, *, data_range: float, dtype: torch.dtype, mask: Tensor | None = None
     ) -> None:
         self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-        self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
-        self._mask = None if mask is None else mask.to(full)
+        self._hr, self._dtype, self._full = hr, dtype, full_precision(hr.device)
+        self._mask = None if mask is None else mask.to(dtype)
         self._inverse: Tensor | None = None
-        if self._mask is not None:
-            outside = self._mask[INNER] == 0
-            self._inverse = 1 / gaussian_filter(self._mask).masked_fill_(outside, 1)
-        self._level, self._y = self._levelled(hr, None, full)
+        if mask is not None:
+            share = gaussian_filter(mask.to(self._full)).masked_fill_(~mask[INNER], 1)
+            self._inverse = 1 / share
+        self._level, self._y = self._levelled(hr)
         self._moments: dict[int, tuple[Tensor, ...]] = {}
-        self._mask = None if self._mask is None else self._mask.to(dtype)
 
     @torch.no_grad()
     def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
         """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
         kind = self._hr.dtype
-        shift, d = self._levelled(sr, self._hr, self._dtype)
+        shift, d = self._levelled(sr, self._hr)
         result = {name: torch.empty_like(d[INNER], dtype=kind) for name in names}
         for n, (here, reach) in enumerate(bands(d[INNER], self._dtype)):
             if n not in self._moments:
@@ -94,26 +93,22 @@ class Windows:
     def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
         """HR in part of an image, its moments there, and what luminance takes of it."""
         y, inverse = self._y[reach], [] if self._inverse is None else [self._inverse[here]]
-        uy, vy = average(torch.stack((y, y * y)), *inverse)
+        exact = y.to(self._full)
+        uy, vy = average(torch.stack((exact, exact * exact)), *inverse)
         vy.addcmul_(uy, uy, value=-1)
-        ready = (of.to(self._dtype) for of in (y, uy, vy, 2 * vy + self.C2))
+        ready = (y, *(of.to(self._dtype) for of in (uy, vy, 2 * vy + self.C2)))
         brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
         bright = brightness.square() + self.C1
         return *ready, brightness, bright, *(of.to(self._dtype) for of in inverse)
 
-    def _levelled(self, x: Tensor, less: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def _levelled(self, x: Tensor, less: Tensor | float = 0) -> tuple[Tensor, Tensor]:
         """The mean (B, 1, 1) of x, or of x less another, and how far from it that is,
         (B, H + 10, W + 10)."""
         if self._mask is None:
-            framed, inner = _framed(x, dtype)
+            framed, inner = _framed(x, self._dtype)
         else:
-            framed = inner = x.new_empty(x.shape, dtype=dtype)
-        if less is None:
-            inner.copy_(x)
-        elif x.dtype == dtype:
-            torch.sub(x, less, out=inner)
-        else:
-            inner.copy_(x).sub_(less)
+            framed = inner = torch.empty_like(x, dtype=self._dtype)
+        inner.copy_(x).sub_(less)
         if self._mask is None:
             mean = inner.mean((1, 2), keepdim=True)
             inner.sub_(mean)
