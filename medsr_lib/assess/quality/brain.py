@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 from skimage.filters import threshold_otsu
-from skimage.morphology import disk
 
 Mask = NDArray[np.bool_]
 Array = NDArray[np.floating[Any]]
@@ -115,6 +114,20 @@ def find_brain(hr: Array, tumour: Mask, head: Mask, *, pixel: float) -> Mask:
     return brain | tumour if plausible else nothing
 
 
+def dilated(mask: Mask, radius: int) -> Mask:
+    """Every pixel of an image (H, W) within whole pixels of a mask."""
+    down = np.arange(-radius, radius + 1)
+    across = np.sqrt(radius**2 - down**2).astype(int)  # how far the disc reaches in each row
+    wide, found = mask.copy(), mask.copy()
+    for width in range(radius + 1):
+        wide[:, width:] |= mask[:, : mask.shape[1] - width]
+        wide[:, : mask.shape[1] - width] |= mask[:, width:]
+        for row in down[across == width].tolist():
+            to, of = (slice(max(0, k), mask.shape[0] + min(0, k)) for k in (row, -row))
+            found[to] |= wide[of]
+    return found
+
+
 def filled(mask: Mask) -> Mask:
     """A mask (H, W) and its holes: what is not joined to the image's frame around it."""
     labels, n = ndimage.label(~mask)
@@ -203,7 +216,8 @@ def _even(s: _Slice, level: float, bias: Array) -> Mask:
     own = level + bias
     like = (s.coarse - own > _BAND[0]) & (s.coarse - own < _BAND[1]) & (s.darkest - own > -0.75)
     even = like & s.head & (s.even < _EVEN)
-    return np.asarray(ndimage.binary_opening(even | s.tumour, disk(3)))
+    narrow = dilated(np.pad(~(even | s.tumour), 3, constant_values=True), 3)
+    return dilated(~narrow, 3)[3:-3, 3:-3]
 
 
 def _grow(s: _Slice, tries: Sequence[_Try], *, first: bool) -> None:
@@ -216,7 +230,8 @@ def _grow(s: _Slice, tries: Sequence[_Try], *, first: bool) -> None:
             seed = _even(s, one.level, one.bias) & one.inside
             if one.alone:
                 seed = _largest(seed & ~s.tumour) | (seed & s.tumour)
-        closed = ndimage.binary_closing(np.pad(seed, 5), disk(2 if first else 4))[5:-5, 5:-5]
+        reach = 2 if first else 4
+        closed = ~dilated(~dilated(np.pad(seed, 5), reach), reach)[5:-5, 5:-5]
         whole = filled(closed | s.tumour) & (s.depth > 3)
         if first and one.disc is not None:
             whole |= one.disc
@@ -247,9 +262,12 @@ _UNEVEN = ((0.12, 0.35), (0.0, 1.0))
 def _look(s: _Slice, one: _Try, whole: Mask) -> tuple[Array, Array]:
     """Along each ray (places, rays): what is gained by ending the brain there, and how much the
     tissue there speaks for brain."""
-    at = np.rint(2 * _points(one.centre, _PLACES[:, None]) + 0.5).astype(int)  # on the fine grid
-    outside = ((at < 0) | (at >= s.log.shape)).any(-1)
-    rows, columns = (at[..., i].clip(0, s.log.shape[i] - 1) for i in (0, 1))
+    outside, at = np.zeros((len(_PLACES), _RAYS), bool), []  # on the fine grid
+    for of, n in zip(_sides(one.centre, _PLACES[:, None]), s.log.shape):
+        of = np.rint(2 * of + 0.5).astype(int)
+        outside |= (of < 0) | (of >= n)
+        at.append(of.clip(0, n - 1))
+    rows, columns = at
     coarse = (rows // 2, columns // 2)
     depth, tumour = s.depth[coarse], s.tumour[coarse]
     speaks = np.interp(s.log[rows, columns] - one.level - one.bias[coarse], *_LIKE)
@@ -280,12 +298,13 @@ def _smoothest(gained: Array) -> NDArray[np.intp]:
     inner, gains = totals[:, :, _BENDS:-_BENDS], gained.transpose(2, 0, 1)
     inner[0] = gains[order[0]]
     for k, ray in enumerate(order[1:], 1):
-        inner[k] = (windows[k - 1] - penalty).max(0) + gains[ray]
+        np.maximum.reduce(windows[k - 1] - penalty, out=inner[k])
+        inner[k] += gains[ray]
     path = [inner[-1].argmax(1)]
-    for k in range(len(order) - 2, -1, -1):
+    for k in range(len(order) - 2, half - 1, -1):
         before = windows[k][:, np.arange(n), path[-1]] - penalty[:, 0]
         path.append(path[-1] + before.argmax(0) - _BENDS)
-    return np.stack(path[::-1], 1)[:, half : half + rays]
+    return np.stack(path[::-1], 1)[:, :rays]
 
 
 def _bias(s: _Slice, one: _Try) -> Array:
@@ -328,8 +347,12 @@ def _inside(rows: Any, columns: Any, centre: Sequence[float], radius: Array) -> 
 
 def _points(centre: Sequence[float], radius: Array) -> Array:
     """Row and column (..., rays, 2) of the places at some radius (..., rays) on each ray."""
+    return np.stack(_sides(centre, radius), -1)
+
+
+def _sides(centre: Sequence[float], radius: Array) -> tuple[Array, Array]:
     angle = np.arange(_RAYS) * 2 * np.pi / _RAYS
-    return np.stack((centre[0] + radius * np.sin(angle), centre[1] + radius * np.cos(angle)), -1)
+    return centre[0] + radius * np.sin(angle), centre[1] + radius * np.cos(angle)
 
 
 def _hull_area(at: Array) -> float:

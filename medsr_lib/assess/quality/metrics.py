@@ -14,7 +14,15 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from medsr_lib import checks, images
 from medsr_lib.assess.quality.regions import bounding_box
-from medsr_lib.assess.quality.ssim import INNER, MAPS, WINDOW, Windows, full_precision, mirror, to_double
+from medsr_lib.assess.quality.ssim import (
+    INNER,
+    MAPS,
+    WINDOW,
+    Windows,
+    full_precision,
+    mirror,
+    to_double,
+)
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents; Wang et al. 2003, section 3.2
 MS_LEAST = WINDOW * 2 ** (len(SCALES) - 1)  # pixels; smaller images lack multi-scale SSIM
@@ -81,7 +89,7 @@ def ssim_maps(
     vx. Blur lowers contrast, a change of brightness luminance, and invented detail structure.
     `contrast_structure` is the product of these two, which `ms_ssim` takes.
 
-    Computed in float64 where the device has it.
+    Computed in float64 where the device has it, and without gradients.
 
     Args:
         sr, hr: as in all of these.

@@ -13,7 +13,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from medsr_lib import checks, images
-from medsr_lib.assess.quality.brain import filled, find_brain
+from medsr_lib.assess.quality.brain import dilated, filled, find_brain
 from medsr_lib.assess.quality.symmetry import midline, reflect
 from medsr_lib.case import Case
 
@@ -168,20 +168,6 @@ def find_head(hr: NDArray[np.floating]) -> Mask:
     head = np.zeros_like(foreground)
     head[box] = filled(labels == largest)
     return head
-
-
-def dilated(mask: Mask, radius: int) -> Mask:
-    """Every pixel of an image (H, W) within whole pixels of a mask."""
-    down = np.arange(-radius, radius + 1)
-    across = np.sqrt(radius**2 - down**2).astype(int)  # how far the disc reaches in each row
-    wide, found = mask.copy(), mask.copy()
-    for width in range(radius + 1):
-        wide[:, width:] |= mask[:, : mask.shape[1] - width]
-        wide[:, : mask.shape[1] - width] |= mask[:, width:]
-        for row in down[across == width].tolist():
-            to, of = (slice(max(0, k), mask.shape[0] + min(0, k)) for k in (row, -row))
-            found[to] |= wide[of]
-    return found
 
 
 def find_foreground(hr: NDArray[np.floating]) -> Mask:

@@ -317,8 +317,8 @@ class _Regions:
         if len(b):
             used, windows = self._near
             own = windows.maps(_tiles(mirror(sr))[b, *at])["ssim"]
-            more = (_tiles(ssim, 0)[b, *at] - own).masked_fill(~used, 0)
-            leaked.index_put_((b.cpu(), r.cpu()), to_double(more).sum((1, 2)).cpu(), accumulate=True)
+            more = to_double((_tiles(ssim, 0)[b, *at] - own).masked_fill(~used, 0)).sum((1, 2))
+            leaked.index_put_((b.cpu(), r.cpu()), more.cpu(), accumulate=True)
         return leaked
 
     @cached_property
@@ -334,7 +334,8 @@ class _Regions:
 
     @cached_property
     def _framed(self) -> Tensor:
-        """The regions and the pixels around the image, whose windows are not used, in whole tiles."""
+        """The regions in whole tiles, and what is around the image, as if it were in all of them:
+        windows that reach it are not used."""
         h, w = self.masks.shape[-2:]
         ends = (BORDER, BORDER + -w % TILE, BORDER, BORDER + -h % TILE)
         return pad(self.masks, ends, value=True)

@@ -39,67 +39,83 @@ class Windows:
             nothing. It, HR and SR are (B, H + 10, W + 10) then: a frame is around what is asked.
     """
 
+    @torch.no_grad()
     def __init__(
         self, hr: Tensor, *, data_range: float, dtype: torch.dtype, mask: Tensor | None = None
     ) -> None:
         self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-        self._hr, self._dtype, full = hr, dtype, full_precision(hr.device)
-        self._mask = None if mask is None else mask.to(full)
+        self._hr, self._dtype, self._full = hr, dtype, full_precision(hr.device)
+        self._mask = None if mask is None else mask.to(dtype)
         self._inverse: Tensor | None = None
-        if self._mask is not None:
-            self._inverse = 1 / gaussian_filter(self._mask).masked_fill_(~self._mask[INNER].bool(), 1)
-        self._level, self._y = self._levelled(hr.to(full))
+        if mask is not None:
+            share = gaussian_filter(mask.to(self._full)).masked_fill_(~mask[INNER], 1)
+            self._inverse = 1 / share
+        self._level, self._y = self._levelled(hr)
         self._moments: dict[int, tuple[Tensor, ...]] = {}
-        self._mask = None if self._mask is None else self._mask.to(dtype)
 
+    @torch.no_grad()
     def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
         """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
         kind = self._hr.dtype
-        shift, d = self._levelled(sr.to(self._dtype) - self._hr.to(self._dtype))
+        shift, d = self._levelled(sr, self._hr)
         result = {name: torch.empty_like(d[INNER], dtype=kind) for name in names}
         for n, (here, reach) in enumerate(bands(d[INNER], self._dtype)):
             if n not in self._moments:
                 self._moments[n] = self._of_hr(here, reach)
-            y, uy, vy, brightness, bright, *inverse = self._moments[n]
+            y, uy, vy, vyy, brightness, bright, *inverse = self._moments[n]
             near, some = d[reach], here[0]
-            three = torch.stack((near, near, near))
-            three[1:].mul_(torch.stack((near, y)))
+            three = near.new_empty((3, *near.shape))
+            three[0] = near
+            torch.mul(near, near, out=three[1])
+            torch.mul(near, y, out=three[2])
             ud, vd, vxy = average(three, *inverse)
             vd.addcmul_(ud, ud, value=-1)
-            vxy.addcmul_(ud, uy, value=-1).add_(vy)
-            both = vd.add(vxy, alpha=2)  # vx + vy
-            alike = 1 - (vd / (both + self.C2)).to(kind)
+            vxy.addcmul_(ud, uy, value=-1)
+            both = vd.add(vxy, alpha=2).add_(vyy)  # vx + vy + C2
+            alike = vd.div_(both).neg_().add_(1).to(kind)
             ud = ud.add_(shift[some]).to(kind)
             ux = ud + brightness
-            shaded = ud.square_().div_(ux.square_().add_(bright))
-            found = {"ssim": alike.addcmul(alike, shaded, value=-1), "contrast_structure": alike}
+            shaded = ud.square_().div_(torch.addcmul(bright, ux, ux))
+            if "ssim" in names:
+                torch.addcmul(alike, alike, shaded, value=-1, out=result["ssim"][here])
+            if "contrast_structure" in names:
+                result["contrast_structure"][here] = alike
             if not set(PARTS).isdisjoint(names):
-                sxsy = ((both - vy).clamp(min=0) * vy.clamp(min=0)).sqrt()
-                found["luminance"] = 1 - shaded
-                found["contrast"] = ((2 * sxsy + self.C2) / (both + self.C2)).to(kind)
+                vx = (both - vy).sub_(self.C2)
+                sxsy = vx.clamp_(min=0).mul_(vy.clamp(min=0)).sqrt_()
+                found = {"luminance": 1 - shaded}
+                found["contrast"] = sxsy.mul_(2).add_(self.C2).div_(both).to(kind)
                 found["structure"] = alike / found["contrast"]
-            for name in names:
-                result[name][here] = found[name]
+                for name in set(PARTS).intersection(names):
+                    result[name][here] = found[name]
         return result
 
     def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
         """HR in part of an image, its moments there, and what luminance takes of it."""
         y, inverse = self._y[reach], [] if self._inverse is None else [self._inverse[here]]
-        uy, vy = average(torch.stack((y, y * y)), *inverse)
+        exact = y.to(self._full)
+        uy, vy = average(torch.stack((exact, exact * exact)), *inverse)
         vy.addcmul_(uy, uy, value=-1)
-        ready = (of.to(self._dtype) for of in (y, uy, vy))
+        ready = (y, *(of.to(self._dtype) for of in (uy, vy, 2 * vy + self.C2)))
         brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
         bright = brightness.square() + self.C1
         return *ready, brightness, bright, *(of.to(self._dtype) for of in inverse)
 
-    def _levelled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean (B, 1, 1), and how far x is from it, (B, H + 10, W + 10)."""
+    def _levelled(self, x: Tensor, less: Tensor | float = 0) -> tuple[Tensor, Tensor]:
+        """The mean (B, 1, 1) of x, or of x less another, and how far from it that is,
+        (B, H + 10, W + 10)."""
         if self._mask is None:
-            mean = x.mean((1, 2), keepdim=True)
-            return mean, mirror(x - mean)
+            framed, inner = _framed(x, self._dtype)
+        else:
+            framed = inner = torch.empty_like(x, dtype=self._dtype)
+        inner.copy_(x).sub_(less)
+        if self._mask is None:
+            mean = inner.mean((1, 2), keepdim=True)
+            inner.sub_(mean)
+            return mean, _fill_frame(framed)
         pixels = self._mask.sum((1, 2), keepdim=True).clamp(min=1)
-        mean = (x * self._mask).sum((1, 2), keepdim=True) / pixels
-        return mean, (x - mean) * self._mask
+        mean = inner.mul_(self._mask).sum((1, 2), keepdim=True) / pixels
+        return mean, inner.addcmul_(mean, self._mask, value=-1)
 
 
 def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
@@ -128,10 +144,24 @@ def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
 
 def mirror(x: Tensor) -> Tensor:
     """Add BORDER pixels on each side of (B, H, W), like d c b a | a b c d | d c b a."""
+    framed, inner = _framed(x, x.dtype)
+    inner.copy_(x)
+    return _fill_frame(framed)
+
+
+def _framed(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Room for a mirrored image, and its part that is the image."""
+    framed = x.new_empty((*x.shape[:-2], *(n + 2 * BORDER for n in x.shape[-2:])), dtype=dtype)
+    return framed, framed[INNER]
+
+
+def _fill_frame(framed: Tensor) -> Tensor:
+    """Mirror at its edges what the frame is around; in place."""
     for dim in (-2, -1):
-        first, last = x.narrow(dim, 0, BORDER), x.narrow(dim, x.shape[dim] - BORDER, BORDER)
-        x = torch.cat((first.flip(dim), x, last.flip(dim)), dim)
-    return x
+        n = framed.shape[dim]
+        for to, of in ((0, BORDER), (n - BORDER, n - 2 * BORDER)):
+            framed.narrow(dim, to, BORDER).copy_(framed.narrow(dim, of, BORDER).flip(dim))
+    return framed
 
 
 def gaussian_filter(x: Tensor) -> Tensor:

@@ -24,14 +24,12 @@ class Sums:
         self._runs = []
         counts = []
         for of in torch.cat((masks, inner), 1).flatten(2).cpu().numpy():
-            code = np.zeros(of.shape[1], np.min_scalar_type((1 << len(of)) - 1))
-            for r, mask in enumerate(of):
-                code |= mask.astype(code.dtype) << r
-            starts = np.flatnonzero(np.diff(code, prepend=~code[:1]))
+            ends = (of[:, 1:] != of[:, :-1]).any(0)
+            starts = np.append(0, np.flatnonzero(ends) + 1)
             *holds, within = of[:, starts].astype(float)
             both = np.stack((holds, holds * within)).swapaxes(1, 2)  # (2, runs, R)
             self._runs.append((starts, both))
-            counts.append(np.diff(starts, append=len(code)) @ both)
+            counts.append(np.diff(starts, append=of.shape[1]) @ both)
         self.pixels, self.inner_pixels = torch.from_numpy(np.stack(counts, 1))
 
     def __call__(self, of_map: Tensor, *, inner: bool) -> Tensor:
@@ -39,7 +37,7 @@ class Sums:
 
         Within a run in the map's own precision, over the runs in float64.
         """
-        values = of_map.flatten(1).cpu().numpy()
-        every = zip(values, self._runs)
-        sums = [np.add.reduceat(of, at).astype(float) @ holds[int(inner)] for of, (at, holds) in every]
+        sums = []
+        for values, (starts, holds) in zip(of_map.flatten(1).cpu().numpy(), self._runs):
+            sums.append(np.add.reduceat(values, starts).astype(float) @ holds[int(inner)])
         return torch.from_numpy(np.stack(sums))
