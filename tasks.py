@@ -32,8 +32,9 @@ UNFINISHED = "unfinished"  # in its place until then
 def setup(*extras: str) -> None:
     """Make .venv and install these extras of pyproject.toml, unless they were installed before.
 
-    Of changed files they are installed again. A .venv whose making broke off, or whose Python or
-    pip does not start, is made anew.
+    Of changed files they are installed again. What cannot be fetched, perhaps for lack of a
+    network, leaves those that are there. A .venv whose making broke off, or whose Python or pip
+    does not start, is made anew.
     """
     wanted = with_inner(extras)
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
@@ -55,6 +56,8 @@ def setup(*extras: str) -> None:
             make()
         STAMP.write_text(UNFINISHED)
         if code := pip("install", "-c", "constraints.txt", "-e", f".[{','.join(extras)}]"):
+            if before:  # pip fetches everything before it changes anything
+                STAMP.write_text("\n".join([digest, *before]))
             raise SystemExit(code)
         STAMP.write_text("\n".join([digest, *sorted(wanted.union(before))]))
 

@@ -1,6 +1,7 @@
 """Sessions that take no time: what a kernel does in a chain, without training anything."""
 
 import json
+import os
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,12 @@ def uninterrupted(folder: Path) -> str:
 
 
 def prepare(service, folder: Path) -> None:
-    """The data sets that a chain needs."""
+    """The data sets that a chain needs.
+
+    What a session sets is there before and after: a thread that reads all variables, as `requests`
+    does, fails at one that is removed meanwhile.
+    """
+    os.environ |= {mounts.ROOT: "/kaggle", "KAGGLE_DOCKER_IMAGE": ""}
     slices = folder / "slices" / "dataset" / "data"
     slices.mkdir(parents=True)
     (slices / "1.mat").write_bytes(b"a slice")

@@ -74,15 +74,16 @@ def test_running_installs_neither_the_lab_nor_what_only_tests_and_checks_need():
     assert within(["test"]).isdisjoint({"jupyterlab", "mypy", "ruff", "sphinx"})
 
 
+IMPORT = re.compile(r"^ *(?:import|from(?= [\w.]+ import)) (\w+)", re.MULTILINE)
+
+
 def test_what_the_library_and_the_notebooks_import_is_installed_for_running_them():
     """Nothing comes by luck with JupyterLab or the tests' packages."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "medsr_lib").rglob("*.py")]
-    sources += [re.sub(r"(?m)^%.*$", "", c.source) for n in notebooks.find([]) for c in n.code]
-    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
-    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
-    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    sources += [cell.source for notebook in notebooks.find([]) for cell in notebook.code]
+    tops = set(re.findall(IMPORT, "\n".join(sources))) - sys.stdlib_module_names - {"medsr_lib"}
+    assert tops >= {"torch", "h5py", "papermill", "ipywidgets", "seaborn"}
     places = metadata.packages_distributions()
-    tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"medsr_lib"}
     seen = {}
     for wanted in within(["notebooks", "kaggle", "medical", "methods"]):
         needed(wanted, seen)
@@ -170,6 +171,15 @@ def test_a_command_adds_what_it_lacks_and_keeps_what_is_there(tasks):
         tasks.setup("notebooks")
     assert tasks.calls == [INSTALL, install("lab"), install("test")]
     assert tasks.made == 1
+
+
+def test_an_extra_that_cannot_be_fetched_leaves_what_is_there(tasks):
+    tasks.main(["setup"])
+    tasks.code = 1
+    with pytest.raises(SystemExit):
+        tasks.setup("lab")
+    tasks.main(["setup"])
+    assert (tasks.made, tasks.calls) == (1, [INSTALL, install("lab")])
 
 
 @pytest.mark.parametrize("ended", [3, KeyboardInterrupt()])

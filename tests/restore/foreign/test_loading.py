@@ -27,19 +27,17 @@ number = 3
 TOOL = """
 import sys
 from pathlib import Path
-import numpy as np
 from PIL import Image
 _, into, out, kind = sys.argv
 if kind == "fail": sys.exit("out of memory")
 for path in Path(into).iterdir():
-    pixels = np.asarray(Image.open(path)).astype(np.float32)
-    if path.suffix == ".png": pixels /= 65535
-    x = Image.fromarray(pixels).resize([2 * n for n in pixels.shape[::-1]], Image.BICUBIC)
-    x = np.asarray(x).clip(0, 1)
-    if kind == "tif": Image.fromarray(x).save(f"{out}/{path.stem}.tif")
-    if kind == "png16": x = (x * 65535).astype(np.uint16)
-    if kind == "rgb": x = np.stack([x * 255] * 3, -1).round().astype(np.uint8)
-    if kind in ("png16", "rgb"): Image.fromarray(x).save(f"{out}/{path.stem}.png")
+    x = Image.open(path).convert("F")
+    if path.suffix == ".png": x = x.point(lambda value: value * (1 / 65535))
+    x = x.resize([2 * n for n in x.size], Image.BICUBIC)
+    if kind == "tif": x.save(f"{out}/{path.stem}.tif")
+    if kind == "png16": x = x.point(lambda value: value * 65535).convert("I").convert("I;16")
+    if kind == "rgb": x = Image.merge("RGB", [x.point(lambda value: value * 255).convert("L")] * 3)
+    if kind in ("png16", "rgb"): x.save(f"{out}/{path.stem}.png")
 """
 
 

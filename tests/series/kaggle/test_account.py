@@ -10,6 +10,7 @@ import chains
 import pytest
 from kaggle_service import NotebookRunner, Service, faults
 
+from medsr_lib.series import cli
 from medsr_lib.series.kaggle import kernel, metadata
 from medsr_lib.series.kaggle.account import Account, KernelStatus, Progress
 from medsr_lib.series.kaggle.client import TRIES, NotThere, Refused
@@ -291,20 +292,20 @@ def test_many_files_are_all_listed(start):
 
 
 @pytest.mark.slow
-def test_other_notebooks_run_as_they_are(start, tmp_path, brains):
-    """One that trains and one that reads its output; `metadata.NEEDS` has no third kind."""
+def test_a_notebook_runs_as_it_is_and_finds_the_output_of_another(start, tmp_path, ran_all):
+    """04 stands for all but 03, which is executed in sessions (test_chain)."""
     service, account = start(runner=NotebookRunner(), time_limit=600, layout="flat")
-    service.add_dataset(metadata.FIGSHARE, brains)
-    small = {"scale": 2, "fold": 2, "device": "cpu"}
-    given = {"02": small | {"steps": 20, "trainings": 1, "limit": 2}, "04": small}
-    for name, parameters in given.items():
-        folder = build(name, tmp_path / "all", parameters)
-        account.push_dataset(tmp_path / "all" / "medsr-lib")
-        ref = account.push(folder)
-        assert service.wait(ref, 600) == "COMPLETE", account.progress(ref)
-        names = set(account.outputs(ref))
-        assert any(name.endswith("/results.json") for name in names)
-        assert "slices.h5" not in names
+    service.add_dataset(metadata.FIGSHARE, ran_all.data)
+    espcn = (ran_all.out / "02_espcn" / "espcn.pt").read_bytes()
+    service.add_kernel("tester/medsr-02-espcn", files={"02_espcn/espcn.pt": espcn})
+    folder = build("04", tmp_path / "all", {"scale": 2, "fold": 2, "device": "cpu"})
+    account.push_dataset(tmp_path / "all" / "medsr-lib")
+    ref = account.push(folder)
+    assert service.wait(ref, 600) == "COMPLETE", account.progress(ref)
+    path = account.fetch(ref, "04_regional_ssim/results.json", tmp_path, urls=account.outputs(ref))
+    found = json.loads(path.read_text(encoding="utf-8"))["values"]
+    assert "ESPCN" in {row["method"] for row in found["table"]}
+    assert "slices.h5" not in account.outputs(ref)
 
 
 def medsr(service, *words):
@@ -330,12 +331,13 @@ def test_the_commands_push_status_and_pull(start, built, tmp_path):
     assert not [word for word in (service.key, service.token) if word in done.stdout + done.stderr]
 
 
-def test_a_mistake_is_one_message_and_code_2(start, tmp_path):
+def test_a_mistake_is_one_message_and_code_2(start, tmp_path, capsys):
     service, _ = start()
     with contextlib.chdir(tmp_path):
         done = medsr(service, "push", "missing")
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == "medsr: missing is no folder that medsr kaggle build has made\n"
-        done = medsr(service, "chain", "03", "--sessions", "1", "--hours", "12", "--out", "out")
-        assert "12 hours: a session ends after 12 h" in done.stderr
+        words = ["kaggle", "chain", "03", "--sessions", "1", "--hours", "12", "--out", "out"]
+        assert cli.main(words) == 2
+        assert "12 hours: a session ends after 12 h" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -275,12 +275,11 @@ def test_ctrl_c_ends_a_chain_of_processes_and_the_same_command_goes_on(series, o
     }
     process = subprocess.Popen([*command, str(waiting)], start_new_session=True, **options)
     began = out / "s01" / "03_srgan" / "began"
-    for _ in range(600):
-        if began.exists() or process.poll() is not None:
-            break
+    while not began.exists():
+        assert process.poll() is None
         threading.Event().wait(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert not (out / "s01" / "03_srgan" / states.NAME).exists()
     done = subprocess.run([*command, str(series.data)], check=False, **options)
