@@ -22,7 +22,6 @@ from medsr_lib.show.style import (
     INK,
     LABEL_COLOURS,
     MUTED,
-    better,
     caption,
     choose,
     colours,
@@ -158,17 +157,15 @@ def gain_by_size(table: pd.DataFrame, *, metric: str, method: str, baseline: str
 def perception_plane(
     table: pd.DataFrame, *, regions: Sequence[str], methods: Sequence[str], title: str
 ) -> Figure:
-    """Draw each method as a point between PSNR and perceptual distance, a panel per region.
+    """Draw how far methods are from the first one in PSNR and perceptual distance, by region.
 
     No method can be best in both beyond some bound: Blau and Michaeli, The Perception-Distortion
-    Tradeoff, CVPR 2018, doi 10.1109/CVPR.2018.00652. The intervals show how much patients differ.
-    All methods have the same patients, so intervals that overlap do not mean that methods are
-    equal: `differences` shows that.
+    Tradeoff, CVPR 2018, doi 10.1109/CVPR.2018.00652. Differences are within patients.
 
     Args:
         table: score table of one scale and one degradation with `psnr` and `perceptual`.
         regions: the panels, from the left.
-        methods: the points.
+        methods: the points; the first is what the others are compared with.
     """
     metrics = ["psnr", "perceptual"]
     chosen = table
@@ -177,25 +174,29 @@ def perception_plane(
     kept = chosen.dropna(subset=metrics)
     if kept.empty:
         raise ValueError("no case has a value of both psnr and perceptual")
-    size = (max(5.2, min(8.6, 4.3 * len(regions))), 3.6)
+    size = (max(5.2, min(7.2, 3.6 * len(regions))), 3.6)
     figure, panels = plt.subplots(1, len(regions), figsize=size, squeeze=False)
     style: Any = {"ms": 7, "mec": "white", "elinewidth": 1.6}
     for axes, region in zip(panels.flat, regions):
         rows = kept[kept["region"] == region]
-        patients = rows.groupby(["method", "patient"])[metrics].mean().groupby("method")
-        mean = patients.mean().reindex(list(methods))
-        half = 1.96 * patients.sem().fillna(0).reindex(list(methods))
+        pairs = []
+        for metric in metrics:
+            wide = rows.pivot_table(index="patient", columns="method", values=metric)
+            wide = wide.reindex(columns=list(methods))
+            pairs.append(wide.sub(wide[methods[0]], axis=0))
+        (x, dx), (y, dy) = ((of.mean(), 1.96 * of.sem().fillna(0)) for of in pairs)
         for name, tone in colours(methods).items():
-            (x, y), (dx, dy) = mean.loc[name], half.loc[name]
-            axes.errorbar(x, y, dy, dx, "o", label=name, color=tone, **style)
+            axes.errorbar(
+                x[name], y[name], dy[name], dx[name], "o", label=name, color=tone, **style
+            )
         axes.set_title(f"{region}, n = {plural(rows['patient'].nunique(), 'patient')}")
-        axes.set_xlabel(better("psnr"))
+        axes.set_xlabel(f"PSNR, dB, less that of {methods[0]}   better →")
         axes.text(0.98, 0.96, "best ↘", color=MUTED, ha="right", transform=axes.transAxes)
         axes.margins(0.15)
         axes.grid()
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
-    panels[0, 0].set_ylabel(better("perceptual"))
+    panels[0, 0].set_ylabel(f"← better   perceptual distance,\nless that of {methods[0]}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     both = chosen.assign(both=chosen["psnr"].where(chosen["perceptual"].notna()))
@@ -204,7 +205,7 @@ def perception_plane(
         title,
         _behind(kept),
         _missing(both, "both"),
-        "point: mean over patients of each patient's mean",
+        "point: mean over patients of the difference in the same slices",
         "lines: its 95 % interval, ±\u00a01.96\u00a0sd\u00a0/\u00a0√n over patients",
     )
     return figure

@@ -127,7 +127,7 @@ def adversarial_curves(
     answers.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.2, label="0.5: cannot tell")
     tones = {"real crops": METHOD_COLOURS["HR"], "generated crops": METHOD_COLOURS["SRGAN"]}
     _traces(answers, table.rename(columns=dict(zip(ANSWERS, tones))), tones)
-    answers.set(title="discriminator: how likely is a crop real?", ylabel="mean probability")
+    answers.set(title="discriminator: is a crop real?", ylabel="mean probability")
     answers.set(yscale="linear", ylim=(0, 1))
     for measure in measures:
         values = {name: of[measure] for name, of in references.items() if measure in of}
@@ -135,8 +135,7 @@ def adversarial_curves(
         panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 30))
     for axes in panels.values():
         if axes.get_legend_handles_labels()[0]:
-            below: Any = {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "ncols": 2}
-            axes.legend(**below, handlelength=1.5, columnspacing=1.2, borderpad=0)
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), handlelength=1.5, borderpad=0)
     return _finished(figure, table, title, note)
 
 
@@ -144,7 +143,7 @@ def _panels(names: list[str]) -> tuple[Figure, dict[str, Axes]]:
     """Panels by name, two in a row, small enough for a phone; a last one alone is wide."""
     rows: Any = [names[n : n + 2] for n in range(0, len(names), 2)]
     rows[-1] *= 2 // len(rows[-1]) if len(rows) > 1 else 1
-    size = (6.8 if len(names) > 1 else 5.4, 2.6 * len(rows))
+    size = (6.8 if len(names) > 1 else 5.4, 2.7 * len(rows))
     return plt.subplot_mosaic(rows, figsize=size, sharex=True)
 
 

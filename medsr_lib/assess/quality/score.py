@@ -41,6 +41,7 @@ COLUMNS = (
     *METRICS,
 )
 SUMMARISED = ("psnr", "ssim", "mse")  # in the order of `summary`
+DIGITS = {"psnr": 2, "mse": 5}  # of `mean_and_sd`; of all others 3
 COUNTS = ("cases", "patients", "skipped")
 _MOMENTS = (("", "mean"), ("_sd", "std"))
 _OF_MEASUREMENT = ("method", "region")  # the columns of which every case should have every value
@@ -165,6 +166,17 @@ def summary(table: pd.DataFrame, *, by: Sequence[str] = ("region", "method")) ->
             n = lacking.groupby(keys, sort=False, observed=True)["id"].nunique()
             out[name + "_skipped"] = n.reindex(out.index, fill_value=0)
     return out
+
+
+def mean_and_sd(means: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """Means as `summary` gives them, as text with their standard deviations: "33.20 ± 1.31"."""
+    checks.columns(means, *metrics, *(f"{name}_sd" for name in metrics))
+    texts = {}
+    for name in metrics:
+        digits = DIGITS.get(name, 3)
+        pairs = zip(means[name], means[f"{name}_sd"])
+        texts[name] = [f"{mean:.{digits}f} ± {sd:.{digits}f}" for mean, sd in pairs]
+    return pd.DataFrame(texts, index=means.index)
 
 
 def by_seed(table: pd.DataFrame, trainings: Mapping[str, Mapping[int, str]]) -> pd.DataFrame:

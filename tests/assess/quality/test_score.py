@@ -292,6 +292,14 @@ def test_ssim_within_is_that_of_each_region(large):
     assert 5e-4 < leaked["tumour"] < 0.1
 
 
+def test_means_are_written_with_their_standard_deviations():
+    values = {"psnr": 33.204, "psnr_sd": 1.306, "mse": 0.00051, "mse_sd": 0.0002}
+    written = scoring.mean_and_sd(pd.DataFrame(values, index=["bicubic"]), "psnr", "mse")
+    assert written.loc["bicubic"].to_dict() == {"psnr": "33.20 ± 1.31", "mse": "0.00051 ± 0.00020"}
+    with pytest.raises(ValueError, match="ssim"):
+        scoring.mean_and_sd(written, "ssim")
+
+
 def test_summary_by_hand(table):
     mine = table[(table["region"] == "rim") & (table["method"] == "nearest")]
     found = summary(table)
