@@ -43,29 +43,29 @@ from medsr_lib.show.images import (
     comparison,
     error_maps,
     invention_maps,
-    region_map,
     region_montage,
     restorations,
     through_training,
+    with_and_without,
 )
 from medsr_lib.show.scores import (
-    bland_altman,
+    by_patient,
     contrast_detail,
     distributions,
-    gain_by_size,
     perception_plane,
     quality_by_level,
     speed,
 )
 from medsr_lib.show.slide import summary_slide
-from medsr_lib.show.style import NothingToDraw, keep
+from medsr_lib.show.style import Folded, NothingToDraw, keep
 from medsr_lib.show.training import adversarial_curves, curves
 
 __all__ = [
+    "Folded",
     "NothingToDraw",
     "adversarial_curves",
     "attention_maps",
-    "bland_altman",
+    "by_patient",
     "comparison",
     "confusion",
     "contrast_detail",
@@ -78,7 +78,6 @@ __all__ = [
     "explore",
     "file_traits",
     "fold_counts",
-    "gain_by_size",
     "gallery",
     "grey_window",
     "intensity_ranges",
@@ -90,7 +89,6 @@ __all__ = [
     "over_trainings",
     "perception_plane",
     "quality_by_level",
-    "region_map",
     "region_montage",
     "reliability",
     "restorations",
@@ -99,6 +97,7 @@ __all__ = [
     "summary_slide",
     "through_training",
     "transfer_matrix",
+    "with_and_without",
 ]
 
 
