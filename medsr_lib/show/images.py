@@ -63,8 +63,8 @@ Key: TypeAlias = tuple[str, float, float, str]
 
 IN_A_ROW = 7
 KINDS = {
-    2: ("not that of HR", "#D55E00", 0.6),
-    1: ("lost", "#0072B2", 0.55),
+    2: ("detail not of HR", "#D55E00", 0.6),
+    1: ("detail lost", "#0072B2", 0.55),
     0: ("", "#FFFFFF", 0.0),
     -1: ("", "#9A9A9A", 0.0),
 }
@@ -362,7 +362,7 @@ def invention_maps(
         for label, colour, strength in KINDS.values()
         if label
     ]
-    below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+    below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02))
     caption(figure, title, note, "1 image; line: outline of the lesion", _window(window))
     return figure
 

@@ -137,7 +137,7 @@ def by_patient(
     axes.plot(places, every.T, ".-", color=MUTED, lw=0.7, ms=4, alpha=0.6)
     axes.plot(places, every.mean(0), "o-", color=INK, lw=2.6, ms=7, mec="white")
     axes.set_xticks(places, [text.replace(" [", "\n[") for text in labels])
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, labelsize=8)
     axes.set_ylabel(unit)
     axes.grid(axis="y")
     caption(
