@@ -4,6 +4,7 @@ Estimates have `value`, `low`, `high` (95 % interval) and `patients`, as `statis
 """
 
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,8 @@ def number(e: Any, digits: int = 3, *, unit: str = "", factor: float = 1) -> str
     ('−0.012 [−0.020, +0.004]', '+0.5 dB [no interval]')
     """
     value, low, high = (_signed(factor * x, digits) for x in (e.value, e.low, e.high))
-    return (
-        f"{value}{unit} [{low}, {high}]" if np.isfinite(e.low) else f"{value}{unit} [no interval]"
-    )
+    interval = f"[{low}, {high}]" if np.isfinite(e.low) else "[no interval]"
+    return f"{value}{unit} {interval}"
 
 
 def cells(
@@ -148,10 +148,11 @@ def contrast(row: Mapping[str, Any]) -> str:
     Args:
         row: of `statistics.verdict_table`.
     """
-    value, low, high = (_signed(row[f"contrast{end}"], 4) for end in ("", "_low", "_high"))
+    ends = (row[f"contrast{end}"] for end in ("", "_low", "_high"))
+    found = number(SimpleNamespace(**dict(zip(("value", "low", "high"), ends))), 4)
     first = (
         f"{row['method']}, gain in {str(row['metric']).upper()} in the tumour less that in matched "
-        f"tissue: {value} [{low}, {high}] (n = {row['patients']} patients)."
+        f"tissue: {found} (n = {row['patients']} patients)."
     )
     if not np.isfinite(row["band_low"]):
         return f"{first} No verdict: {row['verdict']}."
