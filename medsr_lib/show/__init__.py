@@ -41,28 +41,28 @@ from medsr_lib.show.images import (
     beside_hr,
     comparison,
     invention_maps,
-    region_map,
     region_montage,
     restorations,
+    with_and_without,
 )
 from medsr_lib.show.scores import (
-    bland_altman,
+    by_patient,
     contrast_detail,
     distributions,
-    gain_by_size,
     perception_plane,
     quality_by_level,
 )
 from medsr_lib.show.slide import summary_slide
-from medsr_lib.show.style import NothingToDraw, keep
+from medsr_lib.show.style import Folded, NothingToDraw, keep
 from medsr_lib.show.training import adversarial_curves, curves
 
 __all__ = [
+    "Folded",
     "NothingToDraw",
     "adversarial_curves",
     "attention_maps",
     "beside_hr",
-    "bland_altman",
+    "by_patient",
     "comparison",
     "contrast_detail",
     "curves",
@@ -73,7 +73,6 @@ __all__ = [
     "explore",
     "file_traits",
     "fold_counts",
-    "gain_by_size",
     "gallery",
     "grey_window",
     "invention_maps",
@@ -85,12 +84,12 @@ __all__ = [
     "over_trainings",
     "perception_plane",
     "quality_by_level",
-    "region_map",
     "region_montage",
     "restorations",
     "roc_curves",
     "summary_slide",
     "transfer_matrix",
+    "with_and_without",
 ]
 
 

@@ -5,7 +5,7 @@ and `skipped`; interval and p may be NaN.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -70,8 +70,9 @@ def differences(
     places = (0.2, 2.15, 2.75)
     for text, place in zip(header, places):
         margin_text(axes, -0.85, text, place, color=MUTED)
+    digits = digits_of(estimates.values())
     for row, e in enumerate(estimates.values()):
-        for text, place in zip((_interval(e), _p(e.p), _numbers(e)), places):
+        for text, place in zip((interval(e, digits), _p(e.p), _numbers(e)), places):
             margin_text(axes, row, text, place)
     axes.set_xlabel(f"← {directions[0]}   |   {directions[1]} →\n{unit}")
     caption(figure, title, "point and line: estimate and 95 % interval")
@@ -79,15 +80,16 @@ def differences(
 
 
 def forest(axes: Axes, estimates: Mapping[str, Estimated], *, width: float = 2.4) -> None:
-    """Draw estimates as points with their intervals, a row each, with 0 in the middle."""
-    ends = [abs(x) for e in estimates.values() for x in (e.value, e.low, e.high)]
-    reach = 1.12 * max((x for x in ends if np.isfinite(x) and x), default=1)
+    """Draw estimates as points with their intervals, a row each, and a line at 0."""
+    ends = [x for e in estimates.values() for x in (e.value, e.low, e.high) if np.isfinite(x)]
+    low, high = min([*ends, 0]), max([*ends, 0])
+    margin = 0.08 * (high - low) or 1
     axes.axvline(0, color=INK, linewidth=1)
     for row, (name, e) in enumerate(estimates.items()):
         tone = METHOD_COLOURS.get(name, INK)
         axes.plot([e.low, e.high], [row, row], color=tone, lw=width, solid_capstyle="butt")
         axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
-    axes.set_xlim(-reach, reach)
+    axes.set_xlim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
@@ -110,7 +112,7 @@ def null_bands(
     rows = verdicts[verdicts["metric"].eq(metric) & verdicts["region"].eq(region)]
     if rows.empty:
         raise ValueError(f"there is no {metric} of {region} to draw")
-    figure, axes = plt.subplots(figsize=(9.4, 0.9 + 0.46 * len(rows)))
+    figure, axes = plt.subplots(figsize=(7.4, 0.9 + 0.46 * len(rows)))
     name_rows(axes, [textwrap.fill(str(name), 22) for name in rows["method"]])
     axes.axvline(0, color=INK, linewidth=1)
     values = rows[list(_DRAWN)].to_numpy(float)
@@ -124,25 +126,25 @@ def null_bands(
         ends = [row["contrast_low"], row["contrast_high"]]
         axes.plot(ends, [at, at], color=tone, lw=2.4, solid_capstyle="butt")
         axes.plot(row["contrast"], at, "o", color=tone, markersize=8, markeredgecolor="white")
-        texts = (_with_ends(row, digits), textwrap.fill(str(row["verdict"]), 26))
-        for text, place in zip(texts, (0.2, 2.2)):
-            margin_text(axes, at, text, place)
-    for text, place in (("distance to the band [95 %]", 0.2), ("verdict", 2.2)):
-        margin_text(axes, -0.9, text, place, color=MUTED)
+        margin_text(axes, at, _with_ends(row, digits), 0.2)
+    margin_text(axes, -0.9, "distance to the band [95 %]", 0.2, color=MUTED)
     low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     margin = 0.06 * (high - low or 1)
     axes.set_xlim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     unit = label_of(metric)[0]
-    axes.set_xlabel(f"← gains less in the {region}   |   gains more →\n{unit}")
+    axes.set_xlabel(
+        f"← the {region} gains less   |   the {region} gains more →\n"
+        f"gain in {unit}: {region} − matched tissue"
+    )
     first = rows.iloc[0]
     edges = sorted({*rows["lowest"], *rows["highest"]} - {""})
     caption(
         figure,
         title or _message(rows, unit.split(",")[0], region),
-        "point and line: contrast and its 95 % interval",
-        "grey: the contrasts of uniform changes of the same whole-brain gain, on the same images"
-        + (f"; its ends are made by: {', '.join(edges)}" if edges else ""),
+        "point and line: the method and its 95 % interval",
+        "grey band: what changes show that treat every pixel alike and gain as much in the whole"
+        + (f" (ends: {', '.join(edges)})" if edges else ""),
         people(first["cases"], first["patients"]),
     )
     return figure
@@ -169,7 +171,7 @@ def _message(rows: pd.DataFrame, unit: str, region: str) -> str:
 
 def _with_ends(row: Mapping[Any, Any], digits: int) -> str:
     if not np.isfinite(row["distance"]):
-        return "–"
+        return textwrap.fill(str(row["verdict"]), 30)
     if not np.isfinite(row["distance_low"]):
         return f"{signed(row['distance'], digits)} [no interval]"
     value, low, high = (
@@ -249,9 +251,14 @@ def _gain(e: Estimated | None) -> str:
     return f"{signed(e.value, 2)}{interval}"
 
 
-def _interval(e: Estimated) -> str:
-    ends = [abs(x) for x in (e.value, e.low, e.high) if np.isfinite(x)]
-    digits = 2 if max(ends, default=1) >= 0.1 else 4
+def digits_of(estimates: Iterable[Estimated]) -> int:
+    """How many decimals their numbers need: one figure has the same for all."""
+    sizes = [abs(x) for e in estimates for x in (e.value, e.low, e.high) if np.isfinite(x)]
+    return 2 if max(sizes, default=1) >= 0.1 else 4
+
+
+def interval(e: Estimated, digits: int) -> str:
+    """A difference with its 95 % interval as text."""
     value, low, high = (signed(x, digits) for x in (e.value, e.low, e.high))
     return f"{value} [{low}, {high}]" if np.isfinite(e.low + e.high) else f"{value} [no interval]"
 

@@ -7,9 +7,8 @@ brightness is one between the images.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -32,6 +31,7 @@ from medsr_lib.show.panels import (
     colour_bar,
     coloured,
     contour,
+    corners,
     enlarge,
     frame,
     grey,
@@ -44,6 +44,7 @@ from medsr_lib.show.panels import (
     same_size,
     square_around,
     tint,
+    window_of,
 )
 from medsr_lib.show.style import (
     CONTOUR,
@@ -60,50 +61,53 @@ from medsr_lib.show.style import (
 Key: TypeAlias = tuple[str, float, float, str]
 """Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
 
-AT_THE_BORDER = ("peritumoural", "rim", "core")
-ELSEWHERE = ("head", "brain", "normal", "matched", "mirror")
-
+IN_A_ROW = 7
 KINDS = {
-    2: ("invention: detail\nthat is not in HR", "#D55E00", 0.6),
-    1: ("loss: detail of\nHR is missing", "#0072B2", 0.55),
-    0: ("agrees with HR", "#FFFFFF", 0.0),
-    -1: ("not measured", "#9A9A9A", 0.75),
+    2: ("detail not of HR", "#D55E00", 0.6),
+    1: ("detail lost", "#0072B2", 0.55),
+    0: ("", "#FFFFFF", 0.0),
+    -1: ("", "#9A9A9A", 0.0),
 }
-"""Label, colour and strength of the tint of each kind of patch, by its number in the map."""
+"""Label, colour and strength of the tint of each kind of patch, by its number in the map; those
+without a label, which agree or are not measured, are not drawn."""
 
 
 @drawn
-def region_map(case: Case, regions: Mapping[str, Image]) -> Figure:
-    """Draw the regions of a case: lesion, zones at its border, and what they are compared with.
+def with_and_without(
+    case: Case,
+    images: Mapping[str, Image],
+    *,
+    ssim: Mapping[str, float] | None = None,
+    title: str | None = None,
+    note: str,
+) -> Figure:
+    """Draw the original and other images, whole and where the lesion is: is it there, or gone?
 
     Args:
-        case: image with its mask.
-        regions: masks (H, W) by name; `tumour` is needed, `whole`, `air` and others without a
-            colour in `REGION_COLOURS` are left out.
+        case: HR with its mask. Where the lesion lies is enlarged, from what 1 % of the pixels of
+            HR there lie below to what 99 % lie below.
+        images: (H, W) by name, in the order of the columns.
+        ssim: of the whole images, written below them.
+        title: None says which image has the highest SSIM.
     """
-    choose("region", ["tumour"], regions)
-    image = case.image.cpu().numpy()
-    masks = {
-        name: as_mask(mask, image.shape, name)
-        for name, mask in regions.items()
-        if name in REGION_COLOURS
-    }
-    zones = [masks[name] for name in ("tumour", *AT_THE_BORDER) if name in masks]
-    box = square_around(np.any(zones, axis=0), margin=8)
-    figure, panels = plt.subplots(1, 3, figsize=(8.8, 3.6))
-    shown = (
-        ("The image", ("tumour",), None),
-        ("At the lesion's border, enlarged", AT_THE_BORDER, box),
-        ("Elsewhere", ELSEWHERE, None),
-    )
-    for axes, (title, names, enlarged) in zip(panels, shown):
-        grey(axes, image, WINDOW, box=enlarged)
-        handles = [_region(axes, name, masks[name]) for name in names if name in masks]
-        contour(axes, masks["tumour"])
-        axes.set_title(title)
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=0.3)
-    title = "The regions in which image quality is measured"
-    caption(figure, title, "1 image, sizes in pixels", OUTLINE)
+    hr, lesion = hr_and_lesion(case)
+    pictures = {"original": hr, **same_size(images, hr.shape)}
+    scores = ssim or {}
+    choose("image in ssim", scores, images)
+    box = _around(lesion)
+    figure, panels = grid(2, len(pictures), 2.3, 2.35)
+    for (above, below), (name, picture) in zip(panels.T, pictures.items()):
+        grey(above, picture, WINDOW)
+        corners(above, box)
+        grey(below, picture, window_of(hr, box), box=box)
+        above.set_title(textwrap.fill(name, 26), loc="center", weight="bold")
+        if name in scores:
+            below.set_xlabel(f"SSIM of the slice {scores[name]:.3f}", size=10, color=INK)
+    if scores and not title:
+        best = max(scores, key=lambda name: scores[name])
+        title = f"Which is the better restoration? SSIM says: {best}"
+    what = f"slice {case.id} {case.label}"
+    caption(figure, title, what, note, "below: the part between the corners, enlarged")
     return figure
 
 
@@ -144,14 +148,14 @@ def region_montage(
         if name == "brain":
             handles.append(Line2D([], [], color=colour, label=name))
         else:
-            handles.append(Patch(fc=to_rgba(colour, 0.35), ec=colour, label=name))
+            handles.append(Patch(fc=to_rgba(colour, 0.35), ec=colour, label=f"{name} tissue"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    without = [
-        f"no {name} in {sum(not as_array(m[name], name).any() for m in regions)}"
-        for name in drawn_ones
-    ]
-    title = "The tumour, and what it is compared with"
-    caption(figure, title, plural(len(cases), "image"), *without, _window(WINDOW))
+    counts = {n: sum(not as_array(m[n], n).any() for m in regions) for n in drawn_ones}
+    without = [f"no {name} in {plural(n, 'image')}" for name, n in counts.items() if n]
+    last = drawn_ones[-1] if drawn_ones else "tumour"
+    there = len(cases) - counts.get(last, 0)
+    title = f"{there} of {plural(len(cases), 'tumour')} with {last} tissue to compare with"
+    caption(figure, title, *without, _window(WINDOW))
     return figure
 
 
@@ -164,10 +168,11 @@ def comparison(
     scores: Mapping[str, str],
     title: str,
 ) -> Figure:
-    """Draw HR and other images side by side: whole, lesion enlarged, SSIM map enlarged.
+    """Draw HR and other images side by side: lesion enlarged, SSIM map enlarged.
 
     Args:
-        case: HR with its mask; without one the middle is enlarged in place of the lesion.
+        case: HR with its mask; without one the whole image is drawn as well, and its middle
+            enlarged in place of the lesion.
         images: by name, in the order of the columns. A smaller one, such as LR, covers the same
             field of view and is enlarged with its own pixels.
         maps: SSIM maps (H, W) by name of the image.
@@ -178,17 +183,21 @@ def comparison(
     checked = {name: as_image(image, name) for name, image in images.items()}
     pictures = {"HR": hr} | {n: same_field(image, hr.shape, n) for n, image in checked.items()}
     choose("image in maps", maps, pictures)
+    rows = ("whole image", "middle, enlarged") if lesion is None else ("lesion, enlarged",)
+    box = middle(hr.shape) if lesion is None else _around(lesion)
+    window = WINDOW if lesion is None else window_of(hr, box)
     figure = _side_by_side(
         pictures,
-        ("whole image", "middle, enlarged" if lesion is None else "lesion, enlarged", "SSIM there"),
-        box=middle(hr.shape) if lesion is None else square_around(lesion, MARGIN),
+        (*rows, "SSIM there"),
+        box=box,
         lesion=lesion,
+        window=window,
         maps={name: as_array(of, f"maps[{name!r}]", hr.shape) for name, of in maps.items()},
         key=("magma_r", 0, 1, "SSIM, 1 = identical"),
         scores=scores,
     )
     outline = None if lesion is None else OUTLINE
-    caption(figure, title, "1 image", outline, _window(WINDOW))
+    caption(figure, title, "1 image", outline, _window(window))
     return figure
 
 
@@ -296,76 +305,59 @@ def invention_maps(
     case: Case,
     restored: Mapping[str, Image],
     *,
-    unlike_both: Mapping[str, Image],
-    kinds: Mapping[str, Image],
-    null: Mapping[str, Image] | None = None,
+    kinds: Image,
+    scores: Mapping[str, str],
+    title: str,
     note: str,
 ) -> Figure:
-    """Draw where methods err and whether they lost or invented there: a row per method.
+    """Draw what two methods lost or invented at a lesion, in six panels.
 
-    The lesion enlarged: SR, its error, if given the part of the error that the measurement could
-    not see (Bhadra et al. 2021, 10.1109/TMI.2021.3077857), and the share by which SR is unlike HR
-    and unlike LR (Aybar et al. 2024, 10.1109/LGRS.2024.3401394), which need not be invented. The
-    whole image, since patches are large: their kinds by Fourier ring correlation (Kc et al., arXiv
-    2603.04673). The lesion's outline is on every panel;
-    scales are the same in all rows, their keys are in the row of HR.
+    Above HR and both methods, below their errors, and for the second one a map of the whole image:
+    where fine detail is lost or invented, by Fourier ring correlation of patches (Kc et al., arXiv
+    2603.04673).
 
     Args:
         case: HR with its mask.
-        restored: (H, W) by method, in the order of the rows.
-        unlike_both: shares (H, W) in [0, 1] by method; NaN where there is nothing to judge.
-        kinds: (H, W) by method: 2 invention, 1 loss, 0 agrees, -1 not measured.
-        null: parts of the errors (H, W) by method that the measurement cannot see; only of a
-            degradation that is an orthogonal projection, such as `kspace`.
+        restored: (H, W) of two methods; the second is the one that is looked at.
+        kinds: (H, W) of the second: 2 invention, 1 loss, 0 agrees, -1 not measured.
+        scores: a short text by method, below its error.
     """
-    if not restored:
-        raise ValueError("restored is empty: there is no method to draw")
+    if len(restored) != 2:
+        raise ValueError(f"invention_maps draws two methods; got {len(restored)}")
     hr, lesion = hr_and_lesion(case)
     pictures = same_size(restored, hr.shape)
+    choose("method in scores", scores, pictures)
+    patches = as_array(kinds, "kinds", hr.shape)
+    if not np.isin(patches, list(KINDS)).all():
+        raise ValueError(f"kinds must hold {sorted(KINDS)}; got {np.unique(patches)}")
     errors = {name: picture - hr for name, picture in pictures.items()}
-    patches = _per_method("kinds", kinds, pictures)
-    box = square_around(lesion, MARGIN)
-    limit = round_limit([part(error, box) for error in errors.values()])
-    signed: Any = ("RdBu_r", -limit, limit)
-    text = "share of the intensity\nrange; blue: too dark,\nred: too bright"
-    columns = [("Error, SR − HR", errors, (*signed, text))]
-    if null is not None:
-        text = "of the error: what\nthe measurement\ncould not see"
-        columns.append(("Null-space part", _per_method("null", null, pictures), (*signed, text)))
-    text = "share; dark: unlike HR and\nunlike interpolated LR;\ngrey: no difference"
-    shares = _per_method("unlike_both", unlike_both, pictures)
-    columns.append(("Unlike HR and LR", shares, ("Reds", 0, 1, text)))
-    side = 8.6 / (len(columns) + 2)
-    figure, panels = grid(len(pictures) + 1, len(columns) + 2, side, side + 0.06)
-    for axes, (name, picture) in zip(panels[:, 0], {"HR": hr, **pictures}.items()):
-        grey(axes, picture, WINDOW, box=box)
-        contour(axes, lesion)
-        axes.set_ylabel(textwrap.fill(name, int(11 * side)), size=9.5, weight="bold")
-    for column, (_, maps, key) in zip(panels.T[1:], columns):
-        _maps(column[0], dict(zip(column[1:], maps.values())), key, box, lesion)
-    for axes, (name, picture) in zip(panels[1:, -1], pictures.items()):
-        grey(axes, picture, WINDOW)
-        for kind, (_, colour, strength) in KINDS.items():
-            tint(axes, patches[name] == kind, colour, strength)
-        frame(axes, box)
-        contour(axes, lesion)
-    titles = ("Lesion, enlarged", *[name for name, *_ in columns], "Lost or invented?")
-    for axes, title in zip(panels[0], titles):
-        axes.set_title(title, loc="center", weight="bold")
+    box = _around(lesion)
+    window, limit = window_of(hr, box), round_limit([part(e, box) for e in errors.values()])
+    figure, panels = grid(2, 3, 2.3, 2.4)
+    for axes, (name, picture) in zip(panels[0], {"HR": hr, **pictures}.items()):
+        grey(axes, picture, window, box=box)
+        contour(axes, lesion, width=0.5)
+        axes.set_title(textwrap.fill(name, 26), loc="center", weight="bold")
+    for axes, (name, error) in zip(panels[1, 1:], errors.items()):
+        drawing = coloured(axes, error, "RdBu_r", -limit, limit)
+        contour(axes, lesion, dotted=True)
+        enlarge(axes, box)
+        axes.set_xlabel(scores.get(name, ""), size=9.5, color=INK)
+    below = panels[1, 0]
+    grey(below, hr, WINDOW)
+    for kind, (_, colour, strength) in KINDS.items():
+        tint(below, patches == kind, colour, strength)
+    corners(below, box)
+    below.set_title(f"fine detail of {list(pictures)[1]}", loc="center", size=9)
+    bar = figure.colorbar(drawing, ax=panels[1, 1:].tolist(), location="bottom", shrink=0.7)
+    bar.set_label("restored − original: blue too dark, red too bright", size=9)
     handles = [
         Patch(fc=to_rgba(colour, strength), ec=MUTED, lw=0.6, label=label)
         for label, colour, strength in KINDS.values()
+        if label
     ]
-    panels[0, -1].legend(handles=handles, loc="center", handlelength=1.1, handleheight=1.1)
-    caption(
-        figure,
-        "What was lost, and what was invented",
-        note,
-        "1 image; yellow or dotted line: outline of the lesion",
-        _window(WINDOW),
-        f"errors beyond ±{limit:g} have the last colour",
-        "last column: the whole image, its square is the part that is enlarged",
-    )
+    below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02))
+    caption(figure, title, note, "1 image; line: outline of the lesion", _window(window))
     return figure
 
 
@@ -419,38 +411,10 @@ def _maps(
         colour_bar(beside, drawing, text)
 
 
+def _around(lesion: NDArray[np.bool_]) -> Box:
+    """The square around a lesion with a margin of 1/26 of the image's side."""
+    return square_around(lesion, max(4, min(lesion.shape) // 26))
+
+
 def _window(window: Window) -> str:
-    return f"grey from {window[0]:g} to {window[1]:g} in all images"
-
-
-def _region(axes: Axes, name: str, mask: NDArray[np.bool_]) -> Line2D | Patch:
-    """Draw a region and return what the legend shows of it: its colour, name and size."""
-    colour = REGION_COLOURS[name]
-    label = f"{name}, {count(mask.sum())} px" if mask.any() else f"{name}, none here"
-    if name == "tumour":
-        return Line2D([], [], color=CONTOUR, label=label)
-    if name in ("head", "brain"):
-        if mask.any():
-            axes.contour(mask, levels=[0.5], colors=colour, linewidths=1, linestyles="--")
-        return Line2D([], [], color=colour, linestyle="--", linewidth=1, label=label)
-    strength = 0.2 if name == "normal" else 0.55
-    tint(axes, mask, colour, strength)
-    return Patch(fc=to_rgba(colour, strength), label=label)
-
-
-def _per_method(
-    what: str, given: Mapping[str, Image], pictures: Mapping[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
-    """Check the maps of one column: all methods, the size of HR, and values that are allowed."""
-    choose(f"method in {what}", pictures, given)
-    maps = {
-        name: as_array(given[name], f"{what}[{name!r}]", image.shape)
-        for name, image in pictures.items()
-    }
-    for name, values in maps.items():
-        known = values[np.isfinite(values)]
-        if what == "kinds" and not np.isin(values, list(KINDS)).all():
-            raise ValueError(f"kinds[{name!r}] must hold {sorted(KINDS)}; got {np.unique(values)}")
-        if what == "unlike_both" and known.size and not (-1e-6 <= known.min() <= known.max() < 2):
-            raise ValueError(f"unlike_both[{name!r}] must be shares in [0, 1]")
-    return maps
+    return f"grey from {window[0]:.2g} to {window[1]:.2g} in all images"

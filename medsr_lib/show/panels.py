@@ -134,7 +134,7 @@ def grey(
 
 
 def contour(
-    axes: Axes, mask: NDArray[np.bool_] | None, *, width: float = 0.9, dotted: bool = False
+    axes: Axes, mask: NDArray[np.bool_] | None, *, width: float = 0.7, dotted: bool = False
 ) -> None:
     """Draw the outline of a mask over a dark halo, so that it is seen on bright and on dark.
 
@@ -144,9 +144,9 @@ def contour(
         return
     if dotted:
         dots = [(0, (1, 1.8))]
-        axes.contour(mask, levels=[0.5], colors=INK, linewidths=1.2, linestyles=dots)
+        axes.contour(mask, levels=[0.5], colors=INK, linewidths=1, linestyles=dots)
     else:
-        axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 1.4, alpha=0.8)
+        axes.contour(mask, levels=[0.5], colors="black", linewidths=width + 0.8, alpha=0.8)
         axes.contour(mask, levels=[0.5], colors=CONTOUR, linewidths=width)
 
 
@@ -210,6 +210,12 @@ def middle(shape: tuple[int, ...]) -> Box:
     return left, top, left + side, top + side
 
 
+def window_of(image: NDArray[np.float32], box: Box) -> Window:
+    """The values that 1 % and 99 % of the pixels in a box lie below."""
+    low, high = np.percentile(part(image, box), [1, 99])
+    return float(low), float(max(high, low + 0.01))
+
+
 def enlarge(axes: Axes, box: Box) -> None:
     """Show only the pixels in the box."""
     left, top, right, bottom = box
@@ -227,3 +233,12 @@ def frame(axes: Axes, box: Box) -> None:
     """Draw the box on a whole image."""
     left, top, right, bottom = box
     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec="white"))
+
+
+def corners(axes: Axes, box: Box) -> None:
+    """Mark the corners of the box on a whole image, so that nothing in it is covered."""
+    left, top, right, bottom = (end - 0.5 for end in box)
+    tick = (right - left) / 5
+    for x, to_x in ((left, tick), (right, -tick)):
+        for y, to_y in ((top, tick), (bottom, -tick)):
+            axes.plot([x + to_x, x, x], [y, y, y + to_y], color="white", linewidth=1.2)

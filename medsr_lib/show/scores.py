@@ -1,4 +1,4 @@
-"""Figures of scores: distributions, gains by size, planes, levels, agreement, speed.
+"""Figures of scores: distributions, patients joined by lines, planes, levels, speed.
 
 A score table is tidy: a row per case, method and region, with the columns `id`, `patient`, `label`,
 `method`, `region`, `pixels` and the metrics (`psnr`, `ssim`, `mse`, ...). Where it has `scale` and
@@ -16,34 +16,25 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
+from medsr_lib.show.estimates import digits_of, interval
 from medsr_lib.show.style import (
     INK,
-    LABEL_COLOURS,
     MUTED,
     caption,
     choose,
     colours,
-    count,
     drawn,
     label_of,
-    log_axis,
     name_rows,
     need,
     numbers_behind,
     people,
     plural,
-    signed,
     written,
 )
 
 COLUMNS = ("id", "patient", "label", "method", "region", "pixels")
-IN_A_ROW = 3
-FEWEST = 3
-"""Patients; with fewer there are no limits of agreement."""
-
-Agreement = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 @drawn
@@ -106,49 +97,53 @@ def distributions(
 
 
 @drawn
-def gain_by_size(table: pd.DataFrame, *, metric: str, method: str, baseline: str) -> Figure:
-    """Draw the gain of a method over the baseline in each lesion, against the lesion's area.
+def by_patient(
+    table: pd.DataFrame,
+    *,
+    metric: str,
+    methods: Sequence[str],
+    differences: Mapping[str, Any],
+    unit: str,
+    title: str,
+    region: str = "tumour",
+) -> Figure:
+    """Draw a measure by method, each patient's means joined by a line, with paired differences.
 
     Args:
-        table: score table of one scale and one degradation, with the region `tumour`.
-        metric: a column, such as `psnr` or `ssim`; of `mse` the gain is the decrease.
-        method: method whose gain is drawn.
-        baseline: method it is compared with.
+        table: a row per case, method and region: `id`, `patient`, `method`, `region`, the measure.
+        metric: a column.
+        methods: from the left; the first is what the others are compared with.
+        differences: from the first, by method: estimates, whose numbers are below the names.
+        unit: what is measured, with its unit.
+        region: whose rows are drawn.
     """
-    chosen = _select(table, metric, ["tumour"], [method, baseline])
-    values = chosen.pivot(index="id", columns="method", values=metric)
-    gain = values[method] - values[baseline]
-    about = chosen.drop_duplicates("id").set_index("id")[["patient", "label", "pixels"]]
-    gains = about.assign(gain=gain if label_of(metric)[1] else -gain)
-    kept = gains[gains["gain"].notna() & (gains["pixels"] > 0)]
-    if kept.empty:
-        raise ValueError(f"no case has a lesion and a value of {metric} in it")
-    figure, axes = plt.subplots(figsize=(7.2, 3.4))
-    axes.axhline(0, color=INK, linewidth=1)
-    dots = 11 if len(kept) > 150 else 22
-    for name, tone in colours(sorted(kept["label"].unique()), LABEL_COLOURS).items():
-        points = kept[kept["label"] == name]
-        axes.scatter(points["pixels"], points["gain"], dots, tone, alpha=0.5, lw=0, label=name)
-    groups = min(6, len(kept) // 10)
-    if groups >= 2:
-        parts = kept.groupby(pd.qcut(kept["pixels"].rank(method="first"), groups))
-        low, middle, high = (parts["gain"].quantile(q) for q in (0.25, 0.5, 0.75))
-        label = f"medians and\nquartiles of about\n{len(kept) // groups} images each"
-        style: Any = {"color": "black", "marker": "o", "ms": 5, "lw": 1.6, "label": label}
-        axes.errorbar(parts["pixels"].median(), middle, [middle - low, high - middle], **style)
-    axes.set_xscale("log")
-    log_axis(axes.xaxis)
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=True)
+    need(table, "id", "patient", "method", "region", metric)
+    choose("region", [region], table["region"].unique())
+    choose("method", methods, table["method"].unique())
+    kept = table[table["region"].eq(region) & table["method"].isin(methods)]
+    kept = kept.assign(**{metric: kept[metric].where(np.isfinite(kept[metric]))})
+    means = kept.groupby(["patient", "method"])[metric].mean().unstack()[list(methods)].dropna()
+    if means.empty:
+        raise ValueError(f"no patient has {metric} of all methods in the region {region}")
+    digits = digits_of(differences.values())
+    names = [textwrap.fill(name, 16) for name in methods]
+    labels = [
+        f"{text}\n{interval(differences[name], digits)}" if name in differences else text
+        for text, name in zip(names, methods)
+    ]
+    figure, axes = plt.subplots(figsize=(min(8.6, 1.2 + 1.25 * len(methods)), 3.4))
+    places, every = range(len(methods)), means.to_numpy()
+    axes.plot(places, every.T, ".-", color=MUTED, lw=0.7, ms=4, alpha=0.6)
+    axes.plot(places, every.mean(0), "o-", color=INK, lw=2.6, ms=7, mec="white")
+    axes.set_xticks(places, [text.replace(" [", "\n[") for text in labels])
+    axes.tick_params(axis="x", length=0, labelsize=8)
+    axes.set_ylabel(unit)
     axes.grid(axis="y")
-    axes.set(xlabel="area of the lesion, pixels", ylabel=f"gain in {label_of(metric)[0]}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1.2, markerscale=1.4)
-    skipped = len(gains) - len(kept)
     caption(
         figure,
-        f"Gain of {method} over {baseline} in the tumour, by its size",
-        _behind(chosen[chosen["id"].isin(kept.index)]),
-        f"better in {100 * (kept['gain'] > 0).mean():.0f} % of them",
-        f"excluded (no value): {plural(skipped, 'image') if skipped else 'none'}",
+        title,
+        f"thin: {plural(len(means), 'patient')}, the mean of each; thick: mean of the patients",
+        f"below: mean difference from {methods[0]} in the same images, with its 95 % interval",
     )
     return figure
 
@@ -287,94 +282,6 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str], title: str)
         people(table["cases"].max(), table["patients"].max()),
         "level: sd of the noise at grey 1/2",
         "bars: 95 % interval over patients",
-    )
-    return figure
-
-
-@drawn
-def bland_altman(
-    table: pd.DataFrame,
-    *,
-    measure: str,
-    methods: Sequence[str],
-    limits: Agreement,
-    coefficients: Mapping[str, Agreement],
-    unit: str,
-    title: str,
-) -> Figure:
-    """Draw the difference of a measure in SR and HR against their mean: a panel per method.
-
-    After Bland and Altman 1999 (10.1191/096228099673819272). A point is a patient: the mean over
-    its images, since images of one patient resemble each other.
-
-    Args:
-        table: a row per case, method and region with the columns `id`, `patient`, `method`,
-            `region` and the measure in both images, named `<measure>_sr` and `<measure>_hr`; drawn
-            is the region `tumour`.
-        measure: such as `mean` or `sharpness`.
-        methods: the panels.
-        limits: (sr, hr) -> the estimates `bias`, `lower` and `upper`.
-        coefficients: by name, such as `CCC`, (sr, hr) -> estimate; written above each panel.
-        unit: of the measure.
-    """
-    pair = [f"{measure}_sr", f"{measure}_hr"]
-    need(table, "id", "patient", "method", "region", *pair)
-    choose("region", ["tumour"], table["region"].unique())
-    choose("method", methods, table["method"].unique())
-    chosen = table[table["region"].eq("tumour") & table["method"].isin(methods)]
-    kept = chosen.replace([np.inf, -np.inf], np.nan).dropna(subset=pair)
-    if kept.empty:
-        raise ValueError(f"no case has {pair[0]} and {pair[1]} in the region tumour")
-    rows = -(-len(methods) // IN_A_ROW)
-    columns = -(-len(methods) // rows)
-    size = (max(4.6, 0.9 + 2.6 * columns), rows * (2.8 + 0.16 * len(coefficients)))
-    figure, panels = plt.subplots(
-        rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False
-    )
-    means = kept.groupby(["method", "patient"])[pair].mean()
-    for axes, (method, tone) in zip(panels.flat, colours(methods).items()):
-        of = means[means.index.get_level_values("method") == method]
-        sr, hr = of.to_numpy().T
-        lines = [f"n = {plural(len(of), 'patient')}"]
-        if len(of) < FEWEST:
-            lines.append(f"too few for limits (at least {FEWEST})")
-        else:
-            of_all = limits(sr, hr)
-            found = (of_all.bias, of_all.lower, of_all.upper)
-            for e, line, strength in zip(found, ("-", "--", "--"), (0.22, 0.12, 0.12)):
-                axes.axhspan(e.low, e.high, color=tone, alpha=strength, lw=0)
-                axes.axhline(e.value, color=tone, linestyle=line, linewidth=1.8)
-            spread = found[2].value - found[1].value
-            digits = max(0, 1 - int(np.floor(np.log10(spread or 0.1))))
-            bias, low, high = (signed(e.value, digits) for e in found)
-            lines.append(f"bias {bias}, limits {low} to {high}")
-            for name, coefficient in coefficients.items():
-                e = coefficient(sr, hr)
-                lines.append(f"{name} {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "−"))
-        axes.scatter(
-            (sr + hr) / 2, sr - hr, 9 if len(of) > 60 else 20, tone, alpha=0.75, lw=0.4, ec=INK
-        )
-        axes.axhline(0, color=INK, linewidth=1, zorder=0)
-        axes.margins(0.08)
-        axes.set_title("\n".join(lines), size=8.5)
-        name = axes.text(0.03, 0.97, textwrap.fill(method, 24), transform=axes.transAxes, va="top")
-        name.set(weight="bold", bbox={"fc": "white", "ec": "none", "pad": 1.5})
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    for axes in panels.flat[len(methods) :]:
-        axes.set_axis_off()
-    for axes in panels[:, 0]:
-        axes.set_ylabel("SR − HR")
-    figure.supxlabel(f"average of SR and HR, {unit}", size=9)
-    missing = len(chosen) - len(kept)
-    caption(
-        figure,
-        title,
-        numbers_behind(kept),
-        "point: a patient, mean over its images",
-        "line: mean difference (bias); dashed: limits between which 95 % of the differences lie",
-        "black: no difference; bands: their 95 % intervals",
-        f"excluded (no value): {count(missing)} of {count(len(chosen))} measurements",
     )
     return figure
 

@@ -6,7 +6,8 @@ readers. A method keeps its colour in every figure of the project.
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec
 from zlib import crc32
@@ -56,12 +57,12 @@ REGION_COLOURS = {
     "tumour": CONTOUR,
     "core": "#D55E00",
     "rim": "#CC79A7",
-    "peritumoural": "#56B4E9",
+    "peritumoural": "#E69F00",
     "head": "#BBBBBB",
     "brain": "#44AA99",
     "normal": "#009E73",
     "mirror": "#0072B2",
-    "matched": "#E69F00",
+    "matched": "#56B4E9",
 }
 FURTHER_COLOURS = ("#332288", "#117733", "#999933", "#882255", "#44AA99", "#661100", "#AA4499")
 
@@ -124,6 +125,26 @@ class Sentence(str):
 
     __slots__ = ()
     __repr__ = str.__str__
+
+
+class Folded:
+    """Tables and texts below a line that a click opens; display it as the last line of a cell."""
+
+    def __init__(self, title: str, parts: Mapping[str, pd.DataFrame | str]) -> None:
+        """Give the line, and the parts by what is written above each."""
+        self.title, self.parts = title, parts
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self.title, *(f"{name}\n{part}" for name, part in self.parts.items())])
+
+    def _repr_html_(self) -> str:
+        """As Jupyter and the pages show it."""
+        texts = [
+            f"<p><b>{escape(name)}</b></p>"
+            + (f"<p>{escape(part)}</p>" if isinstance(part, str) else part.to_html())
+            for name, part in self.parts.items()
+        ]
+        return f"<details><summary>{escape(self.title)}</summary>{''.join(texts)}</details>"
 
 
 def keep(

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,6 @@ from medsr_lib import show
 from medsr_lib.show.style import METHOD_COLOURS
 
 BOTH = {"regions": ["tumour", "mirror"], "methods": ["bicubic", "ESPCN"], "title": "Compared"}
-GAIN = {"metric": "psnr", "method": "ESPCN", "baseline": "bicubic"}
 
 
 def test_distributions_draw_patient_means_and_say_what_is_missing(scores, text_of):
@@ -52,35 +49,6 @@ def test_scales_are_not_mixed(scores):
     both = pd.concat([scores, scores.assign(scale=2)])
     with pytest.raises(ValueError, match="several rows of one case, method and region"):
         show.distributions(both, metric="psnr", **BOTH)
-
-
-def test_gains_are_drawn_against_the_area(scores, text_of):
-    figure = show.gain_by_size(scores, **GAIN)
-    points = np.concatenate([group.get_offsets() for group in figure.axes[0].collections[:3]])
-    np.testing.assert_allclose(points[:, 1], 1)
-    assert sorted(points[:, 0]) == [40 + 30 * i for i in range(12)]
-    assert "12 images of 6 patients; LR by bicubic ×4; better in 100 %" in text_of(figure)
-
-
-def test_a_smaller_error_is_a_gain(scores):
-    figure = show.gain_by_size(scores, **{**GAIN, "metric": "mse"})
-    assert figure.axes[0].collections[0].get_offsets()[0, 1] == pytest.approx(0.0001)
-
-
-def test_many_gains_have_medians_in_groups(scores):
-    more = [scores.assign(id=scores["id"] + f" {i}", patient=f"p{i}") for i in range(3)]
-    line = show.gain_by_size(pd.concat(more), **GAIN).axes[0].containers[0].lines[0]
-    assert len(line.get_xdata()) == 3
-    np.testing.assert_allclose(line.get_ydata().astype(float), 1)
-
-
-def test_gains_that_are_missing_are_counted(scores, text_of):
-    scores.loc[scores["id"].eq("3"), "psnr"] = np.nan
-    text = text_of(show.gain_by_size(scores, **GAIN))
-    assert "11 images of 6 patients" in text
-    assert "excluded (no value): 1 image" in text
-    with pytest.raises(ValueError, match="no case has a lesion and a value of psnr"):
-        show.gain_by_size(scores.assign(psnr=np.nan), **GAIN)
 
 
 @pytest.fixture
@@ -185,76 +153,34 @@ def test_quality_refuses_what_it_cannot_draw(levels):
 
 
 @pytest.fixture
-def agree(estimate):
-    """A function that draws a table with limits 0.1 around the mean difference."""
+def joined(scores, estimate):
+    """A function that draws PSNR by two methods, which the second gains 1 dB in."""
 
-    def around(value):
-        return estimate(value=value, low=value - 0.01, high=value + 0.01)
-
-    def limits(sr, hr):
-        bias = float(np.mean(sr - hr))
-        ends = {"lower": around(bias - 0.1), "upper": around(bias + 0.1)}
-        return SimpleNamespace(bias=around(bias), **ends)
-
-    def draw(table, methods=("bicubic", "SRGAN"), measure="sharpness"):
-        ccc = {"CCC": lambda sr, hr: estimate(value=0.9, low=0.812, high=-0.2)}
-        about = {"limits": limits, "coefficients": ccc, "unit": "per pixel", "title": "Sharpness"}
-        return show.bland_altman(table, measure=measure, methods=list(methods), **about)
+    def draw(table=scores, methods=("bicubic", "ESPCN")):
+        gain = {"ESPCN": estimate(value=1, low=0.8, high=1.2)}
+        about = {"metric": "psnr", "unit": "PSNR, dB", "title": "Joined"}
+        return show.by_patient(table, methods=methods, differences=gain, **about)
 
     return draw
 
 
-@pytest.fixture
-def measured():
-    """Two images of each of six patients; SRGAN is 0.2 too sharp, and one value is missing."""
-    rows = [
-        (str(i), f"p{i // 2}", method, "tumour", 0.5 + 0.01 * i + shift, 0.5 + 0.01 * i)
-        for method, shift in (("HR", 0), ("bicubic", -0.1), ("SRGAN", 0.2))
-        for i in range(12)
-    ]
-    columns = ["id", "patient", "method", "region", "sharpness_sr", "sharpness_hr"]
-    table = pd.DataFrame(rows, columns=columns)
-    table.loc[table["id"].eq("3") & table["method"].eq("SRGAN"), "sharpness_sr"] = np.nan
-    return table
-
-
-def test_agreement_has_a_point_per_patient_on_shared_axes(agree, measured):
-    first, second = agree(measured).axes
-    points = first.collections[0].get_offsets()
-    np.testing.assert_allclose(points[:, 0], 0.455 + 0.02 * np.arange(6))
-    np.testing.assert_allclose(points[:, 1], -0.1)
-    assert first.get_ylim() == second.get_ylim()
-    assert first.get_xlim() == second.get_xlim()
-
-
-def test_bias_limits_and_coefficients_are_drawn_and_written(agree, measured, text_of):
-    figure = agree(measured)
-    heights = sorted(line.get_ydata()[0] for line in figure.axes[1].lines)
-    np.testing.assert_allclose(heights, [0, 0.1, 0.2, 0.3])
+def test_a_line_joins_the_means_of_each_patient(joined, text_of):
+    figure = joined()
+    *patients, mean = figure.axes[0].lines
+    starts = sorted(line.get_ydata()[0] for line in patients)
+    np.testing.assert_allclose(starts, 30.05 + 0.2 * np.arange(6))
+    np.testing.assert_allclose([np.ptp(line.get_ydata()) for line in patients], 1)
+    np.testing.assert_allclose(mean.get_ydata(), [30.55, 31.55])
     text = text_of(figure)
-    assert "bias +0.20, limits +0.10 to +0.30\nCCC 0.900 [0.812, −0.200]" in text
-    assert "12 images of 6 patients" in text
-    assert "1 of 24 measurements" in text.replace("\n", " ")
+    assert "ESPCN\n+1.00\n[+0.80, +1.20]" in text
+    assert "thin: 6 patients" in text
 
 
-def test_two_patients_have_points_and_no_limits(agree, measured, text_of):
-    figure = agree(measured[measured["patient"].isin(["p0", "p5"])])
-    assert "n = 2 patients\ntoo few for limits (at least 3)" in text_of(figure)
-    assert len(figure.axes[0].lines) == 1
-
-
-@pytest.mark.parametrize("n", [1, 4, 5])
-def test_any_number_of_methods_has_a_panel_each(agree, measured, n):
-    names = [f"network {i} of a long name that needs lines" for i in range(n)]
-    one = measured[measured["method"].eq("bicubic")]
-    figure = agree(pd.concat([one.assign(method=name) for name in names]), names)
-    assert sum(axes.axison for axes in figure.axes) == n
-
-
-def test_agreement_names_what_is_missing(agree, measured):
-    with pytest.raises(ValueError, match=r"lacks the columns \['mean_sr', 'mean_hr'\]"):
-        agree(measured, measure="mean")
-    with pytest.raises(ValueError, match=r"unknown method \['ESPCN'\]"):
-        agree(measured, ["ESPCN"])
-    with pytest.raises(ValueError, match="no case has sharpness_sr and sharpness_hr"):
-        agree(measured.assign(sharpness_sr=np.nan))
+def test_a_patient_who_lacks_a_method_has_no_line(joined, scores, text_of):
+    of = scores["patient"].eq("p0") & scores["method"].eq("ESPCN")
+    scores.loc[of & scores["region"].eq("tumour"), "psnr"] = np.inf
+    assert "thin: 5 patients" in text_of(joined(scores))
+    with pytest.raises(ValueError, match="no patient has psnr of all methods in the region"):
+        joined(scores.assign(psnr=np.nan))
+    with pytest.raises(ValueError, match=r"unknown method \['SRGAN'\]"):
+        joined(scores, ["bicubic", "SRGAN"])

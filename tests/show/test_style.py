@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from medsr_lib import show
@@ -48,7 +49,7 @@ def test_the_perceptual_distance_is_better_when_lower():
 
 
 def test_what_show_offers_is_there():
-    others = {"explore", "grey_window", "keep", "NothingToDraw", "over_trainings"}
+    others = {"explore", "Folded", "grey_window", "keep", "NothingToDraw", "over_trainings"}
     drawn = {name: getattr(show, name) for name in set(show.__all__) - others}
     assert all(hasattr(function, "__wrapped__") for function in drawn.values())
     with pytest.raises(AttributeError, match="no attribute 'charts'"):
@@ -64,3 +65,13 @@ def test_what_figures_need_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "seaborn", None)
     with pytest.raises(ModuleNotFoundError, match=r"figures need seaborn.*medsr-lib\[notebooks\]"):
         importlib.reload(show)
+
+
+def test_what_is_folded_opens_by_a_click_and_is_escaped():
+    table = pd.DataFrame({"ESPCN": [0.5]}, index=["a < b"])
+    folded = show.Folded("Tables", {"Gain": table, "Note": "1 < 2"})
+    html = folded._repr_html_()
+    assert html.startswith("<details><summary>Tables</summary><p><b>Gain</b></p><table")
+    assert html.endswith("<p><b>Note</b></p><p>1 &lt; 2</p></details>")
+    assert "a &lt; b" in html
+    assert repr(folded).splitlines()[0] == "Tables"

@@ -104,6 +104,11 @@ def null_space_split(error: Tensor, *, project: Function) -> tuple[Tensor, Tenso
     return measured, null
 
 
+def null_space_map(sr: Tensor, hr: Tensor, *, project: Function) -> Tensor:
+    """The null-space part of the error of SR, (B, H, W), as `null_space_split`."""
+    return null_space_split(sr - hr, project=project)[1][:, 0]
+
+
 @dataclass(frozen=True)
 class Additions:
     """What SR added to interpolation, SR - up(LR), beside what was lost, HR - up(LR), in a region.
