@@ -300,7 +300,7 @@ def _embedded(path: Path) -> str:
     from medsr_lib import pictures  # it loads torch, which no run without figures needs
 
     try:
-        image = pictures.decoded(path.read_bytes())[0].convert("RGB")
+        image = pictures.decoded(path.read_bytes())[0].convert("RGBA")
     except (OSError, ValueError):
         return ""
     image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS, reducing_gap=None)

@@ -132,9 +132,11 @@ def text(content: Any) -> str:
 
 
 def packed(image: Image.Image) -> str:
-    """An image as a base64 PNG in a palette of 256 colours."""
+    """An image as a base64 PNG in a palette of 256 colours, on white where it is transparent."""
     file = io.BytesIO()
-    image = image.convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    image = image.quantize(256, kmeans=1, dither=Image.Dither.NONE)
     image.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 

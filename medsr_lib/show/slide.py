@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -24,17 +24,9 @@ from medsr_lib.show.panels import (
 )
 from medsr_lib.show.style import INK, MUTED, choose, drawn, margin_text, name_rows, people, signed
 
-SIZE = (13.33, 7.5)
-"""Inches of a slide of 16:9."""
-
-SIDE, EDGE = 2.5, 0.35
-"""Inches of a picture's side, and of the margin."""
-
-LEFT = (EDGE, 3.25, 6.86, 10.47)
-"""Where the pictures begin, in inches: the whole image, then three cut-outs of its lesion."""
-
-LETTERS, LINES = 62, 2
-"""Of the message: letters of a line, and lines."""
+SIZE = WIDTH, HEIGHT = 13.33, 7.5  # inches, as all below; 16:9
+SIDE, EDGE = 2.5, 0.35  # of a picture, and the margin
+LEFT, BOTTOM = (EDGE, 3.25, 6.86, 10.47), 3.4  # of the whole image and three cut-outs of its lesion
 
 
 @drawn
@@ -80,53 +72,46 @@ def summary_slide(
     baseline, *others = restored
     best = max(others, key=lambda name: ssim[name][1])
     figure = plt.figure(figsize=SIZE, layout="none")
-    width, height = SIZE
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
-        figure.text(x / width, y / height, text, **style)
+        figure.text(x / WIDTH, y / HEIGHT, text, **style)
 
-    question = textwrap.shorten(title, 78, placeholder=" …")
-    write(EDGE, 7.32, question, va="top", size=13, color=MUTED)
-    note = "Research use only, not for diagnosis"
-    write(width - EDGE, 7.32, note, va="top", ha="right", size=13, color=MUTED)
+    def place(*inches: float) -> Axes:
+        return figure.add_axes(tuple(x / of for x, of in zip(inches, SIZE * 2)))
+
+    question = textwrap.shorten(title, 70, placeholder=" …")
+    use = f"{question}.   Research use only, not for diagnosis"
+    write(EDGE, 7.32, use, va="top", size=13, color=MUTED)
     write(EDGE, 7.02, _message(said), va="top", size=22, weight="bold", linespacing=1.15)
-    bottom = 3.4
-    for place, (left, name) in enumerate(zip(LEFT, ("Original", baseline, "Original", best))):
-        axes = figure.add_axes((left / width, bottom / height, SIDE / width, SIDE / height))
-        grey(axes, pictures[name], WINDOW, box=box if place else None)
+    for left, name in zip(LEFT, ("", baseline, "Original", best)):
+        axes = place(left, BOTTOM, SIDE, SIDE)
+        grey(axes, pictures[name or "Original"], WINDOW, box=box if name else None)
         contour(axes, lesion, width=1.2)
-        shown = textwrap.shorten(name, 24, placeholder=" …") if place else "The whole image"
-        write(left + SIDE / 2, bottom + SIDE + 0.1, shown, ha="center", size=14, weight="bold")
-        if not place:
+        if not name:
             frame(axes, box)
-    for left, name in zip(LEFT[2:], (baseline, best)):
-        axes.annotate(
-            "",
-            ((left - 0.08) / width, (bottom + SIDE / 2) / height),
-            ((left - LEFT[2] + LEFT[1] + SIDE + 0.08) / width, (bottom + SIDE / 2) / height),
-            xycoords=figure.transFigure,
-            textcoords=figure.transFigure,
-            arrowprops={"arrowstyle": "<->", "color": INK, "linewidth": 1.5},
-        )
+        shown = textwrap.shorten(name, 24, placeholder=" …") or "The whole image"
+        write(left + SIDE / 2, BOTTOM + SIDE + 0.1, shown, ha="center", size=14, weight="bold")
+    for left, name in zip(LEFT[1:], (baseline, best)):
         whole, inside = (f"{value:.3f}" for value in ssim[name])
-        middle, above = left - (LEFT[2] - LEFT[1] - SIDE) / 2, bottom + SIDE / 2
-        write(middle, above + 0.1, f"SSIM\n{inside}", ha="center", size=17, weight="bold")
-        write(middle, above - 0.1, f"whole image\n{whole}", va="top", ha="center", color=MUTED)
-    first = next(iter(contrasts.values()))
+        middle, y = left + (SIDE + LEFT[2] - LEFT[1]) / 2, BOTTOM + SIDE / 2
+        write(middle, y + 0.1, f"SSIM\n{inside}", ha="center", size=17, weight="bold")
+        write(middle, y - 0.1, f"whole image\n{whole}", va="top", ha="center", color=MUTED)
+        link = place(middle - 0.45, y - 0.1, 0.9, 0.2)
+        link.set_axis_off()
+        link.annotate("", (0, 0.5), (1, 0.5), arrowprops={"arrowstyle": "<->", "color": INK})
     heading = "Gain in SSIM over bicubic: tumour − matched tissue, 95 % intervals"
     write(EDGE, 2.88, heading, size=15, weight="bold")
-    right = figure.add_axes((2.6 / width, 0.95 / height, 5.6 / width, 1.8 / height))
-    forest(right, contrasts, width=4)
-    name_rows(right, [textwrap.shorten(name, 26, placeholder=" …") for name in contrasts])
-    right.xaxis.set_major_locator(MaxNLocator(3))
+    rows = place(2.6, 0.95, 5.6, 1.8)
+    forest(rows, contrasts, width=4)
+    name_rows(rows, [textwrap.shorten(name, 26, placeholder=" …") for name in contrasts])
+    rows.xaxis.set_major_locator(MaxNLocator(3))
     for row, (name, e) in enumerate(contrasts.items()):
-        margin_text(right, row, signed(e.value, 4), size=12)
-        note = f"({signed(e.low, 4)} to {signed(e.high, 4)})" if np.isfinite(e.low) else ""
-        if len(set(said.values())) > 1:
-            note = textwrap.shorten(said.get(name, ""), 46, placeholder=" …")
-        margin_text(right, row, note, 0.95, size=12)
-    right.set_xlabel("← tumour gains less   |   tumour gains more →", size=11)
-    right.tick_params(labelsize=11)
+        margin_text(rows, row, signed(e.value, 4), size=12)
+        words = textwrap.shorten(said.get(name, ""), 46, placeholder=" …")
+        margin_text(rows, row, words, 0.95, size=12)
+    rows.set_xlabel("← tumour gains less   |   tumour gains more →", size=11)
+    rows.tick_params(labelsize=11)
+    first = next(iter(contrasts.values()))
     behind = (
         f"{data}, {people(first.cases, first.patients)}, LR by {degradation}; pictures: 1 image, "
         f"right: of {len(others)} methods the one with the highest SSIM in this tumour (yellow)"
@@ -136,15 +121,10 @@ def summary_slide(
 
 
 def _message(said: Mapping[str, str]) -> str:
-    """Which methods have which verdict, in two lines; their number where the names do not fit."""
-    groups: dict[str, list[str]] = {}
+    """Which methods have which verdict, in two lines at most."""
+    methods: dict[str, list[str]] = {}
     for name, words in said.items():
-        groups.setdefault(words, []).append(name)
-    every = f"All {len(said)} methods" if len(said) > 2 else " and ".join(said)
-    named = "; ".join(
-        f"{', '.join(names) if len(groups) > 1 else every}: {words}"
-        for words, names in groups.items()
-    )
-    counted = "; ".join(f"{len(names)} of {len(said)} {words}" for words, names in groups.items())
-    fits = len(textwrap.wrap(named, LETTERS)) <= LINES
-    return textwrap.fill(named if fits else counted, LETTERS, max_lines=LINES, placeholder=" …")
+        methods.setdefault(words, []).append(name)
+    every = f"All {len(said)} methods" if len(methods) == 1 < len(said) else ""
+    named = "; ".join(f"{every or ', '.join(of)}: {words}" for words, of in methods.items())
+    return textwrap.fill(named, 62, max_lines=2, placeholder=" …")

@@ -5,6 +5,7 @@ readers. A method keeps its colour in every figure of the project.
 """
 
 import functools
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
@@ -17,7 +18,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage, BboxImage, FigureImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from medsr_lib import checks
@@ -76,6 +79,8 @@ METRICS = {
 }
 """Name with unit, and whether more is better; of any other metric more is better."""
 
+BEHIND = re.compile(r"[\d\u202f]+ images? of [\d\u202f]+ patients?")
+
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
@@ -83,6 +88,7 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "figure.facecolor": "white",
+    "axes.facecolor": "none",
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -102,7 +108,9 @@ STYLE: dict[Any, Any] = {
 def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
     """Give a drawing function the style; its figure comes back laid out and closed in pyplot.
 
-    A closed figure is shown once, by the notebook cell whose last line it is.
+    A closed figure is shown once, by the notebook cell whose last line it is. A chart has a
+    transparent ground, by which a page knows that it may invert it where all is dark; a figure with
+    a picture in it has a white one. The `Comment` of its PNG says how many images are behind it.
     """
 
     @functools.wraps(function)
@@ -110,10 +118,21 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
         with plt.rc_context(STYLE):
             figure = function(*args, **kwargs)
             figure.draw_without_rendering()  # ticks made later would not have the style
+            pictured = figure.findobj(lambda a: isinstance(a, AxesImage | BboxImage | FigureImage))
+            figure.patch.set_alpha(None if pictured else 0)
+        texts = " ".join(t.get_text().replace("\n", " ") for t in figure.findobj(Text))
+        save = functools.partial(_save, figure.savefig, set(BEHIND.findall(texts)))
+        figure.savefig = save  # type: ignore[method-assign]
         plt.close(figure)
         return figure
 
     return draw
+
+
+def _save(save: Callable[..., None], behind: set[str], path: Any, **options: Any) -> None:
+    if len(behind) == 1 and Path(str(path)).suffix == ".png":
+        options = {"metadata": {"Comment": min(behind)}} | options
+    save(path, **options)
 
 
 class NothingToDraw(ValueError):

@@ -133,12 +133,49 @@ def test_contrast_and_labels_are_as_wcag_wants_them(pages, tab, name):
     assert not accessible.violations(page)
 
 
+def test_the_first_screen_holds_data_answer_slide_and_numbers(pages, tab):
+    tab.goto(pages["index"].as_uri())
+    height = tab.viewport_size["height"]
+    for what in (".of", ".answer", ".first figure", ".numbers > :first-child"):
+        box = tab.locator(what).first.bounding_box()
+        assert box["y"] + box["height"] <= height, what
+
+
+def test_a_figure_is_enlarged_by_a_tap_and_by_the_keyboard(pages, tab):
+    tab.goto(pages["index"].as_uri())
+    button = tab.locator("button.zoom").first
+    button.focus()
+    tab.keyboard.press("Enter")
+    large = tab.locator("dialog img")
+    assert large.is_visible()
+    assert large.evaluate("i => i.naturalWidth") <= large.bounding_box()["width"]
+    assert not accessible.violations(tab, "dialog")
+    tab.keyboard.press("Escape")
+    assert not tab.locator("dialog").count()
+    button.click()
+    large.click()
+    assert not tab.locator("dialog").count()
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name[0].isdigit()])
+def test_the_first_column_of_a_wide_table_stays_and_intervals_are_unbroken(pages, tab, name):
+    page = opened(tab, pages[name])
+    moved = page.evaluate(
+        """[...document.querySelectorAll('.scroll, .output_html')]
+        .filter(f => f.scrollWidth > f.clientWidth + 60 && f.querySelector('tbody th'))
+        .map(f => { f.scrollLeft = 50; const cell = f.querySelector('tbody th');
+          return cell.getBoundingClientRect().left - f.getBoundingClientRect().left; })"""
+    )
+    assert all(abs(left) < 2 for left in moved)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_prints_without_what_only_a_screen_needs(pages, chromium, name):
     page = chromium.new_page()
     page.goto(pages[name].as_uri())
     page.emulate_media(media="print")
-    assert not page.locator(".bar, .toc, .skip, .facts a, button").filter(visible=True).count()
+    unwanted = ".bar, .toc, .skip, .facts a, button:not(.zoom)"
+    assert not page.locator(unwanted).filter(visible=True).count()
     sheets = re.findall(rb"/Type */Page\b", page.pdf(prefer_css_page_size=True))
     assert 1 <= len(sheets) <= 40
     page.context.close()

@@ -1,10 +1,12 @@
 import importlib
+import io
 import subprocess
 import sys
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medsr_lib import show
 from medsr_lib.show import style
@@ -32,6 +34,43 @@ def test_the_style_does_not_leak_and_pyplot_lets_figures_go():
         figure = draw()
         assert plt.rcParams["axes.spines.top"] is True
     assert figure.number not in plt.get_fignums()
+
+
+@pytest.mark.parametrize("pictured", [False, True])
+def test_a_chart_has_a_transparent_ground_and_a_picture_a_white_one(pictured):
+    @style.drawn
+    def draw():
+        figure, axes = plt.subplots()
+        axes.imshow([[0.0, 1.0]]) if pictured else axes.plot([0, 1])
+        return figure
+
+    file = io.BytesIO()
+    draw().savefig(file)
+    picture = Image.open(file)
+    middle = (picture.width // 2, picture.height // 4)
+    assert picture.getpixel((0, 0)) == (255, 255, 255, 255 if pictured else 0)
+    assert pictured or picture.getpixel(middle)[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "behind"),
+    [
+        (("30 images of 16 patients; excluded: 2 images",), "30 images of 16 patients"),
+        (("glioma: 7 images of 3 patients", "pituitary: 2 images of 1 patient"), None),
+        (("64 images",), "64 images"),
+    ],
+)
+def test_a_file_says_how_many_images_are_behind_the_figure(tmp_path, texts, behind):
+    @style.drawn
+    def draw():
+        figure = plt.figure()
+        for text in texts:
+            figure.text(0, 0, text)
+        return figure
+
+    draw().savefig(tmp_path / "a.png")
+    draw().savefig(tmp_path / "a.jpg")  # knows no comment
+    assert Image.open(tmp_path / "a.png").info.get("Comment") == behind
 
 
 def test_a_caption_makes_the_figure_grow():

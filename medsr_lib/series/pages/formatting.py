@@ -10,8 +10,11 @@ CENTRES = ("value", "d")  # the first of these is what an interval belongs to
 ENDS = ("low", "high")
 UNSHOWN = ("low90", "high90", "skewness")  # stay in results.json
 ABBREVIATIONS = {word: word.upper() for word in ("psnr", "ssim", "mse", "auc", "hr", "lr")}
+ABBREVIATIONS["dice"] = "Dice"
 THINGS = ("cases", "slices", "images")  # what is counted beside patients
 LONGEST = 24  # rows that a page shows of a table
+WIDEST = 6  # columns; of a wider table those that are the same in all rows are left out
+OWN_N = re.compile(r"\d+ (\w+ ){0,2}(slice|image|case|patient|radiograph)s?\b|(Slice|Radiograph) ")
 ITEMS = 12  # of a list that is shown
 
 
@@ -88,6 +91,14 @@ def count(values: Mapping[str, Any]) -> str:
     return ""
 
 
+def behind(figure: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """How many images are behind a figure, as far as its caption does not say it."""
+    if OWN_N.search(figure["caption"]):
+        return ""
+    notebook = count(values)
+    return f"n: {figure['n']}" if figure.get("n") else notebook and f"this notebook: {notebook}"
+
+
 def label(name: str) -> str:
     """A recorded name as a heading: `spelt`, with a capital."""
     text = spelt(name)
@@ -142,7 +153,8 @@ def as_rows(found: object) -> list[dict[str, Any]]:
 def table(
     rows: Sequence[Mapping[str, Any]], *, longest: int = LONGEST, estimate: str = ""
 ) -> dict[str, list[Any]]:
-    """The first `longest` rows as text, the heads of the columns, and which to align on the right.
+    """The first `longest` rows as text, the heads of the columns, and which to align on the right;
+    `same` says what is the same in all rows of a wide table.
 
     Estimates are in one column with their intervals, headed `estimate` or as in the rows; so are
     means with their SD. The numbers of a column have the same number of decimals. What is empty is
@@ -152,6 +164,11 @@ def table(
     found = centre(rows[0])
     merged = {*UNSHOWN, *(f"{n}_sd" for n in names), *(ENDS if found else ())}
     shown = [n for n in names if n not in merged and any(r.get(n) is not None for r in rows)]
+    first, own = rows[0], ("", "method", "p", found)
+    narrow = len(shown) <= WIDEST or len(rows) == 1
+    equal = [] if narrow else [n for n in shown if all(r.get(n) == first.get(n) for r in rows)]
+    same = [f"{spelt(n)} {spelt(value(first[n]))}" for n in equal if n not in own and first[n]]
+    shown = sorted([n for n in shown if n not in equal or n in own], key="method".__ne__)
     first = rows[:longest]
     columns = [_column(first, name, found) for name in shown]
     heads = [f"{estimate or spelt(n)} (95 % interval)" if n == found else spelt(n) for n in shown]
@@ -159,7 +176,7 @@ def table(
     numeric = [
         all(isinstance(row.get(n), int | float | None) for row in first) and n != "" for n in shown
     ]
-    return {"columns": heads, "rows": list(zip(*columns)), "numeric": numeric}
+    return {"columns": heads, "rows": list(zip(*columns)), "numeric": numeric, "same": same}
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str, centre: str) -> list[str]:

@@ -1,30 +1,20 @@
 """The page that a run ends with: question, answer, data, methods, figures, how it was made."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report
+from medsr_lib.series.notebook import tags
 from medsr_lib.series.pages import formatting, page
 from medsr_lib.series.report import Result, Run, Status
 
 TITLE = "What does super-resolution do to the diseased region?"
-METHODS = {  # as they are called in the results
-    "nearest": "repeats the nearest pixel",
-    "bicubic": "bicubic interpolation, the baseline",
-    "lanczos": "Lanczos interpolation",
-    "zero_fill": "zero filling of k-space",
-    "linear": "the best linear filter",
-    "ESPCN": "network with sub-pixel convolution (Shi et al. 2016)",
-    "SRResNet": "residual network (Ledig et al. 2017)",
-    "SRGAN": "SRResNet trained adversarially (Ledig et al. 2017)",
-    "median": "median filter",
-    "bilateral": "bilateral filter",
-    "non-local means": "non-local means filter",
-    "total variation": "total variation denoising",
-    "autoencoder": "convolutional denoising autoencoder",
-}
+METHODS = json.loads((page.TEMPLATES / "methods.json").read_text("utf-8"))
+KEY = "key-figure"  # tag of the code cells that save what the page shows first
 TRAINED = {"steps": "steps", "fold": "fold left out", "degradation": "degradation", "scale": "×"}
 
 
@@ -42,6 +32,7 @@ def write(run: Run) -> Path:
         done=sum(result.status is Status.DONE for result in this_run),
         seconds=sum(result.seconds or 0 for result in this_run),
         headlines=headlines,
+        figures={r.notebook: _figures(r, run.folder) for r in ordered},
         verdicts=[(r, verdict) for r in ordered for verdict in r.values.get("verdicts") or []],
         sources=[row for result in ordered if (row := _source(result))],
         methods=_methods(ordered),
@@ -90,8 +81,18 @@ def _source(result: Result) -> dict[str, Any] | None:
     synthetic = False
     with suppress(OSError):  # a damaged name, too long for one
         synthetic = (folder / "phantom.json").is_file()
-    note = " (synthetic: no number says anything about patients)" if synthetic else ""
-    return {"result": result, "count": count or "–", "name": f"{folder.name or '–'}{note}"}
+    name = folder.name or "–"
+    return {"result": result, "count": count or "–", "name": name, "synthetic": synthetic}
+
+
+def _figures(result: Result, folder: Path) -> list[dict[str, Any]]:
+    """The figures that a notebook has recorded; `key` are those that cells tagged `KEY` save."""
+    code: list[Any] = []
+    with suppress(OSError, ValueError):
+        code = notebooks.read(result.executed).code if result.executed else code
+    keys = {name for c in code if KEY in tags(c) for name in page.SAVED.findall(c.source)}
+    found = page.figures(folder / result.notebook, result.record)
+    return [figure | {"result": result, "key": figure["file"] in keys} for figure in found]
 
 
 def _methods(results: Sequence[Result]) -> list[dict[str, str]]:
@@ -109,7 +110,7 @@ def _methods(results: Sequence[Result]) -> list[dict[str, str]]:
         {
             "name": name,
             "what": METHODS.get(name) or a.get("what", ""),
-            "trained": ", ".join(f"{text} {a[k]}" for k, text in TRAINED.items() if k in a)
+            "trained": ", ".join(f"{t} {a[k]}" for k, t in TRAINED.items() if k in a)
             or a.get("training", ""),
         }
         for name, a in names.items()

@@ -1,7 +1,10 @@
 """A page: its frame and style sheet, and an executed notebook as one."""
 
 import re
+import zlib
+from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 # none of these may run over a page twice, however its tags are broken: they end at the next "<"
 HEADING = re.compile(r'<h([23]) id="([^"<>]+)">((?:[^<]++|<(?!/?h[23]\b))*+)</h\1>')
 FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
+COMMENT = re.compile(rb"Comment\0+((?:\d|\xe2\x80\xaf)+ images? of (?:\d|\xe2\x80\xaf)+ patients?)")
 
 
 def render(template: str, **content: Any) -> str:
@@ -28,6 +32,7 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update({name: getattr(formatting, name) for name in FILTERS})
+    environment.tests["estimate"] = formatting.is_estimate
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8") + _code_colours()
     return environment.get_template(template).render(css=css, **content)
 
@@ -42,7 +47,8 @@ def write(
     """Write an executed notebook as a page that needs no network: equations are MathML.
 
     The pictures have alternative texts: the caption that the notebook has recorded for the file
-    that a cell saves, or the heading above.
+    that a cell saves, or the heading above. Code is folded under its purpose: the comment that it
+    begins with, or that heading.
 
     Args:
         notebook: with its outputs, cleaned by `outputs.clean`.
@@ -55,13 +61,13 @@ def write(
 
     from medsr_lib.series.pages import mathml
 
-    _describe(notebook, {f["file"]: f["caption"] for f in (record or {}).get("figures", [])})
+    _describe(notebook, {f["file"]: f for f in figures(path.parent / notebook.name, record)})
     for number, cell in enumerate(notebook.code, start=1):
         cell.metadata.page |= {"number": number, "failed": number == failed_cell}
     exporter = HTMLExporter(
         template_name="basic",
         raw_template=(TEMPLATES / "cells.html.j2").read_text(encoding="utf-8"),
-        filters={"markdown2html": mathml.markdown_filter, "accessible": accessible},
+        filters={"markdown2html": mathml.markdown_filter, "accessible": accessible, "kind": kind},
         anchor_link_text="#",
     )
     body, _ = exporter.from_notebook_node(notebook.content)
@@ -95,18 +101,44 @@ def reachable(html: str) -> str:
     return re.sub(wide, r'<\1 tabindex="0"', html)
 
 
-def _describe(notebook: Notebook, captions: Mapping[str, str]) -> None:
-    """Give every code cell the caption of the figure it saves, and the heading above it."""
+def kind(png: str | bytes) -> str:
+    """Of a figure: "chart", which has a transparent ground and may be inverted, or "picture"."""
+    try:
+        data = b64decode(png) if isinstance(png, str) else png
+        first = zlib.decompressobj().decompress(data[data.index(b"IDAT") + 4 :], 5)
+    except (ValueError, zlib.error):
+        return "picture"
+    return "chart" if data[24:26] == b"\x08\x06" and first[4:] == b"\0" else "picture"
+
+
+def figures(folder: Path, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The figures that a notebook has recorded: file, caption, kind, and n as its file says it."""
+    found = []
+    for figure in (record or {}).get("figures") or []:
+        data = b""
+        with suppress(OSError, ValueError), (folder / figure["file"]).open("rb") as file:
+            data = file.read(65_536)  # the first pixel is there
+        comment = COMMENT.search(data)
+        about = {"kind": kind(data), "n": comment[1].decode() if comment else ""}
+        n = formatting.behind(figure | about, (record or {}).get("values") or {})
+        found.append(figure | about | {"n": n})
+    return found
+
+
+def _describe(notebook: Notebook, known: Mapping[str, Any]) -> None:
+    """Give every code cell its purpose, the caption of the figure it saves, with n, and heading."""
     heading = notebook.title
     for cell in notebook.content.cells:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^#+ *(.+)$", cell.source, flags=re.MULTILINE)
             heading = plain(headings[-1]) if headings else heading
         if cell.cell_type == "code":
-            saved = [captions[name] for name in SAVED.findall(cell.source) if name in captions]
+            saved = [known[name] for name in SAVED.findall(cell.source) if name in known]
             last = "report.record" in cell.source  # names every file
-            caption = saved[0] if saved and not last else ""
-            cell.metadata.page = {"caption": caption, "heading": heading}
+            comment = re.match(r"# *(.+)", cell.source)
+            about = saved[0] if saved and not last else {}
+            purpose = comment[1] if comment else heading
+            cell.metadata.page = {**about, "heading": heading, "purpose": purpose}
 
 
 def _code_colours() -> str:

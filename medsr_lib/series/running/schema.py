@@ -10,6 +10,7 @@ LARGEST = 1e300
 NUMBER = (int, float, None)
 VERDICT = {"method": str, "metric": (str, None), "words": (str, None), "reason": (str, None)}
 VALUES: dict[str, Any] = {  # of results.json those that are more than shown
+    "answer": (str, None),
     "headlines": ({str: object}, None),
     "methods": ({str: dict}, [object], None),
     "table": ([{"method": (str, None), "region": (str, None)}], None),

@@ -1,5 +1,7 @@
 """Pages are readable by all, and ask nothing of a network."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -7,6 +9,7 @@ from itertools import pairwise
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medsr_lib.series import compare, report, sweep
 from medsr_lib.series.notebook import Notebook
@@ -67,7 +70,7 @@ def pages(tmp_path_factory):
         new_markdown_cell("# 04 · Title\n\n**Is it so?**\n\n## First\n\n### Below"),
         new_code_cell('fig.savefig(out / "a.png")\nfig', outputs=[picture(folder), table()]),
         new_markdown_cell("## Second $x$"),
-        new_code_cell("fig", outputs=[picture(folder)]),
+        new_code_cell("# Draw it again\nfig", outputs=[picture(folder)]),
     ]
     notebook = Notebook(out / "04_regional_ssim.ipynb", new_notebook(cells=cells))
     record = report.load_record(folder)
@@ -95,8 +98,6 @@ def pages(tmp_path_factory):
 
 
 def picture(folder):
-    import base64
-
     data = base64.b64encode((folder / "a.png").read_bytes()).decode()
     return new_output("display_data", {"image/png": data, "text/plain": "<Figure>"})
 
@@ -152,7 +153,44 @@ def test_tables_and_pictures_are_described(pages, kind):
 def test_pictures_of_a_notebook_are_called_by_caption_or_heading(pages):
     alts = [image["alt"] for image in Page(pages["notebook"]).all("img")]
     assert alts == ["Gain over bicubic", "Figure: Second x"]
-    assert "<figcaption>Gain over bicubic</figcaption>" in pages["notebook"]
+    shown = (
+        r"<figcaption>Gain over bicubic \(this notebook: 40 slices of 20 patients\)</figcaption>"
+    )
+    assert re.search(shown, re.sub("</?span[^>]*>", "", pages["notebook"]))
+
+
+def test_code_is_folded_under_its_purpose(pages):
+    purposes = re.findall(r"<summary>(Code \d <span>.*?)</span></summary>", pages["notebook"])
+    assert purposes == ["Code 1 <span>Below", "Code 2 <span>Draw it again"]
+
+
+def test_charts_may_be_inverted_and_pictures_may_not():
+    def png(mode, colour):
+        file = io.BytesIO()
+        Image.new(mode, (9, 9), colour).save(file, "PNG")
+        return file.getvalue()
+
+    chart = png("RGBA", (255, 255, 255, 0))
+    assert page.kind(chart) == page.kind(base64.b64encode(chart).decode()) == "chart"
+    for other in (png("RGBA", "white"), png("RGB", "white"), png("L", 0), chart[:43], b"", "no"):
+        assert page.kind(other) == "picture"
+    css = (page.TEMPLATES / "page.css").read_text(encoding="utf-8")
+    assert not re.search(r"(img|picture)[^{}]*\{[^}]*invert", css)
+
+
+def test_the_n_under_a_figure_is_its_own(tmp_path):
+    (tmp_path / "a").mkdir()
+    about = PngInfo()
+    about.add_text("Comment", "1\u202f030 images of 16 patients")
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "own.png", pnginfo=about)
+    captions = {"own.png": "Gain", "other.png": "Gain", "said.png": "PSNR of 9 test slices"}
+    record = {"figures": [{"file": f, "caption": c} for f, c in captions.items()]}
+    figures = page.figures(tmp_path / "a", record | {"values": {"slices": 32, "patients": 16}})
+    assert [figure["n"] for figure in figures] == [
+        "n: 1\u202f030 images of 16 patients",
+        "this notebook: 32 slices of 16 patients",
+        "",
+    ]
 
 
 def test_a_viewer_is_live_beside_the_picture_that_stands_for_it(tmp_path):
@@ -178,10 +216,18 @@ def test_a_notebook_has_its_contents(pages):
 
 def test_the_index_answers_before_it_shows(pages):
     text = pages["index"]
-    order = ["In short", "harms", "Data", "brain", "Methods", "Is it so?", "Gain over bicubic"]
-    places = [text.index(f">{part}<", text.index("<main")) for part in order[:-1]]
-    places.append(text.index(f">{order[-1]}"))
-    assert places == sorted(places)
+    order = [
+        "brain",
+        "By SSIM, worse",
+        "0.10",
+        "Gain over bicubic",
+        "harms",
+        "Is it so?",
+        "Method<",
+    ]
+    places = [text.index("<h1")]
+    for part in order:
+        places.append(text.index(f">{part}", places[-1]))
     assert "+0.10 (+0.05 to +0.20)" in text
     assert "(this notebook: 40 slices of 20 patients)" in text
 
