@@ -53,7 +53,6 @@ from medsr_lib.show.style import (
     REGION_COLOURS,
     caption,
     choose,
-    count,
     drawn,
     plural,
 )
@@ -61,7 +60,6 @@ from medsr_lib.show.style import (
 Key: TypeAlias = tuple[str, float, float, str]
 """Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
 
-IN_A_ROW = 7
 KINDS = {
     2: ("detail not of HR", "#D55E00", 0.6),
     1: ("detail lost", "#0072B2", 0.55),
