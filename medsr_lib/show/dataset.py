@@ -256,8 +256,8 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
         f"AUC {what}: {auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}]" for what, auc in aucs.items()
     ]
     sure = next(iter(aucs.values())).low > 0.5
-    title = "The files reveal the class" if sure else "Do the files reveal the class?"
-    caption(figure, f"{title} without the image", numbers_behind(table), *tried)
+    title = "The files {} the class without the image".format("reveal" if sure else "may reveal")
+    caption(figure, title, numbers_behind(table), *tried)
     return figure
 
 

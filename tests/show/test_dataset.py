@@ -141,7 +141,7 @@ def test_file_traits_draw_every_file_and_what_was_tried(estimate, text_of):
     figure = show.file_traits(table, aucs={"of the files": estimate(value=0.98)})
     assert [len(c.get_offsets()) for c in figure.axes[0].collections] == [1, 2]
     assert "3 images of 2 patients; AUC of the files: 0.98 [0.20, 0.80]" in text_of(figure)
-    assert "Do the files reveal the class without the image" in text_of(figure)
+    assert "The files may reveal the class without the image" in text_of(figure)
     assert "PNEUMONIA, n = 2" in text_of(figure)
     with pytest.raises(ValueError, match="lacks the columns"):
         show.file_traits(table.drop(columns="bytes"), aucs={})
