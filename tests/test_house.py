@@ -145,7 +145,7 @@ def printed(program, **environment):
     return subprocess.check_output([sys.executable, "-c", program], text=True, env=own)
 
 
-HEAVY = "print(sys.modules.keys() & {'torch', 'pandas', 'matplotlib', 'scipy'})"
+HEAVY = "print(sys.modules.keys() & {'torch', 'pandas', 'matplotlib', 'scipy', 'lark'})"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "none"], ["run", "-p", "none=1"]])

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import re
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ def read(path: Path) -> Notebook:
         FileNotFoundError: there is no such file.
         ValueError: it is not a Jupyter notebook.
     """
+    # Where JupyterLab is installed, jsonschema would spend a second on a grammar of addresses.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import nbformat
 
     try:
