@@ -163,10 +163,11 @@ def sweep(
         else:
             seen = out.resolve() / lock.HOLDER
             ends = cluster.each(one, points, workers=workers, scheduler=scheduler, witness=seen)
-        dead = {"status": Status.FAILED, "error": "four workers died of it: too little memory?"}
+        dead = "four workers died of it: too little memory?"
         try:
             for number, end in ends:
-                points[number] = end or replace(points[number], **dead)
+                failed = replace(points[number], status=Status.FAILED, error=dead)
+                points[number] = end or failed
                 if not alone:
                     say(number, f"  {points[number].status}")
                 tables(points, out)
