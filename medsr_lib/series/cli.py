@@ -38,7 +38,12 @@ Each combination is a run in a folder of its own. The same command goes on where
 was done with the same code, parameters, data and library is skipped. A combination that fails is
 noted, and the next one begins; the exit code is 1 then. A list is one in brackets.
 
+Workers need dask: pip install 'medsr-lib[cluster]'. The combination of a worker that dies is run
+again. Workers of a cluster must run in this folder, of the same files, with the same library; after
+Ctrl-C they finish what they have begun, while those of this machine end.
+
 examples:
+  medsr sweep 02 -p fold=1,2,3,4,5 --workers 2
   medsr sweep 02 -p scale=2,3,4 -p degradation=bicubic,kspace
   medsr sweep 02 04 -p fold=1,2,3 --data data/figshare --out runs/folds
   medsr sweep 06 -p 'diameters=[4, 8],[6, 12]'
@@ -329,6 +334,11 @@ def _add_sweep(commands: Any) -> None:
     sweep = _command(commands, "sweep", _sweep, "run a grid of parameters", SWEEP)
     _add_notebooks(sweep, "+")
     _add_data_and_out(sweep, "runs/sweep")
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, metavar="N", help="so many combinations at a time, on this machine"
+    )
+    where.add_argument("--scheduler", metavar="ADDRESS", help="the same on a dask cluster")
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -343,6 +353,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
             data=arguments.data,
             out=out,
             folder=arguments.notebooks,
+            workers=arguments.workers,
+            scheduler=arguments.scheduler,
             log=_log,
         )
     finally:
@@ -569,7 +581,9 @@ def _add_kernel(parser: argparse.ArgumentParser) -> None:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)  # above a bar, if there is one
 
 
 def _ended(done: bool) -> int:

@@ -3,13 +3,15 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import medsr_lib
+from medsr_lib import checks
 from medsr_lib.data import source
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import report, run
@@ -17,7 +19,7 @@ from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.parameters import load, parse
 from medsr_lib.series.report import Result, Status
-from medsr_lib.series.running import folders, lock
+from medsr_lib.series.running import cluster, folders, lock
 from medsr_lib.series.sessions import session
 
 TABLE = "sweep.csv"
@@ -105,6 +107,8 @@ def sweep(
     data: Sequence[Path] | None = None,
     out: Path,
     folder: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> list[Combination]:
     """Run notebooks with every combination; tables of what they recorded are written to `out`.
@@ -114,19 +118,28 @@ def sweep(
     A combination that fails is noted, and the next one begins. `out/sweep.csv` and
     `out/index.html` are rewritten after each.
 
+    Without workers the combinations run one after the other in this process. With workers each runs
+    one at a time; if a worker dies, its combination runs again.
+
     Args:
         names: numbers or names of notebooks; they run one after the other in each combination.
         combinations: of `grid`.
         data, folder: as for `run.run`.
         out: folder of the sweep.
+        workers: processes on this machine; they end with the sweep.
+        scheduler: in place of them, the address of a dask cluster.
         log: receives a line about each combination.
 
     Raises:
         FileNotFoundError, ValueError: as `run.run`, before anything runs; or two combinations
-            whose folders would have the same name, or another sweep in `out`.
+            whose folders would have the same name, another sweep in `out`, or `workers` below 1.
+        ImportError, ConnectionError, ValueError: on workers, as `cluster.each`.
     """
+    if workers is not None:
+        checks.whole("workers", workers, least=1)
     found = notebooks.find(names, folder)
-    given = [notebooks.accepted(found, values) for values in combinations]
+    for values in combinations:
+        notebooks.accepted(found, values)
     points = [Combination(values, out / folder_name(values)) for values in combinations]
     places = [point.folder.name.casefold() for point in points]
     if twice := {name for name in places if places.count(name) > 1}:
@@ -135,36 +148,66 @@ def sweep(
             "with its own --out"
         )
     data = folders.write_embedded(found) if data is None else data
-    readings = [notebooks.reading(values) for values in combinations]
-    assigned = [folders.assign(found, data, named=True, options=r)[0] for r in readings]
+    for values in combinations:
+        folders.assign(found, data, named=True, options=notebooks.reading(values))
+    one = partial(_combination, found=found, data=data, folder=folder)
+
+    def say(number: int, rest: str) -> None:
+        log(f"{number + 1}/{len(points)}  {points[number].name}{rest}")
+
     with lock.hold(out):
-        for number, point in enumerate(points):
-            content = {place: source.content(place, reading=readings[number]) for place in data}
-            done, why = _done(point, found, given[number], assigned[number], content)
-            skipped = "  skipped, was done before" if len(done) == len(found) else why
-            log(f"{number + 1}/{len(points)}  {point.name}{skipped}")
-            points[number] = replace(point, status=Status.SKIPPED, results=tuple(done))
-            try:
-                if rest := found[len(done) :]:
-                    points[number] = point
-                    results = run.run(
-                        [one.name for one in rest],
-                        data=data,
-                        out=point.folder,
-                        parameters={k: v for r in rest for k, v in given[number][r.name].items()},
-                        folder=folder,
-                    )
-                    session.tidy(point.folder)
-                    failed = next((one for one in results if one.status is Status.FAILED), None)
-                    points[number] = replace(
-                        point,
-                        status=Status.FAILED if failed else Status.DONE,
-                        results=(*done, *results),
-                        error=run.outcome(failed) if failed else None,
-                    )
-            finally:
+        alone = workers is None and scheduler is None
+        ends: Iterator[tuple[int, Combination | None]]
+        if alone:
+            ends = ((n, one(point, say=partial(say, n))) for n, point in enumerate(points))
+        else:
+            seen = out.resolve() / lock.HOLDER
+            ends = cluster.each(one, points, workers=workers, scheduler=scheduler, witness=seen)
+        dead = "four workers died of it: too little memory?"
+        try:
+            for number, end in ends:
+                failed = replace(points[number], status=Status.FAILED, error=dead)
+                points[number] = end or failed
+                if not alone:
+                    say(number, f"  {points[number].status}")
                 tables(points, out)
+        finally:
+            tables(points, out)
     return points
+
+
+def _combination(
+    point: Combination,
+    *,
+    found: Sequence[Notebook],
+    data: Sequence[Path],
+    folder: Path | None,
+    say: Callable[[str], None] = lambda rest: None,
+) -> Combination:
+    """Run what is not done of a combination, in whichever process."""
+    given, reading = notebooks.accepted(found, point.values), notebooks.reading(point.values)
+    assigned = folders.assign(found, data, named=True, options=reading)[0]
+    content = {place: source.content(place, reading=reading) for place in data}
+    done, why = _done(point, found, given, assigned, content)
+    rest = found[len(done) :]
+    say(why if rest else "  skipped, was done before")
+    if not rest:
+        return replace(point, status=Status.SKIPPED, results=tuple(done))
+    results = run.run(
+        [one.name for one in rest],
+        data=data,
+        out=point.folder,
+        parameters={k: v for r in rest for k, v in given[r.name].items()},
+        folder=folder,
+    )
+    session.tidy(point.folder)
+    failed = next((one for one in results if one.status is Status.FAILED), None)
+    return replace(
+        point,
+        status=Status.FAILED if failed else Status.DONE,
+        results=(*done, *results),
+        error=run.outcome(failed) if failed else None,
+    )
 
 
 def tables(points: Sequence[Combination], out: Path) -> Path:
