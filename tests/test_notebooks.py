@@ -125,7 +125,7 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
 def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     found = executed["03_srgan"]
     assert (found["done"], found["steps_done"]) == (True, 60)
-    assert found["epochs_done"] == pytest.approx(60 * 16 / found["training_slices"])
+    assert found["epochs_done"] == pytest.approx(60 * 8 / found["training_slices"])
     table = {(row["region"], row["method"]): row for row in found["table"]}
     espcn = executed["02_espcn"]["trainings"][0]["psnr"]
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)

@@ -16,10 +16,10 @@ from medsr_lib.restore import degrade, linear, resample
 
 SCALE, PATIENTS = 2, 12
 FEWER = {
-    "mixture": (-0.6, 0, 0.3, 0.65, 0.8),
+    "mixture": (-1, 0, 0.3, 0.65, 0.8),
     "linear": (-1.6, 0, 0.5, 1, 1.4, 1.8),
-    "blur": (2.5, 1, 0.5, 0.15, 0.05),
-    "low-pass": (2.5, 1, 0.5, 0.15, 0.05),
+    "blur": (4, 1, 0.5, 0.15, 0.05),
+    "low-pass": (4, 1, 0.5, 0.15, 0.05),
 }
 QUESTION = {"baseline": "bicubic", "gain_region": "whole", "seed": 0}
 # (whole, tumour, matched) in SSIM; bicubic lies on the mixture's curve, and off the blur's
