@@ -64,7 +64,8 @@ def cells(
     texts = texts if sign else [text.replace("+", "") for text in texts]
     wide = table.assign(text=texts).pivot(index=index, columns=columns, values="text")
     down, across = (table[name].drop_duplicates() for name in (index, columns))
-    return wide.reindex(index=down, columns=across).fillna("–")
+    wide = wide.reindex(index=down, columns=across).fillna("–")
+    return wide.rename_axis(index=None, columns=None)
 
 
 def erased(of_erased: float, of_methods: Mapping[str, float], *, slices: int) -> str:
@@ -120,7 +121,7 @@ def gained(gains: Mapping[Any, Any], *, method: str, region: str) -> str:
     text = f"{method}, SSIM of the {REGIONS[region]} (n = {n} patients): {'; '.join(texts)}."
     for c in own:
         if c.region in ("core", "rim") and c.baseline == next(iter(over)):
-            text += f" {REGIONS[c.region].capitalize()}, over {c.baseline}: {number(gains[c], 4)}."
+            text += f"\n{REGIONS[c.region].capitalize()}, over {c.baseline}: {number(gains[c], 4)}."
     return text
 
 
@@ -139,7 +140,7 @@ def gains_by_region(gains: Mapping[Any, Any], *, metric: str, baseline: str) -> 
     table = pd.DataFrame(found)
     wide = cells(table, index="region", columns="method")
     wide["patients"] = table.groupby("region")["patients"].max()
-    return wide.rename_axis(columns=f"gain in {metric.upper()} over {baseline}, mean [95 %]")
+    return wide.rename_axis(columns=f"gain in {metric.upper()}")
 
 
 def contrast(row: Mapping[str, Any]) -> str:

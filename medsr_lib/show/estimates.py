@@ -143,7 +143,7 @@ def null_bands(
         figure,
         title or _message(rows, unit.split(",")[0], region),
         "point and line: the method and its 95 % interval",
-        "grey band: what changes show that treat every pixel alike and gain as much in the whole"
+        "grey band: what changes show that treat every pixel alike and gain as much in the brain"
         + (f" (ends: {', '.join(edges)})" if edges else ""),
         people(first["cases"], first["patients"]),
     )
