@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from browser import accessible, jupyter
+from PIL import Image
 
 from medsr_lib.series import compare, report, sweep
 from medsr_lib.series import notebook as notebooks
@@ -27,7 +28,10 @@ def judged(out):
         for words in VERDICTS
     ]
     name = "04_regional_ssim"
-    report.record(out / name, {"slices": 40, "patients": 20, "verdicts": verdicts})
+    values = {"slices": 40, "patients": 20, "verdicts": verdicts}
+    (out / name).mkdir()
+    Image.new("RGB", (1333, 750), "white").save(out / name / "slide.png")
+    report.record(out / name, values, {"slide.png": "Slice 7 on one page"})
     failed = report.Result(
         name, Status.FAILED, error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
         parameters={"scale": 2}, record=report.load_record(out / name), page=out / f"{name}.html",
