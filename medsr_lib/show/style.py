@@ -4,10 +4,10 @@ The colours are those of Okabe and Ito (2008) and of Paul Tol's sets, safe for c
 readers. A method keeps its colour in every figure of the project.
 """
 
-import functools
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, wraps
 from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -20,7 +20,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage, BboxImage, FigureImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from medsr_lib import checks
@@ -79,7 +78,7 @@ METRICS = {
 }
 """Name with unit, and whether more is better; of any other metric more is better."""
 
-BEHIND = re.compile(r"[\d\u202f]+ images? of [\d\u202f]+ patients?")
+BEHIND = re.compile(r"[\d\u202f]+ images?(?: of [\d\u202f]+ patients?)?")
 
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
@@ -113,25 +112,26 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
     a picture in it has a white one. The `Comment` of its PNG says how many images are behind it.
     """
 
-    @functools.wraps(function)
+    @wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with plt.rc_context(STYLE):
             figure = function(*args, **kwargs)
             figure.draw_without_rendering()  # ticks made later would not have the style
             pictured = figure.findobj(lambda a: isinstance(a, AxesImage | BboxImage | FigureImage))
             figure.patch.set_alpha(None if pictured else 0)
-        texts = " ".join(t.get_text().replace("\n", " ") for t in figure.findobj(Text))
-        save = functools.partial(_save, figure.savefig, set(BEHIND.findall(texts)))
-        figure.savefig = save  # type: ignore[method-assign]
+        texts = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+        found = BEHIND.findall(texts)
+        behind = max(found, key=lambda n: "patient" in n, default="")  # the first of those
+        figure.savefig = partial(_save, figure.savefig, behind)  # type: ignore[method-assign]
         plt.close(figure)
         return figure
 
     return draw
 
 
-def _save(save: Callable[..., None], behind: set[str], path: Any, **options: Any) -> None:
-    if len(behind) == 1 and Path(str(path)).suffix == ".png":
-        options = {"metadata": {"Comment": min(behind)}} | options
+def _save(save: Callable[..., None], behind: str, path: Any, **options: Any) -> None:
+    if behind and Path(str(path)).suffix == ".png":
+        options = {"metadata": {"Comment": f"{behind}."}} | options
     save(path, **options)
 
 

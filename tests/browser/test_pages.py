@@ -6,6 +6,7 @@ import shutil
 import pytest
 from browser import accessible, jupyter
 from nbformat.v4 import new_code_cell
+from PIL import Image
 
 from medsr_lib.data import phantom
 from medsr_lib.series import compare, outputs, report, sweep
@@ -48,7 +49,10 @@ def judged(out):
         for words in VERDICTS
     ]
     name = "04_regional_ssim"
-    report.record(out / name, {"slices": 40, "patients": 20, "verdicts": verdicts})
+    values = {"slices": 40, "patients": 20, "verdicts": verdicts}
+    (out / name).mkdir()
+    Image.new("RGB", (1333, 750), "white").save(out / name / "slide.png")
+    report.record(out / name, values, {"slide.png": "Slice 7 on one page"})
     failed = report.Result(
         name, Status.FAILED, error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
         parameters={"scale": 2}, record=report.load_record(out / name), page=out / f"{name}.html",

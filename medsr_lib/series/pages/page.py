@@ -17,7 +17,7 @@ SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 # none of these may run over a page twice, however its tags are broken: they end at the next "<"
 HEADING = re.compile(r'<h([23]) id="([^"<>]+)">((?:[^<]++|<(?!/?h[23]\b))*+)</h\1>')
 FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
-COMMENT = re.compile(rb"Comment\0+((?:\d|\xe2\x80\xaf)+ images? of (?:\d|\xe2\x80\xaf)+ patients?)")
+COMMENT = re.compile(rb"Comment\0+([^.\0]{1,60})\.")  # as `show.style.drawn` leaves it
 
 
 def render(template: str, **content: Any) -> str:
@@ -119,7 +119,7 @@ def figures(folder: Path, record: Mapping[str, Any] | None) -> list[dict[str, An
         with suppress(OSError, ValueError), (folder / figure["file"]).open("rb") as file:
             data = file.read(65_536)  # the first pixel is there
         comment = COMMENT.search(data)
-        about = {"kind": kind(data), "n": comment[1].decode() if comment else ""}
+        about = {"kind": kind(data), "n": comment[1].decode(errors="replace") if comment else ""}
         n = formatting.behind(figure | about, (record or {}).get("values") or {})
         found.append(figure | about | {"n": n})
     return found
@@ -137,7 +137,7 @@ def _describe(notebook: Notebook, known: Mapping[str, Any]) -> None:
             last = "report.record" in cell.source  # names every file
             comment = re.match(r"# *(.+)", cell.source)
             about = saved[0] if saved and not last else {}
-            purpose = comment[1] if comment else heading
+            purpose = comment[1] if comment else heading if heading != notebook.title else "Set-up"
             cell.metadata.page = {**about, "heading": heading, "purpose": purpose}
 
 
