@@ -59,7 +59,7 @@ def each(
             }
             stack.enter_context(dask.config.set(settings))
             local = distributed.LocalCluster(
-                workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
                 memory_limit=0, silence_logs=logging.CRITICAL,
             )  # fmt: skip
             client = stack.enter_context(distributed.Client(stack.enter_context(local)))
