@@ -224,7 +224,8 @@ def agreement(table: pd.DataFrame, *, measure: str) -> str:
     n = table["patients"].max()
     if table["ccc"].isna().all():
         return f"{measure}: too few patients (n = {n}) for limits of agreement."
-    best, least = (table.loc[name] for name in (table["ccc"].idxmax(), table["ccc"].idxmin()))
+    rows: Any = table.sort_values("ccc").dropna(subset=["ccc"])
+    least, best = rows.iloc[0], rows.iloc[-1]
     low, high = _signed(best["lower"], 4), _signed(best["upper"], 4)
     return (
         f"Closest to HR in the {measure} (n = {n} patients): {best.name}, CCC {best['ccc']:.2f}, "

@@ -279,8 +279,7 @@ def beside_hr(
     pictures = {"HR": original, **seen}
     columns, step = min(4, len(pictures)), 1 + bool(maps)
     figure, panels = grid(-(-len(pictures) // columns) * step, columns, 1.75, 1.9)
-    low, high = np.quantile(part(original, box), [0.01, 0.99])
-    window = (float(low), float(max(high, low + 0.01)))
+    window = window_of(original, box)
     for n, (name, picture) in enumerate(pictures.items()):
         above = panels[n // columns * step, n % columns]
         below = panels[n // columns * step + step - 1, n % columns]
