@@ -48,7 +48,6 @@ from medsr_lib.show.images import (
 from medsr_lib.show.scores import (
     by_patient,
     contrast_detail,
-    distributions,
     perception_plane,
     quality_by_level,
 )
@@ -69,7 +68,6 @@ __all__ = [
     "decision_changes",
     "diagnosis_changes",
     "differences",
-    "distributions",
     "explore",
     "file_traits",
     "fold_counts",

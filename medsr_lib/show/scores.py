@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -26,74 +25,13 @@ from medsr_lib.show.style import (
     colours,
     drawn,
     label_of,
-    name_rows,
     need,
     numbers_behind,
     people,
     plural,
-    written,
 )
 
 COLUMNS = ("id", "patient", "label", "method", "region", "pixels")
-
-
-@drawn
-def distributions(
-    table: pd.DataFrame,
-    *,
-    metric: str,
-    regions: Sequence[str],
-    methods: Sequence[str],
-    title: str,
-) -> Figure:
-    """Draw a metric by region and method: a dot per patient, quartiles as a box, the median.
-
-    Args:
-        table: score table of one scale and one degradation.
-        metric: a column, such as `psnr` or `ssim`.
-        regions: the panels, from above.
-        methods: the rows of a panel, from above.
-    """
-    chosen = _select(table, metric, regions, methods)
-    means = chosen.groupby(["region", "method", "patient"])[metric].mean().dropna().reset_index()
-    tones = colours(methods)
-    size = (7.2, 0.6 + len(regions) * (0.3 + 0.24 * len(methods)))
-    figure, panels = plt.subplots(len(regions), 1, figsize=size, sharex=True, squeeze=False)
-    for axes, region in zip(panels.flat, regions):
-        rows = means[means["region"] == region]
-        medians = rows.groupby("method")[metric].median()
-        labels = [
-            f"{name}   {written(metric, medians[name]) if name in medians else 'no value'}"
-            for name in methods
-        ]
-        same: Any = {"data": rows, "x": metric, "y": "method", "order": methods, "ax": axes}
-        same |= {"hue": "method", "palette": tones}
-        seaborn.boxplot(
-            **same,
-            whis=0,
-            showfliers=False,
-            showcaps=False,
-            saturation=1,
-            linewidth=0,
-            width=0.75,
-            boxprops={"alpha": 0.35},
-            medianprops={"color": INK, "linewidth": 1.8},
-        )
-        dots = 2.5 if rows["patient"].nunique() > 60 else 4
-        seaborn.stripplot(**same, size=dots, alpha=0.7, jitter=0.22)
-        name_rows(axes, labels)
-        axes.set_title(region, weight="bold")
-        axes.set_ylabel("")
-        axes.grid(axis="x")
-    panels[-1, 0].set_xlabel(f"{label_of(metric)[0]}, mean of a patient's images")
-    caption(
-        figure,
-        title,
-        _behind(chosen),
-        _missing(chosen, metric),
-        "dots: patients; box: quartiles; line and number: median",
-    )
-    return figure
 
 
 @drawn

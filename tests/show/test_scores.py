@@ -1,54 +1,28 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgba
 
 from medsr_lib import show
-from medsr_lib.show.style import METHOD_COLOURS
 
 BOTH = {"regions": ["tumour", "mirror"], "methods": ["bicubic", "ESPCN"], "title": "Compared"}
-
-
-def test_distributions_draw_patient_means_and_say_what_is_missing(scores, text_of):
-    figure = show.distributions(scores, metric="psnr", **BOTH)
-    text = text_of(figure)
-    assert "12 images of 6 patients; LR by bicubic ×4; no value: mirror in 1 image" in text
-    dots = [c for c in figure.axes[0].collections if len(c.get_offsets())]
-    np.testing.assert_allclose(sorted(dots[0].get_offsets()[:, 0]), 30.05 + 0.2 * np.arange(6))
-    assert "bicubic   30.55 dB" in text
-    tones = [points.get_facecolor()[0][:3] for points in dots]
-    wanted = [to_rgba(METHOD_COLOURS[name])[:3] for name in BOTH["methods"]]
-    np.testing.assert_allclose(tones, wanted)
-
-
-def test_infinite_values_count_as_missing(scores, text_of):
-    scores.loc[scores["id"].eq("0"), "psnr"] = np.inf
-    text = text_of(show.distributions(scores, metric="psnr", **BOTH)).replace("\n", " ")
-    assert "no value: mirror in 2 images, tumour in 1 image" in text
-
-
-def test_a_region_without_any_value_says_so(scores, text_of):
-    scores.loc[scores["region"].eq("mirror"), "psnr"] = np.nan
-    assert "ESPCN   no value" in text_of(show.distributions(scores, metric="psnr", **BOTH))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "vif"}, r"unknown metric \['vif'\]; there is \['psnr', 'ssim', 'mse'\]"),
         ({"regions": ["core"]}, r"unknown region \['core'\]; there is \['tumour', 'mirror'\]"),
         ({"methods": ["SRGAN"]}, r"unknown method \['SRGAN'\]; there is \['bicubic', 'ESPCN'\]"),
     ],
 )
-def test_unknown_names_are_refused(scores, change, message):
+def test_unknown_names_are_refused(perceived, change, message):
     with pytest.raises(ValueError, match=message):
-        show.distributions(scores, **{"metric": "psnr", **BOTH, **change})
+        show.perception_plane(perceived, **{**BOTH, **change})
 
 
-def test_scales_are_not_mixed(scores):
-    both = pd.concat([scores, scores.assign(scale=2)])
+def test_scales_are_not_mixed(perceived):
+    both = pd.concat([perceived, perceived.assign(scale=2)])
     with pytest.raises(ValueError, match="several rows of one case, method and region"):
-        show.distributions(both, metric="psnr", **BOTH)
+        show.perception_plane(both, **BOTH)
 
 
 @pytest.fixture
