@@ -45,7 +45,7 @@ def main() -> None:
     cells = [new_code_cell(PARAMETERS), new_code_cell(WORK.format(seconds=options.seconds))]
     cells[0].metadata.tags = ["parameters"]
     nbformat.write(new_notebook(cells=cells), root / "02_work.ipynb")
-    grid = [{"scale": n} for n in range(options.points)]
+    grid = [{"scale": n + 1} for n in range(options.points)]
     for name, workers in {"one after the other": None, "two workers": 2}.items():
         wall, busy = time.monotonic(), cpu()
         points = sweep.sweep(
