@@ -76,8 +76,8 @@ def summary_slide(
     def write(x: float, y: float, text: str, **style: Any) -> None:
         figure.text(x / WIDTH, y / HEIGHT, text, **style)
 
-    def place(*inches: float) -> Axes:
-        return figure.add_axes(tuple(x / of for x, of in zip(inches, SIZE * 2)))
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        return figure.add_axes((x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT))
 
     question = textwrap.shorten(title, 70, placeholder=" …")
     use = f"{question}.   Research use only, not for diagnosis"

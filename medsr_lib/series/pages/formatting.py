@@ -164,10 +164,10 @@ def table(
     found = centre(rows[0])
     merged = {*UNSHOWN, *(f"{n}_sd" for n in names), *(ENDS if found else ())}
     shown = [n for n in names if n not in merged and any(r.get(n) is not None for r in rows)]
-    first, own = rows[0], ("", "method", "p", found)
+    one, own = rows[0], ("", "method", "p", found)
     narrow = len(shown) <= WIDEST or len(rows) == 1
-    equal = [] if narrow else [n for n in shown if all(r.get(n) == first.get(n) for r in rows)]
-    same = [f"{spelt(n)} {spelt(value(first[n]))}" for n in equal if n not in own and first[n]]
+    equal = [] if narrow else [n for n in shown if all(r.get(n) == one.get(n) for r in rows)]
+    same = [f"{spelt(n)} {spelt(value(one[n]))}" for n in equal if n not in own and one[n]]
     shown = sorted([n for n in shown if n not in equal or n in own], key="method".__ne__)
     first = rows[:longest]
     columns = [_column(first, name, found) for name in shown]
