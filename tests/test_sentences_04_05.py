@@ -95,6 +95,9 @@ def test_the_contrast_ends_with_its_verdict(change, said):
     assert said in text
     assert "nan" not in text
     assert ("differently" in text) == ("distinguishable" in change["verdict"])
+    short = sentences.answer(VERDICT | change)
+    assert ("Nothing shows" in short) == ("distinguishable" in change["verdict"])
+    assert ("no answer" in short) == ("No verdict" in text or change["verdict"].startswith("too"))
 
 
 def test_verdicts_are_grouped_by_their_words():

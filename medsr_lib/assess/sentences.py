@@ -169,6 +169,19 @@ def contrast(row: Mapping[str, Any]) -> str:
     )
 
 
+def answer(row: Mapping[str, Any]) -> str:
+    """`contrast` in one sentence without its numbers, for the top of a page."""
+    method, who = row["method"], f"{str(row['metric']).upper()}, n = {row['patients']} patients"
+    if row["verdict"].startswith("treats"):
+        return f"{method} {row['verdict']} of the same gain ({who})."
+    if np.isfinite(row["band_low"]) and row["verdict"] != "too few patients":
+        return (
+            f"Nothing shows that {method} treats the tumour differently from a uniform change of the "
+            f"image ({who})."
+        )
+    return f"There is no answer for {method}: {row['verdict']} ({who})."
+
+
 def verdicts(table: pd.DataFrame, *, place: str) -> str:
     """Which methods lose more than the margin, a line for each metric.
 
