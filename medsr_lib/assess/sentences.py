@@ -176,8 +176,8 @@ def answer(row: Mapping[str, Any]) -> str:
         return f"{method} {row['verdict']} of the same gain ({who})."
     if np.isfinite(row["band_low"]) and row["verdict"] != "too few patients":
         return (
-            f"Nothing shows that {method} treats the tumour differently from a uniform change of the "
-            f"image ({who})."
+            f"Nothing shows that {method} treats the tumour differently from a uniform change of "
+            f"the image ({who})."
         )
     return f"There is no answer for {method}: {row['verdict']} ({who})."
 
