@@ -3,7 +3,7 @@
 Estimates have `value`, `low`, `high` (95 % interval) and `patients`, as `statistics.Estimate`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -267,6 +267,48 @@ def painted(found: Mapping[str, Any], *, margin: float) -> str:
     return (
         f"A mean change of contrast within ±{margin:g} (n = {n} patients): {said}. "
         f"Largest change of one slice: {change}."
+    )
+
+
+def detected(gained: pd.DataFrame) -> str:
+    """Which inserted lesions a method makes easier or harder to detect than the baseline does.
+
+    Args:
+        gained: of `contrast_detail.differences`.
+    """
+    n, baseline = gained["patients"].max(), gained["baseline"].iloc[0]
+    about = f"Of {len(gained)} differences in d' from {baseline} (n = {n} patients)"
+    if gained["p_adjusted"].isna().all():
+        return f"{about}, none is tested: there are too few patients."
+    clear = gained[gained["p_adjusted"] < 0.05]
+    groups: dict[str, list[str]] = {"easier to detect": [], "harder to detect": []}
+    for e in clear.itertuples():
+        words = "easier to detect" if e.value > 0 else "harder to detect"
+        lesion = f"{e.diameter:g} pixels at contrast {e.contrast:g}"
+        groups[words].append(f"{lesion} by {e.method} {number(e)}")
+    said = "; ".join(f"{words}: {listed(names)}" for words, names in groups.items())
+    rest = len(gained) - len(clear)
+    return f"{about}, after Holm's correction: {said}; no difference is shown in {rest}."
+
+
+def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images: int) -> str:
+    """Which methods change more decisions than another training does without any method.
+
+    Args:
+        changed: method -> number of decisions that change from HR, mean over trainings.
+        apart: in how many images each two trainings decide otherwise on HR.
+        of: whose decisions, such as "the classifier".
+        images: number of images.
+    """
+    texts = {name: f"{name} ({value:.1f})" for name, value in changed.items()}
+    if not apart:
+        found = listed(texts.values())
+        return f"Of {images} decisions of {of}, there change: {found}; one training has no zero."
+    more = [text for name, text in texts.items() if changed[name] > max(apart)]
+    rest = [text for name, text in texts.items() if not changed[name] > max(apart)]
+    return (
+        f"On the same HR images, two trainings of {of} differ in {min(apart)} to {max(apart)} of "
+        f"{images}. More change by: {listed(more)}; no more by: {listed(rest)}."
     )
 
 
