@@ -110,6 +110,7 @@ def test_verdicts_are_grouped_by_their_words():
     ("estimates", "said"),
     [
         ({"A": DOWN, "B": DOWN}, "the border is softer: A −2 % [−3, −1] and B −2 % [−3, −1]."),
+        ({"A": OPEN}, "patients), no difference in the border is shown: A 0 % [−1, +1]."),
         ({"A": UP, "B": OPEN}, "sharper: A +2 % [+1, +3]; no difference shown: B 0 % [−1, +1]."),
     ],
 )
@@ -168,17 +169,17 @@ def differences_in_d(p, values):
 @pytest.mark.parametrize(
     ("p", "values", "said"),
     [
-        ([0.01, 0.6], [0.1, 0.02], "easier to detect: 4 pixels at contrast 0.1 by ESPCN +0.100 "),
-        ([0.01, 0.6], [0.1, 0.02], "harder to detect: none; no difference is shown in 1."),
-        ([0.01, 0.6], [-0.1, 0.02], "easier to detect: none; harder to detect: 4 pixels"),
-        ([0.6, 0.6], [0.1, 0.02], "easier to detect: none; harder to detect: none; no difference"),
-        ([np.nan, np.nan], [0.1, 0.02], "none is tested: there are too few patients."),
+        ([0.01, 0.6], [0.1, 0.02], "1 of 2 shown after Holm's correction.\nEasier to detect: ESPCN"),
+        ([0.01, 0.6], [0.1, 0.02], "(4 pixels, contrast 0.1): +0.100 [+0.090, +0.110].\nHarder"),
+        ([0.01, 0.6], [-0.1, 0.02], "Easier to detect: none.\nHarder to detect: ESPCN (4 pixels"),
+        ([0.6, 0.6], [0.1, 0.02], "0 of 2 shown after Holm's correction.\nEasier to detect: none."),
+        ([np.nan, np.nan], [0.1, 0.02], "none is tested, since there are too few patients."),
     ],
 )
 def test_a_lesion_is_easier_or_harder_to_detect_only_where_the_test_shows_it(p, values, said):
     text = sentences.detected(differences_in_d(p, values))
     assert said in text
-    assert text.startswith("Of 2 differences in d' from bicubic (n = 16 patients)")
+    assert text.startswith("Differences in d' from bicubic (n = 16 patients):")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,7 @@ def test_a_lesion_is_easier_or_harder_to_detect_only_where_the_test_shows_it(p, 
     [
         ({"bicubic": 9.2, "linear": 5}, [0, 3, 5], "by: bicubic (9.2); no more by: linear (5.0)."),
         ({"bicubic": 1, "linear": 0}, [0, 3, 5], "by: none; no more by: bicubic (1.0) and linear"),
+        ({"bicubic": 9}, [3], "differ in 3 of 32; more change by: bicubic (9.0); no more by: none."),
         ({"bicubic": 9}, [], "bicubic (9.0); one training has no zero."),
     ],
 )

@@ -203,14 +203,18 @@ def changes(
         less, more: words for a negative and a positive change, such as "softer".
         factor, unit: of the numbers, such as 100 and " %"; None gives the names alone.
     """
-    groups: dict[str, list[str]] = {less: [], more: [], "no difference shown": []}
+    neither = "no difference shown"
+    groups: dict[str, list[str]] = {less: [], more: [], neither: []}
     digits = 3 if factor == 1 else 0
     for name, e in estimates.items():
-        words = _shown(e, more, less, "no difference shown")
+        words = _shown(e, more, less, neither)
         text = number(e, digits, unit=unit, factor=factor) if factor else ""
         groups[words].append(f"{name} {text}".strip())
     said = "; ".join(f"{words}: {listed(names)}" for words, names in groups.items() if names)
     n = next(iter(estimates.values())).patients
+    if len(groups[neither]) == len(estimates):
+        said = f"no difference in {what} is shown: {listed(groups[neither])}"
+        return f"Against HR (n = {n} patients), {said}."
     return f"Against HR (n = {n} patients), {what} is {said}."
 
 
@@ -277,18 +281,18 @@ def detected(gained: pd.DataFrame) -> str:
         gained: of `contrast_detail.differences`.
     """
     n, baseline = gained["patients"].max(), gained["baseline"].iloc[0]
-    about = f"Of {len(gained)} differences in d' from {baseline} (n = {n} patients)"
+    about = f"Differences in d' from {baseline} (n = {n} patients):"
     if gained["p_adjusted"].isna().all():
-        return f"{about}, none is tested: there are too few patients."
+        return f"{about} none is tested, since there are too few patients."
     clear = gained[gained["p_adjusted"] < 0.05]
     groups: dict[str, list[str]] = {"easier to detect": [], "harder to detect": []}
     for e in clear.itertuples():
         words = "easier to detect" if e.value > 0 else "harder to detect"
-        lesion = f"{e.diameter:g} pixels at contrast {e.contrast:g}"
-        groups[words].append(f"{lesion} by {e.method} {number(e)}")
-    said = "; ".join(f"{words}: {listed(names)}" for words, names in groups.items())
-    rest = len(gained) - len(clear)
-    return f"{about}, after Holm's correction: {said}; no difference is shown in {rest}."
+        lesion = f"{e.diameter:g} pixels, contrast {e.contrast:g}"
+        groups[words].append(f"{e.method} ({lesion}): {number(e)}")
+    first = f"{about} {len(clear)} of {len(gained)} shown after Holm's correction."
+    lines = [f"{words.capitalize()}: {'; '.join(of) or 'none'}." for words, of in groups.items()]
+    return "\n".join([first, *lines])
 
 
 def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images: int) -> str:
@@ -306,9 +310,11 @@ def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images
         return f"Of {images} decisions of {of}, there change: {found}; one training has no zero."
     more = [text for name, text in texts.items() if changed[name] > max(apart)]
     rest = [text for name, text in texts.items() if not changed[name] > max(apart)]
+    least, most = min(apart), max(apart)
+    spread = f"{least} to {most}" if least < most else f"{most}"
     return (
-        f"On the same HR images, two trainings of {of} differ in {min(apart)} to {max(apart)} of "
-        f"{images}. More change by: {listed(more)}; no more by: {listed(rest)}."
+        f"On the same HR images, two trainings of {of} differ in {spread} of {images}; "
+        f"more change by: {listed(more)}; no more by: {listed(rest)}."
     )
 
 

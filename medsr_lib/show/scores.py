@@ -226,7 +226,8 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     shown = differences[differences["method"] != "HR"]
     level = table.set_index(["contrast", "diameter", "method"])["d"]
     contrasts, diameters = (sorted(shown[name].unique()) for name in ("contrast", "diameter"))
-    size = (3.2 * len(contrasts) + 0.4, (0.7 + 0.24 * shown["method"].nunique()) * len(diameters))
+    height = 0.6 + (0.7 + 0.24 * shown["method"].nunique()) * len(diameters)
+    size = (3.2 * len(contrasts) + 0.4, height)
     figure, panels = plt.subplots(
         len(diameters), len(contrasts), figsize=size, sharex=True, sharey=True, squeeze=False
     )
