@@ -286,7 +286,8 @@ def detected(gained: pd.DataFrame) -> str:
         return f"{about} none is tested, since there are too few patients."
     clear = gained[gained["p_adjusted"] < 0.05]
     groups: dict[str, list[str]] = {"easier to detect": [], "harder to detect": []}
-    for e in clear.itertuples():
+    rows: Any = clear.itertuples()
+    for e in rows:
         words = "easier to detect" if e.value > 0 else "harder to detect"
         lesion = f"{e.diameter:g} pixels, contrast {e.contrast:g}"
         groups[words].append(f"{e.method} ({lesion}): {number(e)}")

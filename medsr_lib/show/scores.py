@@ -223,10 +223,10 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     need(table, "method", "diameter", "contrast", "d", "backgrounds", "patients")
     need(differences, "method", "diameter", "contrast", "low", "high", "baseline", "value")
     (baseline,) = differences["baseline"].unique()
-    shown = differences[differences["method"] != "HR"]
-    level = table.set_index(["contrast", "diameter", "method"])["d"]
-    contrasts, diameters = (sorted(shown[name].unique()) for name in ("contrast", "diameter"))
-    height = 0.6 + (0.7 + 0.24 * shown["method"].nunique()) * len(diameters)
+    shown: pd.DataFrame = differences[differences["method"] != "HR"]
+    level: Any = table.set_index(["contrast", "diameter", "method"])["d"]
+    contrasts, diameters = (sorted(set(shown[name])) for name in ("contrast", "diameter"))
+    height = 0.6 + (0.7 + 0.24 * len(set(shown["method"]))) * len(diameters)
     size = (3.2 * len(contrasts) + 0.4, height)
     figure, panels = plt.subplots(
         len(diameters), len(contrasts), figsize=size, sharex=True, sharey=True, squeeze=False
@@ -235,7 +235,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     for axes, (diameter, contrast) in zip(panels.flat, product(diameters, contrasts)):
         rows = shown[shown["contrast"].eq(contrast) & shown["diameter"].eq(diameter)]
         name_rows(axes, list(rows["method"]))
-        forest(axes, {row.method: row for row in rows.itertuples()}, width=2)
+        forest(axes, {str(row.method): row for row in rows.itertuples()}, width=2)
         d = {name: level[contrast, diameter, name] for name in ("HR", baseline)}
         said = ", ".join(f"{name} {value:.2f}" for name, value in d.items())
         axes.set_title(f"{diameter:g} pixels, contrast {contrast:g}\nd': {said}")
