@@ -1,4 +1,4 @@
-"""The computed sentences of notebooks 04 and 05 read rightly on runs with other results."""
+"""The computed sentences of notebooks 04 to 06 read rightly on runs with other results."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -123,6 +123,11 @@ def test_changes_have_a_direction_only_where_it_is_shown(estimates, said):
     assert names.startswith("Against HR (n = 16 patients), the border is s")
 
 
+def test_where_no_change_is_shown_the_sentence_says_just_that():
+    text = sentences.changes({"A": OPEN, "B": OPEN}, "the border", "softer", "sharper")
+    assert text == "Against HR (n = 16 patients), no difference in the border is shown: A and B."
+
+
 def test_agreement_names_the_closest_and_the_farthest():
     rows = {"A": (0.9, -0.01, 0.002), "B": (0.5, -0.03, 0.01)}
     table = pd.DataFrame(rows, index=["ccc", "lower", "upper"]).T.assign(patients=16)
@@ -159,3 +164,41 @@ def test_nothing_painted_in_is_said_only_where_a_test_shows_it(words, said):
     text = sentences.painted({"A": a, "B": b}, margin=0.01)
     assert said in text
     assert text.endswith("−0.030 (slice 7, B).")
+
+
+def differences_in_d(p, values):
+    """Of one lesion, by two methods."""
+    table = pd.DataFrame({"method": ["ESPCN", "SRGAN"], "value": values, "p_adjusted": p})
+    table = table.assign(baseline="bicubic", diameter=4, contrast=0.1, patients=16)
+    return table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("p", "values", "said"),
+    [
+        ([0.01, 0.6], [0.1, 0.02], "1 of 2 shown after Holm's correction.\nEasier to detect: E"),
+        ([0.01, 0.6], [0.1, 0.02], "(4 pixels, contrast 0.1): +0.100 [+0.090, +0.110].\nHarder"),
+        ([0.01, 0.6], [-0.1, 0.02], "Easier to detect: none.\nHarder to detect: ESPCN (4 pixels"),
+        ([0.6, 0.6], [0.1, 0.02], "0 of 2 shown after Holm's correction.\nEasier to detect: none."),
+        ([np.nan, np.nan], [0.1, 0.02], "none is tested, since there are too few patients."),
+    ],
+)
+def test_a_lesion_is_easier_or_harder_to_detect_only_where_the_test_shows_it(p, values, said):
+    text = sentences.detected(differences_in_d(p, values))
+    assert said in text
+    assert text.startswith("Differences in d' from bicubic (n = 16 patients):")
+
+
+@pytest.mark.parametrize(
+    ("changed", "apart", "said"),
+    [
+        ({"bicubic": 9.2, "linear": 5}, [0, 3, 5], "by: bicubic (9.2); no more by: linear (5.0)."),
+        ({"bicubic": 1, "linear": 0}, [0, 3, 5], "by: none; no more by: bicubic (1.0) and linear"),
+        ({"bicubic": 9}, [3], "differ in 3 of 32; more change by: bicubic (9.0); no more"),
+        ({"bicubic": 9}, [], "bicubic (9.0); one training has no zero."),
+    ],
+)
+def test_flips_are_compared_with_those_between_two_trainings(changed, apart, said):
+    text = sentences.flips(changed, apart, of="the classifier", images=32)
+    assert said in text
+    assert not apart or text.startswith("On the same HR images, two trainings of the classifier")

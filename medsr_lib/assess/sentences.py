@@ -3,7 +3,7 @@
 Estimates have `value`, `low`, `high` (95 % interval) and `patients`, as `statistics.Estimate`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -216,14 +216,18 @@ def changes(
         less, more: words for a negative and a positive change, such as "softer".
         factor, unit: of the numbers, such as 100 and " %"; None gives the names alone.
     """
-    groups: dict[str, list[str]] = {less: [], more: [], "no difference shown": []}
+    neither = "no difference shown"
+    groups: dict[str, list[str]] = {less: [], more: [], neither: []}
     digits = 3 if factor == 1 else 0
     for name, e in estimates.items():
-        words = _shown(e, more, less, "no difference shown")
+        words = _shown(e, more, less, neither)
         text = number(e, digits, unit=unit, factor=factor) if factor else ""
         groups[words].append(f"{name} {text}".strip())
     said = "; ".join(f"{words}: {listed(names)}" for words, names in groups.items() if names)
     n = next(iter(estimates.values())).patients
+    if len(groups[neither]) == len(estimates):
+        said = f"no difference in {what} is shown: {listed(groups[neither])}"
+        return f"Against HR (n = {n} patients), {said}."
     return f"Against HR (n = {n} patients), {what} is {said}."
 
 
@@ -281,6 +285,51 @@ def painted(found: Mapping[str, Any], *, margin: float) -> str:
     return (
         f"A mean change of contrast within ±{margin:g} (n = {n} patients): {said}. "
         f"Largest change of one slice: {change}."
+    )
+
+
+def detected(gained: pd.DataFrame) -> str:
+    """Which inserted lesions a method makes easier or harder to detect than the baseline does.
+
+    Args:
+        gained: of `contrast_detail.differences`.
+    """
+    n, baseline = gained["patients"].max(), gained["baseline"].iloc[0]
+    about = f"Differences in d' from {baseline} (n = {n} patients):"
+    if gained["p_adjusted"].isna().all():
+        return f"{about} none is tested, since there are too few patients."
+    clear = gained[gained["p_adjusted"] < 0.05]
+    groups: dict[str, list[str]] = {"easier to detect": [], "harder to detect": []}
+    rows: Any = clear.itertuples()
+    for e in rows:
+        words = "easier to detect" if e.value > 0 else "harder to detect"
+        lesion = f"{e.diameter:g} pixels, contrast {e.contrast:g}"
+        groups[words].append(f"{e.method} ({lesion}): {number(e)}")
+    first = f"{about} {len(clear)} of {len(gained)} shown after Holm's correction."
+    lines = [f"{words.capitalize()}: {'; '.join(of) or 'none'}." for words, of in groups.items()]
+    return "\n".join([first, *lines])
+
+
+def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images: int) -> str:
+    """Which methods change more decisions than another training does without any method.
+
+    Args:
+        changed: method -> number of decisions that change from HR, mean over trainings.
+        apart: in how many images each two trainings decide otherwise on HR.
+        of: whose decisions, such as "the classifier".
+        images: number of images.
+    """
+    texts = {name: f"{name} ({value:.1f})" for name, value in changed.items()}
+    if not apart:
+        found = listed(texts.values())
+        return f"Of {images} decisions of {of}, there change: {found}; one training has no zero."
+    more = [text for name, text in texts.items() if changed[name] > max(apart)]
+    rest = [text for name, text in texts.items() if not changed[name] > max(apart)]
+    least, most = min(apart), max(apart)
+    spread = f"{least} to {most}" if least < most else f"{most}"
+    return (
+        f"On the same HR images, two trainings of {of} differ in {spread} of {images}; "
+        f"more change by: {listed(more)}; no more by: {listed(rest)}."
     )
 
 

@@ -104,7 +104,14 @@ def roc_curves(
 
 
 @drawn
-def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note: str) -> Figure:
+def decision_changes(
+    classified: pd.DataFrame,
+    segmented: pd.DataFrame,
+    *,
+    apart: tuple[Sequence[int], Sequence[int]] = ((), ()),
+    title: str = "Which decisions change from HR to SR?",
+    note: str,
+) -> Figure:
     """Draw the decisions of a classifier and of a segmenter that change from HR to SR, as counts:
     a thick bar for what most of their trainings say, below it a thin one for each training.
 
@@ -115,13 +122,15 @@ def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note:
             `MAJORITY` the last of the seeds; the columns `cases`, `patients`, `accuracy`,
             `flipped`, `to_wrong` and `to_right`.
         segmented: the same rows with the columns `lesions`, `dice`, `lost`, `gained` and `new`.
+        apart: in how many images each two trainings of the classifier, and of the segmenter, decide
+            otherwise on HR: their range is shaded, since changes within it need no restoration.
         note: what to add below the title: by what the decisions were made.
     """
     need(classified, "cases", "patients", "accuracy", "flipped", "to_wrong", "to_right")
     need(segmented, "lesions", "dice", "lost", "gained", "new")
     single = _trainings(classified)
     methods = len(classified) // (len(single) + 1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 1.9 + 0.5 * methods))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(6.8, 3.0 + 0.84 * methods))
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
     _blocks(left, classified.assign(otherwise=changed), CLASSIFIED)
     _column(left, "accuracy", _ranges(100 * classified["accuracy"], digits=0))
@@ -131,16 +140,22 @@ def decision_changes(classified: pd.DataFrame, segmented: pd.DataFrame, *, note:
     _column(right, "mean Dice", _ranges(segmented["dice"], digits=2))
     right.set_title(f"Outline of {plural(segmented['lesions'].max(), 'lesion')}", weight="bold")
     right.set_xlabel("lesions that come or go")
-    for axes in (left, right):
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / methods), handlelength=1.1)
+    for axes, found in zip((left, right), apart):
+        if found:
+            label = f"two trainings on HR: {min(found)} to {max(found)}"
+            tone = {"fc": "#EDEDED", "ec": MUTED, "lw": 0.8, "zorder": 0}
+            axes.axvspan(min(found), max(found), label=label, **tone)
+            axes.set_xlim(0, max(axes.get_xlim()[1], 1.1 * max(found)))
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.9 / methods), handlelength=1.1, ncols=2)
     first = classified.iloc[0]
     caption(
         figure,
-        "Which decisions change from HR to SR?",
+        title,
         note,
         people(first["cases"], first["patients"]),
         f"thick: what most of {plural(len(single), 'training')} say, with its counts; thin: each",
         "at the right: accuracy in % and Dice, mean and range over trainings",
+        "shaded: what two trainings differ by on HR" if any(apart) else None,
     )
     return figure
 

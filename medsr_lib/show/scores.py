@@ -7,6 +7,7 @@ A score table is tidy: a row per case, method and region, with the columns `id`,
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from medsr_lib.show.estimates import digits_of, interval
+from medsr_lib.show.estimates import digits_of, forest, interval
 from medsr_lib.show.style import (
     INK,
     MUTED,
@@ -146,43 +147,42 @@ def perception_plane(
 
 @drawn
 def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: str) -> Figure:
-    """Draw how well inserted lesions are detected, by their diameter, a panel per contrast; below,
-    what the methods change, paired on the same backgrounds: intervals above do not tell that.
+    """Draw what methods change in the detectability of inserted lesions, a panel for each lesion.
+
+    Differences are paired on the same backgrounds. What HR and the baseline show is written above.
 
     Args:
         table: a row per method, diameter and contrast: the columns `method`, `diameter` (pixels),
-            `contrast` (intensity), `d` (detectability d'), `low` and `high` (its 95 % interval),
-            `backgrounds` and `patients`.
+            `contrast` (intensity), `d` (detectability d'), `backgrounds` and `patients`.
         differences: a row per other method than the baseline, diameter and contrast: `method`,
             `baseline` (one), `diameter`, `contrast`, `value` (d' less that of the baseline), `low`
-            and `high`. HR, which is far above, is not drawn.
+            and `high` (95 %). HR, which is far above, is not drawn.
     """
-    lesion = ("method", "diameter", "contrast", "low", "high")
-    need(table, *lesion, "d", "backgrounds", "patients")
-    need(differences, *lesion, "baseline", "value")
-    contrasts = sorted(table["contrast"].unique())
-    size = (min(8.6, 1.6 + 3.4 * len(contrasts)), 5.2)
-    figure, panels = plt.subplots(
-        2, len(contrasts), figsize=size, sharex=True, sharey="row", squeeze=False
-    )
-    apart = 0.012 * np.ptp(table["diameter"]) or 0.05
-    tones = colours(table["method"].unique())
-    for (above, below), contrast in zip(panels.T, contrasts):
-        parts = (table, differences[differences["method"] != "HR"])
-        for axes, part, value in zip((above, below), parts, ("d", "value")):
-            rows = part[part["contrast"] == contrast]
-            _lines(axes, rows, "diameter", value, lambda x, k: x + apart * k, tones)
-        above.set_title(f"contrast {contrast:g} of the intensity range")
-        below.axhline(0, color=MUTED, lw=0.8)
-        below.set_xlabel("diameter, pixels")
+    need(table, "method", "diameter", "contrast", "d", "backgrounds", "patients")
+    need(differences, "method", "diameter", "contrast", "low", "high", "baseline", "value")
     (baseline,) = differences["baseline"].unique()
-    panels[0, 0].set_ylabel("detectability d'   better →")
-    panels[1, 0].set_ylabel(f"d' less that of {baseline}")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center")
+    shown: pd.DataFrame = differences[differences["method"] != "HR"]
+    level: Any = table.set_index(["contrast", "diameter", "method"])["d"]
+    contrasts, diameters = (sorted(set(shown[name])) for name in ("contrast", "diameter"))
+    height = 0.6 + (0.7 + 0.24 * len(set(shown["method"]))) * len(diameters)
+    size = (3.2 * len(contrasts) + 0.4, height)
+    figure, panels = plt.subplots(
+        len(diameters), len(contrasts), figsize=size, sharex=True, sharey=True, squeeze=False
+    )
+    ends = shown[["value", "low", "high"]].to_numpy(float)
+    for axes, (diameter, contrast) in zip(panels.flat, product(diameters, contrasts)):
+        rows = shown[shown["contrast"].eq(contrast) & shown["diameter"].eq(diameter)]
+        name_rows(axes, list(rows["method"]))
+        forest(axes, {str(row.method): row for row in rows.itertuples()}, width=2)
+        d = {name: level[contrast, diameter, name] for name in ("HR", baseline)}
+        said = ", ".join(f"{name} {value:.2f}" for name, value in d.items())
+        axes.set_title(f"{diameter:g} pixels, contrast {contrast:g}\nd': {said}")
+        axes.set_xlim(min(np.nanmin(ends), 0) * 1.1, max(np.nanmax(ends), 0) * 1.1)
+    for axes in panels[-1]:
+        axes.set_xlabel(f"d' less that of {baseline}\n← harder to detect   |   easier →")
     places, patients = table[["backgrounds", "patients"]].iloc[0]
     behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
-    below = f"below: less {baseline} at the same places, without HR"
-    caption(figure, title, behind, "bars: 95 % interval", below)
+    caption(figure, title, behind, "point and line: difference at the same places, 95 % interval")
     return figure
 
 

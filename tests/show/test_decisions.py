@@ -79,8 +79,12 @@ def bars_of(axes, method, tall):
 
 
 def test_changes_are_stacked_by_what_they_turn_into(classified, segmented, text_of):
-    figure = show.decision_changes(classified, segmented, note="found at a Dice of 0.5")
+    figure = show.decision_changes(
+        classified, segmented, apart=([2, 5], []), note="found at a Dice of 0.5"
+    )
     left, right = figure.axes
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
+    assert [label for label in labels if "trainings" in label] == ["two trainings on HR: 2 to 5"]
     assert bars_of(left, 1, tall=True) == [5, 3, 1]
     assert bars_of(left, 1, tall=False) == [0, 0, 0, 5, 3, 1, 10, 6, 2]
     assert bars_of(right, 1, tall=True) == [7, 3, 0]

@@ -131,11 +131,10 @@ def contrast_detail(
     with on_device(methods.values(), devices.choose(device)):
         for i, case in enumerate(tqdm(cases, "lesions", unit="case", leave=False)):
             cropped = case.cropped(scale)
-            at = _places(cropped, design, [seed, i], tissue)
+            made, at = inserted(cropped, design, seed=[seed, i], tissue=tissue)
             if not at:
                 without.append({"id": case.id, "patient": case.patient, "place": -1})
                 continue
-            made = _with_lesions(cropped, at, design)
             (batch,) = restore(methods, made, batch=len(made))
             for name, images in batch.images.items():
                 cut.setdefault(name, []).append(_patches(images, at, design.patch))
@@ -155,6 +154,32 @@ def contrast_detail(
             both = pd.concat([backgrounds.assign(present=t1, absent=t0), skipped])
             parts.append(both.assign(method=name, diameter=diameter, contrast=contrast))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def inserted(
+    case: Case, design: Design, *, seed: Sequence[int], tissue: Tissue = "brain"
+) -> tuple[list[Case], Centres]:
+    """What `contrast_detail` measures of a case: without any lesion, then with each at all places.
+
+    Args:
+        case: of a size that the scale divides (`Case.cropped`).
+        design: the lesions, in the order of `Design.signals`.
+        seed: that of `contrast_detail`, and the number of the case there, from 0.
+        tissue: where lesions may lie.
+
+    Returns:
+        The cases, and the centres (row, column) of the places; none where none fits.
+    """
+    at = _places(case, design, seed, tissue)
+    made = [case]
+    for diameter, contrast in design.signals:
+        image = case.image
+        for centre in at:
+            image = insert.insert(
+                image, centre=centre, diameter=diameter, contrast=contrast, psf=design.psf
+            )
+        made.append(case.altered(image, "lesions put in"))
+    return made, at
 
 
 def detectability(responses: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -261,19 +286,6 @@ def _places(
     apart = math.sqrt(2) * design.patch  # then they do not overlap even at a corner
     fits = normal & room & ~torch.from_numpy(clipped)
     return insert.places(fits, n=design.places, diameter=diameter, apart=apart, seed=seed)
-
-
-def _with_lesions(case: Case, at: Centres, design: Design) -> list[Case]:
-    """The case without any, and with each lesion at all places."""
-    made = [case]
-    for diameter, contrast in design.signals:
-        image = case.image
-        for centre in at:
-            image = insert.insert(
-                image, centre=centre, diameter=diameter, contrast=contrast, psf=design.psf
-            )
-        made.append(case.altered(image, "lesions put in"))
-    return made
 
 
 def _patches(images: Tensor, at: Centres, side: int) -> NDArray[np.float32]:
