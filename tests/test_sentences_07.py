@@ -46,13 +46,10 @@ def test_it_says_whether_the_network_that_was_trained_for_it_is_best(capsys, lea
     ],
 )
 def test_the_answer_says_what_noise_does_to_a_network_trained_without(capsys, last, says):
-    words = {1: "gains", -1: "loses", 0: "is not shown to gain or lose"}
     answer = ran(
         "answer = (",
         gains={("bicubic", "bicubic"): GAIN, ("noisy", "bicubic"): last},
         noisy={"bicubic": "no noise", "noisy": "2 %"},
-        words=words,
-        worst=last,
         runs="3 trainings",
     ).answer
     assert capsys.readouterr().out == f"{answer}\n"
