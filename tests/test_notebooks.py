@@ -267,6 +267,11 @@ def test_07_matches_training_with_test_and_needs_nobody_elses_network(executed):
             gain = gains[kind, name, "psnr", "tumour"]
             assert gain["value"] == pytest.approx(matrix[row][kind], abs=1e-6)
             assert gain["cases"] == found["slices"] == 6
+        assert gain["seeds"] == 2  # the trainings of ESPCN
+        assert gain["seed_low"] <= gain["value"] <= gain["seed_high"]
+        assert gains[kind, "lanczos", "psnr", "tumour"]["seeds"] == 0
+    assert found["answer"].startswith("Against bicubic interpolation, in the tumour, an ESPCN")
+    assert found["answer"].endswith("n = 3 patients, 2 trainings.")
 
 
 def networks_of(found):

@@ -1,7 +1,8 @@
 """Figures of estimates: differences as a forest plot, with null bands, and gains as a matrix.
 
 An estimate has the attributes `value`, `low`, `high` (its 95 % interval), `p`, `cases`, `patients`
-and `skipped`; interval and p may be NaN.
+and `skipped`; interval and p may be NaN. Over several trainings it has `seeds`, their number, and
+`seed_low` and `seed_high`, their range.
 """
 
 import textwrap
@@ -185,6 +186,8 @@ def transfer_matrix(
     gains: Mapping[str, Mapping[str, Estimated]],
     *,
     interpolation: Sequence[str] = (),
+    rows: str = "trained on",
+    ranges: bool = True,
     title: str = "Trained on one degradation, tested on another",
     note: str,
 ) -> Figure:
@@ -194,6 +197,8 @@ def transfer_matrix(
         gains: degradation tested -> degradation trained with, or name of an interpolation or a
             filter -> gain over bicubic interpolation in dB.
         interpolation: rows without a network; they come last and are not marked.
+        rows: what the rows are.
+        ranges: below the mean of several trainings stands their range; False: its interval.
     """
     values = pd.DataFrame({on: {by: e.value for by, e in of.items()} for on, of in gains.items()})
     choose("interpolation", interpolation, values.index)
@@ -201,9 +206,9 @@ def transfer_matrix(
         raise ValueError("there is no gain to draw: the table is empty or all of it is NaN")
     trained = [str(name) for name in values.index if name not in interpolation]
     order = [*trained, *interpolation]
-    texts = [[_gain(of.get(by)) for of in gains.values()] for by in order]
+    texts = [[_gain(of.get(by), ranges) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
-    size = (2.9 + 1.35 * len(values.columns), 1.0 + 0.62 * len(order))
+    size = (1.7 + 1.2 * len(values.columns), 1.0 + 0.56 * len(order))
     figure, axes = plt.subplots(figsize=size)
     seaborn.heatmap(
         values.loc[order],
@@ -212,9 +217,9 @@ def transfer_matrix(
         vmax=limit,
         annot=np.array(texts),
         fmt="",
-        annot_kws={"size": 9},
+        annot_kws={"size": 10},
         linewidths=1.5,
-        cbar_kws={"label": "gain in PSNR, dB", "pad": 0.02, "ticks": [-limit, 0, limit]},
+        cbar=False,
         ax=axes,
     )
     axes.set_facecolor("#EDEDED")
@@ -226,27 +231,32 @@ def transfer_matrix(
             frame = Rectangle(place, 1, 1, fill=False, ec="black", lw=3, zorder=3)
             axes.add_patch(frame)
     axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in gains], rotation=0)
-    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 22) for name in order], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 16) for name in order], rotation=0)
     axes.tick_params(length=0)
     axes.set_xlabel("tested on", weight="bold")
-    axes.set_ylabel("trained on", weight="bold")
-    one = next(e for of in gains.values() for e in of.values())
+    axes.set_ylabel(rows, weight="bold")
+    every = [e for of in gains.values() for e in of.values()]
+    seeds = max(e.seeds for e in every) if ranges else 0
+    spread = f"the range over {seeds} trainings, or in brackets " if seeds > 1 else ""
     caption(
         figure,
         title,
         note,
-        f"gain over bicubic interpolation, mean of {people(one.cases, one.patients)}, in brackets "
-        "its 95 % interval",
-        "black frame: tested on what it was trained with",
+        "gain in PSNR over bicubic interpolation, dB (blue: better, red: worse), mean of "
+        f"{people(every[0].cases, every[0].patients)}; below it {spread}its "
+        "95 % interval",
+        "black frame: tested on what it was trained with" if axes.patches else None,
         f"{', '.join(interpolation)}: no network" if interpolation else None,
     )
     return figure
 
 
-def _gain(e: Estimated | None) -> str:
-    """Write a gain with its interval below it."""
+def _gain(e: Estimated | None, ranges: bool) -> str:
+    """Write a gain, and below it the range over trainings or the interval."""
     if e is None or not np.isfinite(e.value):
         return ""
+    if ranges and e.seeds > 1:
+        return f"{signed(e.value, 2)}\n{signed(e.seed_low, 2)} to {signed(e.seed_high, 2)}"
     interval = f"\n[{signed(e.low, 2)}, {signed(e.high, 2)}]" if np.isfinite(e.low) else ""
     return f"{signed(e.value, 2)}{interval}"
 

@@ -84,7 +84,7 @@ def estimate():
 
     def make(**changes):
         given = {"value": 0.5, "low": 0.2, "high": 0.8, "p": 0.0004, "skipped": 0}
-        return SimpleNamespace(**{"cases": 3064, "patients": 233, **given, **changes})
+        return SimpleNamespace(**{"cases": 3064, "patients": 233, "seeds": 0, **given, **changes})
 
     return make
 
