@@ -26,6 +26,7 @@ from medsr_lib.show.style import (
     colours,
     drawn,
     label_of,
+    name_rows,
     need,
     numbers_behind,
     people,
