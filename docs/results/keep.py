@@ -1,6 +1,7 @@
 """Keep the rows of runs, from which every number of the pages can be computed again (no pixels).
 
 .venv/bin/python docs/results/keep.py brain runs/assess runs/assess2     -> brain.csv.gz, brain.json
+.venv/bin/python docs/results/keep.py chest runs/chest                   -> chest.csv.gz, chest.json
 
 Rows that several runs have in common are kept once. The record beside
 them holds each run's command, versions and commit.
@@ -16,9 +17,11 @@ import pandas as pd
 HERE = Path(__file__).parent
 TABLES = {  # what the notebooks write -> the columns that numbers need
     "scores.csv": ["id", "patient", "method", "region", "psnr", "ssim"],
+    "decisions.csv": ["id", "patient", "label", "method", "seed", "logit", "right", "flipped"],
     "uniform.csv": ["id", "patient", "method", "region", "psnr", "ssim"],
 }
 SHOWN = {"srmd": "SRMD"}
+RECORDED = ("operating_points", "metadata", "traces", "changes", "attention")
 
 
 def main(name: str, runs: list[str]) -> None:
@@ -27,7 +30,8 @@ def main(name: str, runs: list[str]) -> None:
     files = [f for run in folders for table in TABLES for f in sorted(run.glob(f"*/{table}"))]
     parts = [pd.read_csv(f, usecols=TABLES[f.name], dtype={"id": str}) for f in files]
     rows = pd.concat(parts).replace({"method": SHOWN})
-    rows = rows.drop_duplicates(["id", "method", "region"])
+    keys = [key for key in ("id", "method", "region", "seed") if key in rows]
+    rows = rows.drop_duplicates(keys)
     text = rows.to_csv(index=False, float_format="%.7g", lineterminator="\n")
     (HERE / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     records = [record(run) for run in folders]
@@ -36,12 +40,19 @@ def main(name: str, runs: list[str]) -> None:
 
 
 def record(run: Path) -> dict[str, object]:
-    """Of a run: its command with DATA for the folder of the data, versions, and when it ended."""
+    """Of a run: its command with DATA for the folder of the data, versions, and some of its values.
+
+    The values are those that the kept rows do not give.
+    """
     written = json.loads((run / "run.json").read_text(encoding="utf-8"))
     command = written["command"]
     for folder in written["data"]:
         command = command.replace(str(folder), "DATA")
-    return {"command": command} | {key: written[key] for key in ("versions", "created")}
+    kept = {"command": command} | {key: written[key] for key in ("versions", "created")}
+    for file in sorted(run.glob("*/results.json")):
+        values = json.loads(file.read_text(encoding="utf-8"))["values"]
+        kept["values"] = {name: values[name] for name in RECORDED if name in values}
+    return kept
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `medsr verify`.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -154,7 +157,61 @@ def erased(column: str) -> float:
     return float(table("erased")[column].mean())
 
 
+@cache
+def chest() -> dict[str, Any]:
+    """What the run on radiographs recorded."""
+    (run,) = json.loads((HERE / "chest.json").read_text(encoding="utf-8"))
+    values: dict[str, Any] = run["values"]
+    return values
+
+
+def area(e: Mapping[str, Any], digits: int = 3) -> str:
+    """An area under the ROC curve, or a change of it, with its interval."""
+    value, low, high = (f"{e[end]:.{digits}f}" for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]".replace("-", "−")
+
+
+def operating_points() -> str:
+    """What the detectors reach, cross-fitted over all patients."""
+    lines = [
+        f"| {row['detector']} | {row['measure']} | {area(row)} | {row['seed_low']:.3f} to "
+        f"{row['seed_high']:.3f} | {row['cases']} of {row['patients']} |"
+        for row in chest()["operating_points"]
+    ]
+    head = "| Images | Measure | Value | The five trainings | n, images of patients |"
+    return rows_of(head, lines)
+
+
+def flips() -> str:
+    """Decisions that change by restoration, by training; and the change in AUC."""
+    rows = table("chest")
+    counts = rows.groupby(["method", "seed"])["flipped"].sum().unstack()
+    lines = []
+    for row in chest()["changes"]:
+        of = counts.loc[row["method"]]
+        turned = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})"
+        lines.append(f"| {row['method']} | {turned} | {area(row)} |")
+    return rows_of("| Restored from | Decisions flipped of 61 | Change in AUC |", lines)
+
+
+def between_trainings() -> str:
+    """How many decisions two trainings of one detector differ in on the original images."""
+    rows = table("chest").query("method == 'original'")
+    right = rows.pivot(index="id", columns="seed", values="right")
+    apart = [(right[a] != right[b]).sum() for a, b in combinations(right, 2)]
+    return f"{min(apart)} to {max(apart)}"
+
+
 NUMBERS: dict[str, Callable[[], str]] = {
+    "chest-points": operating_points,
+    "chest-flips": flips,
+    "chest-apart": between_trainings,
+    "chest-images": lambda: str(table("chest")["id"].nunique()),
+    "chest-patients": lambda: str(table("chest")["patient"].nunique()),
+    "chest-files": lambda: area(chest()["metadata"]["auc"]),
+    "chest-traces": lambda: area(chest()["traces"]["as they come"]["auc"]),
+    "chest-traces-after": lambda: area(chest()["traces"]["one JPEG 75 for all"]["auc"]),
+    "chest-attention": lambda: f"{chest()['attention'][0]['correlation']:.2f}",
     "erased-ssim": lambda: f"{erased('ssim'):.3f}",
     "erased-share": lambda: f"{100 * (1 - erased('share')):.1f} %",
     "erased-slices": lambda: str(len(table("erased"))),
