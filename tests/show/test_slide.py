@@ -1,4 +1,3 @@
-import time
 
 import numpy as np
 import pytest
@@ -78,14 +77,6 @@ def test_the_best_restoration_is_joined_to_the_original_beside_the_baseline(case
     assert "SSIM\n0.810" in text
     assert "SSIM\n0.830" in text
     assert "0.820" not in text
-
-
-def test_a_slide_is_drawn_in_a_second_and_a_half(case, given):
-    about = given(6)
-    show.summary_slide(case, **about)  # fonts are loaded
-    begun = time.process_time()
-    show.summary_slide(case, **about)
-    assert time.process_time() - begun < 1.5
 
 
 def test_a_contrast_without_interval_is_a_point(case, given, estimate):
