@@ -19,7 +19,7 @@ FIGURES = {  # by notebook: the file name under which a cell saves the figure
     "03": "strip.png",
     "04": "primary_contrast.png",
     "05": "invention.png",
-    "06": "lesions.png",
+    "06": "inserted.png",
     "07": "robustness.png",
     "08": "denoised.png",
     "09": "attention.png",
