@@ -149,11 +149,11 @@ def region_montage(
             handles.append(Patch(fc=to_rgba(colour, 0.35), ec=colour, label=f"{name} tissue"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     counts = {n: sum(not as_array(m[n], n).any() for m in regions) for n in drawn_ones}
-    without = [f"no {name} in {plural(n, 'image')}" for name, n in counts.items() if n]
+    without = [f"no {name} in {n} of them" for name, n in counts.items() if n]
     last = drawn_ones[-1] if drawn_ones else "tumour"
     there = len(cases) - counts.get(last, 0)
     title = f"{there} of {plural(len(cases), 'tumour')} with {last} tissue to compare with"
-    caption(figure, title, *without, _window(WINDOW))
+    caption(figure, title, plural(len(cases), "image"), *without, _window(WINDOW))
     return figure
 
 
