@@ -19,4 +19,4 @@ def test_the_script_for_a_gpu_runs_on_a_cpu():
     assert done.stdout.count("crops/s") == 5
     assert "not possible" not in done.stdout
     assert done.stdout.count("cut after 2 of 4 steps and resumed bit for bit") == 2
-    assert "s of CPU time; degradation and methods alone" in done.stdout
+    assert "degradation and methods alone" in done.stdout

@@ -109,7 +109,7 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
     small = {"steps": 30, "limit": 2, "trainings": 3}
     played("02", tmp_path / "whole", brains, **small)
     folder = chains.notebook_that_stops(
-        tmp_path / "notebooks", name="02", behind="session.begin(", after=50
+        tmp_path / "notebooks", name="02", behind="session.begin(", after=80
     )
     (stopped,) = notebooks.find(["02"], folder)
     options = parameters_of("02") | small | {"data_dir": str(brains), "hours": 1000.0}
@@ -173,9 +173,9 @@ def test_04_measures_every_region_and_the_primary_contrast(executed):
     primary = found["primary"]
     assert primary["low"] <= primary["value"] <= primary["high"]
     assert primary["patients"] == 3
-    (band,) = (r for r in found["bands"] if (r["method"], r["metric"]) == ("ESPCN", "ssim"))
-    assert band["contrast"] == pytest.approx(primary["value"], abs=1e-9)
-    assert band["verdict"] == "too few patients"
+    bands = {r["method"]: r for r in found["bands"] if r["metric"] == "ssim"}
+    assert bands["ESPCN"]["contrast"] == pytest.approx(primary["value"], abs=1e-9)
+    assert bands["linear"]["verdict"] == "too few patients"
     share = {(r["method"], r["metric"], r["baseline"], r["region"]): r for r in found["deficits"]}
     assert share["bicubic", "ssim", "linear", "tumour"]["value"] < 0
 

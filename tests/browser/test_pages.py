@@ -156,10 +156,10 @@ def test_a_figure_is_enlarged_by_a_tap_and_by_the_keyboard(pages, tab):
     assert large.bounding_box()["width"] >= max(whole, button.bounding_box()["width"] + 1)
     assert not accessible.violations(tab, "dialog")
     tab.keyboard.press("Escape")
-    assert not tab.locator("dialog").count()
+    tab.locator("dialog").wait_for(state="detached")
     button.click()
     large.click()
-    assert not tab.locator("dialog").count()
+    tab.locator("dialog").wait_for(state="detached")
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name[0].isdigit()])
