@@ -109,7 +109,7 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
     small = {"steps": 30, "limit": 2, "trainings": 3}
     played("02", tmp_path / "whole", brains, **small)
     folder = chains.notebook_that_stops(
-        tmp_path / "notebooks", name="02", behind="session.begin(", after=80
+        tmp_path / "notebooks", name="02", behind="session.begin(", after=81
     )
     (stopped,) = notebooks.find(["02"], folder)
     options = parameters_of("02") | small | {"data_dir": str(brains), "hours": 1000.0}
