@@ -75,15 +75,16 @@ def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
 @pytest.mark.slow
 def test_08_gives_every_gain_with_and_without_one_compression(denoised):
     gains = {(row["images"], row["gain"]): row for row in denoised["compression"]}
-    stored, pressed = (
+    stored, pressed, apart = (
         {gain: row for (images, gain), row in gains.items() if images == kind}
-        for kind in ("as stored", "one JPEG 75")
+        for kind in ("as stored", "one JPEG 75", "difference")
     )
-    assert list(stored) == list(pressed)
+    assert list(stored) == list(pressed) == list(apart)
     assert stored["autoencoder, mixed 0.2, psnr"]["value"] == denoised["primary"]["value"]
     for gain, row in stored.items():
         assert row["value"] != pressed[gain]["value"]
         assert row["cases"] == pressed[gain]["cases"] == denoised["test_images"]
+        assert apart[gain]["value"] == pytest.approx(pressed[gain]["value"] - row["value"])
 
 
 @pytest.fixture(scope="session")

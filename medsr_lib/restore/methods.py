@@ -211,7 +211,12 @@ def _described(method: Method) -> dict[str, Any]:
         return {"what": "best linear filter", "training": "other patients than the one tested"}
     about = getattr(method, "about", None)
     if about is not None:
-        known = "; ".join(f"{name} {value}" for name, value in about.items())
+        shown = {
+            name: f"{value:.3g}" if isinstance(value, float) else value
+            for name, value in about.items()
+            if name != "fingerprint"
+        }
+        known = "; ".join(f"{name} {value}" for name, value in shown.items())
         known += f"; {len(trained_on(method))} cases"
         return {"what": type(method).__name__, "training": known, **about}
     if isinstance(method, linear.LinearFilter):
