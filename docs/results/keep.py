@@ -20,15 +20,21 @@ TABLES = {  # what the notebooks write -> the columns that numbers need
     "decisions.csv": ["id", "patient", "label", "method", "seed", "logit", "right", "flipped"],
     "uniform.csv": ["id", "patient", "method", "region", "psnr", "ssim"],
 }
+WHERE_THERE = ("region", "predicted", "dice", "found")  # of decisions
 SHOWN = {"srmd": "SRMD"}
 RECORDED = ("operating_points", "metadata", "traces", "changes", "attention")
+RECORDED += ("decisions", "verdicts", "lesions", "lesion_gains")
 
 
 def main(name: str, runs: list[str]) -> None:
     """Read the tables of all runs, and write one table and one record."""
     folders = [Path(run) for run in runs]
     files = [f for run in folders for table in TABLES for f in sorted(run.glob(f"*/{table}"))]
-    parts = [pd.read_csv(f, usecols=TABLES[f.name], dtype={"id": str}) for f in files]
+    wanted = [{*TABLES[f.name], *WHERE_THERE} for f in files]
+    parts = [
+        pd.read_csv(f, usecols=columns.__contains__, dtype={"id": str})
+        for f, columns in zip(files, wanted)
+    ]
     rows = pd.concat(parts).replace({"method": SHOWN})
     keys = [key for key in ("id", "method", "region", "seed") if key in rows]
     rows = rows.drop_duplicates(keys)

@@ -158,11 +158,16 @@ def erased(column: str) -> float:
 
 
 @cache
-def chest() -> dict[str, Any]:
-    """What the run on radiographs recorded."""
-    (run,) = json.loads((HERE / "chest.json").read_text(encoding="utf-8"))
+def recorded(name: str) -> dict[str, Any]:
+    """What the run of a table recorded."""
+    (run,) = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     values: dict[str, Any] = run["values"]
     return values
+
+
+def chest() -> dict[str, Any]:
+    """What the run on radiographs recorded."""
+    return recorded("chest")
 
 
 def area(e: Mapping[str, Any], digits: int = 3) -> str:
@@ -194,15 +199,52 @@ def flips() -> str:
     return rows_of("| Restored from | Decisions flipped of 61 | Change in AUC |", lines)
 
 
-def between_trainings() -> str:
-    """How many decisions two trainings of one detector differ in on the original images."""
-    rows = table("chest").query("method == 'original'")
-    right = rows.pivot(index="id", columns="seed", values="right")
-    apart = [(right[a] != right[b]).sum() for a, b in combinations(right, 2)]
+def diagnoses() -> str:
+    """Accuracy of the classifiers, their flips, and Dice of the segmenters, by method."""
+    rows = table("decisions")
+    lines = []
+    for method in ["HR", *BRAIN[:5]]:
+        of = rows[rows["method"] == method]
+        right = 100 * of.groupby("seed")["right"].mean()
+        turned = of.groupby("seed")["flipped"].sum()
+        dice = of.groupby("seed")["dice"].mean()
+        flips = "–" if method == "HR" else spread(turned, 0)
+        lines.append(f"| {method} | {spread(right, 0)} | {flips} | {spread(dice, 2)} |")
+    head = "| Image | Types named correctly, % | Types that flip, of 227 | Dice of the segmenter |"
+    return rows_of(head, lines)
+
+
+def spread(values: pd.Series, digits: int) -> str:
+    """Mean over the trainings, with the least and the greatest."""
+    mean, low, high = (f"{x:.{digits}f}" for x in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})"
+
+
+def classified(method: str) -> str:
+    """Change from HR in the share of tumours whose type is named correctly, in percent."""
+    (row,) = (
+        row
+        for row in recorded("decisions")["decisions"]
+        if (row["metric"], row["method"]) == ("right", method)
+    )
+    value, low, high = (f"{100 * row[end]:.1f}" for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]".replace("-", "−")
+
+
+def between_trainings(name: str = "chest", image: str = "original") -> str:
+    """How many decisions two trainings of one network differ in on the original images."""
+    rows = table(name).dropna(subset=["right"]).query("method == @image")
+    said = rows.pivot(index="id", columns="seed", values="predicted")
+    apart = [(said[a] != said[b]).sum() for a, b in combinations(said, 2)]
     return f"{min(apart)} to {max(apart)}"
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
+    "diagnoses": diagnoses,
+    "diagnoses-apart": lambda: between_trainings("decisions", "HR"),
+    "bicubic-classified": lambda: classified("bicubic"),
+    "espcn-classified": lambda: classified("ESPCN"),
+    "srgan-classified": lambda: classified("SRGAN"),
     "chest-points": operating_points,
     "chest-flips": flips,
     "chest-apart": between_trainings,
