@@ -136,8 +136,8 @@ def guarantee(
     A share below 1 - (1 - confidence)^(1 / patients) cannot be promised: none in 29 patients is
     the fewest for 10 %, 59 for 5 %.
 
-    Simulated (`benchmarks/intervals.py`): right in 95 to 98 % for 40 to 233
-    patients of 1 to 8 cases each, whether these are alike or not.
+    Simulated (`benchmarks/intervals.py`, 1000 studies each, error 0.7 points): right in 93.8 to
+    96.4 % for 40 to 233 patients of 1 to 7 cases each, whether these are alike or not.
 
     Args:
         changes: (n,) from HR to SR, with or without sign; NaN (a lesion that was not found again)
