@@ -3,18 +3,15 @@
 .venv/bin/python docs/results/erased.py DATA 3          # the folder, the fold -> erased.csv.gz
 """
 
-import gzip
 import sys
-from pathlib import Path
 
+import keep
 import pandas as pd
 from tqdm import tqdm
 
 from medsr_lib.assess.lesions import insert
 from medsr_lib.assess.quality import metrics
 from medsr_lib.data import source
-
-HERE = Path(__file__).parent
 
 
 def main(folder: str, fold: int) -> None:
@@ -27,8 +24,7 @@ def main(folder: str, fold: int) -> None:
         gone = insert.remove(case.image, case.mask)
         ssim = metrics.ssim(gone[None, None], case.image[None, None], data_range=1).item()
         rows.append({"id": case.id, "ssim": ssim, "share": case.mask.float().mean().item()})
-    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.7g", lineterminator="\n")
-    (HERE / "erased.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    keep.write("erased", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -240,17 +240,17 @@ def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="make or fetch data")
     which = data.add_subparsers(required=True, metavar="WHICH")
     brain = _command(which, "phantom", _data, "write synthetic slices in the original layout")
-    for flag, name, text in [
-        ("--patients", "patients", "default: 80"),
-        ("--slices", "slices_per_patient", "of each patient (default: 2)"),
-        ("--size", "size", "pixels a side (default: 256; the original's have 512)"),
-        ("--seed", "seed", "default: 0"),
+    chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
+    for made, flag, name, text in [
+        (brain, "--patients", "patients", "default: 80"),
+        (brain, "--slices", "slices_per_patient", "of each patient (default: 2)"),
+        (brain, "--size", "size", "pixels a side (default: 256; the original's have 512)"),
+        (brain, "--seed", "seed", "default: 0"),
+        (chest, "--patients", "patients", "default: 50"),
+        (chest, "--seed", "seed", "default: 0"),
     ]:
         given: dict[str, Any] = {"dest": name, "metavar": "N", "default": argparse.SUPPRESS}
-        brain.add_argument(flag, type=int, help=text, **given)
-    chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
-    chest.add_argument("--patients", type=int, default=50)
-    chest.add_argument("--seed", type=int, default=0)
+        made.add_argument(flag, type=int, help=text, **given)
     _add_data_show(which)
     real = _command(which, "figshare", _data, "download the brain tumour slices (0.9 GB)")
     for kind, parser in {"brain": brain, "chest": chest, "real": real}.items():
@@ -264,11 +264,11 @@ def _data(arguments: argparse.Namespace) -> None:
     folder = arguments.folder
     if arguments.kind == "real":
         figshare.download(folder)
-    elif arguments.kind == "chest":
-        phantom.write_chest_xray(folder, patients=arguments.patients, seed=arguments.seed)
     else:
-        given = {name: vars(arguments).get(name, n) for name, n in phantom.EMBEDDED.items()}
-        phantom.write_figshare(folder, **given)
+        brain = arguments.kind == "brain"
+        defaults = phantom.EMBEDDED if brain else phantom.EMBEDDED_CHEST
+        write = phantom.write_figshare if brain else phantom.write_chest_xray
+        write(folder, **{name: vars(arguments).get(name, n) for name, n in defaults.items()})
     print(folder)
 
 

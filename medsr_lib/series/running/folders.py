@@ -32,7 +32,7 @@ def write_embedded(notebooks: Sequence[Notebook]) -> list[Path]:
         if EMBEDDED[folder] is source.FIGSHARE:
             phantom.write_figshare(folder, **phantom.EMBEDDED)
         else:
-            phantom.write_chest_xray(folder, patients=50, seed=0)
+            phantom.write_chest_xray(folder, **phantom.EMBEDDED_CHEST)
     return found
 
 

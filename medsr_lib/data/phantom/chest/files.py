@@ -24,6 +24,7 @@ from medsr_lib.data.phantom.chest.picture import draw
 from medsr_lib.files import atomic
 
 VERSION = 2  # of the drawing: a folder drawn by another one is not taken for the same phantom
+EMBEDDED_CHEST = {"patients": 50, "seed": 0}  # what notebooks run on by default: 17 tested
 # Of one patient after the other. The original's images: 27 %, 47 % and 26 %.
 KINDS = ("normal", "bacteria", "virus", "normal", "bacteria")
 # Of the JPEG files; estimated of nearly all files of the original (`jpeg.quality_of`).
