@@ -148,9 +148,8 @@ def direction(estimate: Estimate, *, above: str, below: str) -> str:
     """
     if not math.isfinite(estimate.high - estimate.low):
         return "There is not enough data for an interval."
-    if estimate.low <= 0 <= estimate.high:
-        return "No difference is shown: the interval holds 0."
-    return above if estimate.low > 0 else below
+    words = {1: above, -1: below, 0: "No difference is shown: the interval holds 0."}
+    return words[estimate.sign]
 
 
 def footnote(estimates: Mapping[Any, Estimate] | Iterable[Estimate]) -> str:
