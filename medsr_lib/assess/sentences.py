@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medsr_lib.assess.statistics.estimate import direction
+
 REGIONS = {
     "whole": "whole image",
     "tumour": "tumour",
@@ -330,6 +332,73 @@ def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images
     return (
         f"On the same HR images, two trainings of {of} differ in {spread} of {images}; "
         f"more change by: {listed(more)}; no more by: {listed(rest)}."
+    )
+
+
+def mismatch(known: str, met: str, decibels: float) -> str:
+    """How a network restores one tumour from LR that it was not trained for.
+
+    Args:
+        known, met: the degradations that it was trained for, and that made the LR.
+        decibels: its PSNR there less that of the network trained for `met`.
+    """
+    how = "worse" if decibels < 0 else "better"
+    return (
+        f"From {met} LR, a network trained on {known} restores this tumour {abs(decibels):.1f} dB "
+        f"{how} than one trained on {met}"
+    )
+
+
+def lead(on: str, best: str, e: Any, *, runs: str) -> str:
+    """Whether the network trained for a degradation is the best there.
+
+    Args:
+        on: the degradation.
+        best: what the better of the others was trained on.
+        e: its PSNR less that of `best`, over trainings.
+        runs: such as "3 trainings".
+    """
+    says = direction(
+        e,
+        above=f"Training on {on} is better there.",
+        below=f"Even there, training on {best} is better.",
+    )
+    return (
+        f"On {on}, trained on {on} less trained on {best}: {number(e, 2, unit=' dB')}, "
+        f"n = {e.patients} patients, {runs} each. {says}"
+    )
+
+
+def on_noise(gains: Mapping[str, Any]) -> str:
+    """What a network trained on clean LR gains there and with the strongest noise.
+
+    Args:
+        gains: level of noise, in words, from none on -> gain in PSNR.
+    """
+    (_, clean), *_, (most, noisy) = gains.items()
+    return (
+        f"A network trained on clean LR: gain {_signed(clean.value, 1)} dB on clean LR, "
+        f"{_signed(noisy.value, 1)} dB with {most}"
+    )
+
+
+def with_noise(gains: Mapping[str, Any], *, condition: str, runs: str) -> str:
+    """At which noise a network trained on clean LR gains or loses.
+
+    Args:
+        gains: as of `on_noise`.
+        condition: such as "bicubic ×4".
+        runs: such as "3 trainings".
+    """
+    words = ("gains", "loses", "is not shown to gain or lose")
+    said = [
+        f"{_shown(e, *words)} with {name} in LR ({number(e, 2, unit=' dB')})"
+        for name, e in gains.items()
+    ]
+    n = next(iter(gains.values())).patients
+    return (
+        f"Against bicubic interpolation, in the tumour, an ESPCN trained on clean LR "
+        f"{'; '.join(said)}. PSNR, {condition}, n = {n} patients, {runs}."
     )
 
 
