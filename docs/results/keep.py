@@ -2,6 +2,7 @@
 
 .venv/bin/python docs/results/keep.py brain runs/assess runs/assess2     -> brain.csv.gz, brain.json
 .venv/bin/python docs/results/keep.py chest runs/chest                   -> chest.csv.gz, chest.json
+.venv/bin/python docs/results/keep.py atlas runs/x2 runs/x3 runs/x4      -> atlas.csv.gz, atlas.json
 
 Rows that several runs have in common are kept once. The record beside
 them holds each run's command, versions and commit.
@@ -16,12 +17,16 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).parent
-FILES = ("scores.csv", "decisions.csv", "uniform.csv")  # what the notebooks write
+FILES = (  # what the notebooks write
+    *("scores.csv", "decisions.csv", "uniform.csv", "robustness.csv", "networks.csv"),
+)
 COLUMNS = {  # and which of their columns numbers need
-    *("id", "patient", "label", "method", "region", "seed"),
+    *("id", "patient", "label", "scale", "degradation", "method", "region", "seed"),
     *("psnr", "ssim", "predicted", "logit", "right", "flipped", "dice"),
 }
-SHOWN = {"srmd": "SRMD"}
+SHOWN = {"srmd": "SRMD", "ESPCN, of these data": "ESPCN, bicubic", "baseline": "bicubic"}
+TRAINED_ON = ("bicubic", "blur", "kspace", "bicubic, noise 1 %", "bicubic, noise 2 %")
+IN_MATRIX = {"robustness.csv": {kind: f"ESPCN, {kind}" for kind in TRAINED_ON}}
 RECORDED = {  # by table: what the run computed and the kept rows do not give
     "chest": ("operating_points", "metadata", "traces", "changes", "attention"),
     "decisions": ("decisions",),
@@ -32,9 +37,15 @@ def main(name: str, runs: list[str]) -> None:
     """Read the tables of all runs, and write one table and one record."""
     folders = [Path(run) for run in runs]
     files = [f for run in folders for name_of in FILES for f in sorted(run.glob(f"*/{name_of}"))]
-    parts = [pd.read_csv(f, usecols=COLUMNS.__contains__, dtype={"id": str}) for f in files]
+    parts = [
+        pd.read_csv(f, usecols=COLUMNS.__contains__, dtype={"id": str}).replace(
+            {"method": IN_MATRIX.get(f.name, {})}
+        )
+        for f in files
+    ]
     rows = pd.concat(parts).replace({"method": SHOWN})
-    keys = [key for key in ("id", "method", "region", "seed") if key in rows]
+    names = ("id", "scale", "degradation", "method", "region", "seed")
+    keys = [key for key in names if key in rows]
     rows = rows.drop_duplicates(keys)
     write(name, rows)
     records = [record(run, RECORDED.get(name, ())) for run in folders]

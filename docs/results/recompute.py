@@ -227,6 +227,94 @@ def classified(method: str) -> str:
     return f"{value} [{low}, {high}]".replace("-", "−")
 
 
+ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
+    "linear": "best linear filter",
+    "lanczos": "Lanczos",
+    "ESPCN, bicubic": "ESPCN of ours, trained on bicubic",
+    "SRMD": "SRMD",
+    "waifu2x-photo": "waifu2x, photo",
+    "esrgan-slim": "upscalerjs slim",
+    "esrgan-medium": "upscalerjs medium",
+    "esrgan-thick": "upscalerjs thick",
+}
+KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
+LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
+NOISY = {f"ESPCN, {kind}": f"ESPCN, trained with {level}" for kind, level in LEVELS.items()}
+NOISY |= {"linear": "best linear filter, fitted for each", "lanczos": "Lanczos"}
+
+
+@cache
+def atlas_rows(scale: int, kind: str) -> pd.DataFrame:
+    """Rows of one scale and degradation; what has no seed is of the first."""
+    rows = table("atlas")
+    rows = rows[(rows["scale"] == scale) & (rows["degradation"] == kind)]
+    return rows.assign(seed=rows["seed"].fillna(0).astype(int))
+
+
+def atlas_gain(scale: int, kind: str, method: str, region: str, metric: str = "psnr") -> Estimate:
+    """Over bicubic interpolation of the same LR, over trainings where there are several."""
+    rows = atlas_rows(scale, kind)
+    rows = rows[rows["method"].isin({method, "bicubic"})]
+    if not method.startswith("ESPCN"):  # not trained by us, so not repeated
+        rows = rows[rows["seed"] == 0]
+    return statistics.over_seeds(rows, Contrast(metric, method, "bicubic", region))
+
+
+def atlas(scale: int, regions: tuple[str, ...] = ("whole", "tumour")) -> str:
+    """Gain in PSNR by method and degradation, in several regions."""
+    there = set(table("atlas").query("scale == @scale")["method"])
+    lines = []
+    for method, title in ATLAS.items():
+        if method not in there:
+            continue
+        cells = [
+            f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]".replace("-", "−")
+            for kind in KINDS
+            for e in (atlas_gain(scale, kind, method, region) for region in regions)
+        ]
+        lines.append(f"| {' | '.join([title, *cells])} |")
+    heads = [f"{title}, {REGIONS[r]}" for title in KINDS.values() for r in regions]
+    return rows_of(f"| {' | '.join(['Method', *heads])} |", lines)
+
+
+@cache
+def atlas_verdicts(scale: int, kind: str) -> pd.DataFrame:
+    """Null bands of the methods that are not ours, p corrected within the degradation."""
+    rows = atlas_rows(scale, kind)
+    rows = rows[rows["seed"] == 0]
+    methods = [name for name in ATLAS if name in set(rows["method"])]
+    found = statistics.null_bands(rows, methods=methods, baseline="bicubic", seed=SEED)
+    return statistics.verdict_table(found).set_index(["metric", "method"])
+
+
+def atlas_bands(scale: int) -> str:
+    """The contrast in SSIM of each method, its band and the verdict, by degradation."""
+    lines = []
+    for kind, title in KINDS.items():
+        of = atlas_verdicts(scale, kind).loc["ssim"]
+        for method, row in of.iterrows():
+            band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
+            band = band if pd.notna(row["band_low"]) else "none"
+            name = ATLAS[str(method)]
+            said = row["verdict"] if band == "none" else reading(row)
+            lines.append(f"| {title} | {name} | {signed(row, 'contrast')} | {band} | {said} |")
+    head = "| LR by | Method | Contrast, SSIM | Null band at the same gain | Reading |"
+    return rows_of(head, lines).replace("-0.", "−0.")
+
+
+def noise() -> str:
+    """What an ESPCN gains in the tumour on LR with noise, by the noise that it was trained with."""
+    lines = []
+    for method, title in NOISY.items():
+        cells = []
+        for kind in LEVELS:
+            e = atlas_gain(4, kind, method, "tumour")
+            trainings = f" ({e.seed_low:+.2f} to {e.seed_high:+.2f})" if e.seeds > 1 else ""
+            cells.append(f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{trainings}")
+        lines.append(f"| {' | '.join([title, *cells])} |".replace("-", "−"))
+    return rows_of(f"| {' | '.join(['Method', *LEVELS.values()])} |", lines)
+
+
 def between_trainings(name: str = "chest", image: str = "original") -> str:
     """How many decisions two trainings of one network differ in on the original images."""
     rows = table(name).dropna(subset=["right"]).query("method == @image")
@@ -236,6 +324,13 @@ def between_trainings(name: str = "chest", image: str = "original") -> str:
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
+    "atlas-x2": lambda: atlas(2),
+    "atlas-x3": lambda: atlas(3),
+    "atlas-x4": lambda: atlas(4),
+    "atlas-bands-x4": lambda: atlas_bands(4),
+    "atlas-noise": noise,
+    "atlas-slices": lambda: str(table("atlas")["id"].nunique()),
+    "atlas-runs": lambda: str(table("atlas")["patient"].nunique()),
     "diagnoses": diagnoses,
     "diagnoses-apart": lambda: between_trainings("decisions", "HR"),
     "bicubic-classified": lambda: classified("bicubic"),
