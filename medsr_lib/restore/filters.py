@@ -99,7 +99,7 @@ TRIED: Mapping[str, tuple[Callable[..., Tensor], Sequence[dict[str, float]]]] = 
 """What `tune` tries: name -> filter and its settings."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Tuned:
     """What `tune` found.
 
@@ -107,17 +107,10 @@ class Tuned:
         filters: name -> filter with the setting that was chosen.
         table: a row per filter and setting: filter, setting, psnr (mean over the noisy images, dB),
             chosen.
-        images: how many noisy images that mean was taken over.
     """
 
     filters: dict[str, Filter]
     table: pd.DataFrame
-    images: int
-
-    def __repr__(self) -> str:
-        rows = self.table[self.table["chosen"]]
-        told = "; ".join(f"{r.filter}: {r.setting}" for r in rows.itertuples())
-        return f"Tuned({told}; on {self.images} images)"
 
 
 def tune(
@@ -151,7 +144,7 @@ def tune(
         for i, (setting, psnr) in enumerate(zip(settings, found)):
             text = ", ".join(f"{key} {value:g}" for key, value in setting.items())
             rows.append({"filter": name, "setting": text, "psnr": psnr, "chosen": i == best})
-    return Tuned(chosen, pd.DataFrame(rows), len(clean))
+    return Tuned(chosen, pd.DataFrame(rows))
 
 
 def _mean_psnr(function: Filter, noisy: Sequence[Tensor], clean: Sequence[Tensor]) -> float:

@@ -36,6 +36,7 @@ from medsr_lib.show.panels import (
 from medsr_lib.show.style import (
     CONTOUR,
     LABEL_COLOURS,
+    PHONE,
     NothingToDraw,
     caption,
     colours,
@@ -233,7 +234,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
             first is of the files as they are.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.0))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(PHONE, 2.9))
     scatter = np.random.default_rng(0).uniform(-0.6, 0.6, len(table))
     for label, colour in colours(sorted(table["label"].unique()), LABEL_COLOURS).items():
         rows = table["label"] == label
@@ -244,7 +245,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
         right.scatter(of["width"], of["height"], **style)
     left.set_yscale("log")
     log_axis(left.yaxis)
-    left.set(xlabel="JPEG quality, from the quantisation table", ylabel="size of the file, kB")
+    left.set(xlabel="JPEG quality", ylabel="size of the file, kB")
     right.set(xlabel="width, pixels", ylabel="height, pixels")
     for axes in (left, right):
         axes.grid()

@@ -25,6 +25,7 @@ from medsr_lib.show.panels import (
 from medsr_lib.show.style import (
     INK,
     MUTED,
+    PHONE,
     beside,
     caption,
     count,
@@ -65,7 +66,7 @@ def roc_curves(
     curves: Mapping[str, pd.DataFrame],
     *,
     areas: Mapping[str, Estimated],
-    points: Mapping[str, Sequence[float]],
+    points: Mapping[str, Mapping[str, Estimated]],
     title: str,
 ) -> Figure:
     """Draw ROC curves side by side, each with its band and the area with its interval.
@@ -73,21 +74,22 @@ def roc_curves(
     Args:
         curves: name -> columns fpr, tpr, low, high.
         areas: name -> estimate of the area under the curve.
-        points: name -> false and true positive rate of the threshold that is used; a dot.
+        points: name -> sensitivity and specificity of the threshold that is used; a dot.
     """
     if not curves:
         raise ValueError("there is no curve to draw")
-    size = (3.1 * len(curves) + 0.4, 3.5)
+    size = (PHONE if len(curves) == 2 else 2.4 * len(curves) + 0.4, 2.9)
     figure, panels = plt.subplots(1, len(curves), figsize=size, squeeze=False, sharey=True)
     for axes, (name, table), tone in zip(panels.flat, curves.items(), SHADES * len(curves)):
         need(table, "fpr", "tpr", "low", "high")
-        _diagonal(axes)
+        axes.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (4, 3)))
         axes.fill_between(table["fpr"], table["low"], table["high"], color=tone, alpha=0.22, lw=0)
         axes.plot(table["fpr"], table["tpr"], color=tone, lw=2)
-        axes.plot(*points[name], "o", ms=8, color=tone, mec="white", mew=1.3, clip_on=False)
+        fpr, tpr = 1 - points[name]["specificity"].value, points[name]["sensitivity"].value
+        axes.plot(fpr, tpr, "o", ms=8, color=tone, mec="white", mew=1.3, clip_on=False)
         area = areas[name]
         text = f"AUC {area.value:.3f}\n[{area.low:.3f}, {area.high:.3f}]"
-        axes.text(0.97, 0.06, text, ha="right", size=10, weight="bold", color=tone)
+        axes.text(0.97, 0.06, text, ha="right", weight="bold", color=tone)
         axes.axis((-0.02, 1.02, -0.02, 1.02))
         axes.set(title=name, xlabel="false positive rate", aspect="equal")
         axes.grid()
@@ -205,12 +207,12 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
     ill, wrong, right = table["label"] == positive, table["to_wrong"], table["to_right"]
     kinds = {"missed": ill & wrong, "alarm": ~ill & wrong, "found": ill & right}
     changes = pd.DataFrame(kinds | {"cleared": ~ill & right}) * [-1, -1, 1, 1]
-    figure, axes = plt.subplots(figsize=(7.6, 0.7 + 0.3 * len(methods)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.9 + 0.3 * len(methods)))
     _stacks(axes, changes.groupby(table["method"]).sum().loc[methods], DIAGNOSED)
     reach = max(abs(x) for x in axes.get_xlim())
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("← images now wrong      images now right →")
-    figure.legend(loc="outside lower center", ncols=4, handlelength=1.1)
+    figure.legend(loc="outside lower center", ncols=2, handlelength=1.1)
     caption(figure, title, f"compared with {reference!r}", numbers_behind(table))
     return figure
 
@@ -241,17 +243,17 @@ def attention_maps(
     cams = {name: as_array(cam, f"map {name}", shape) for name, cam in maps.items()}
     outline = None if mask is None else as_mask(mask, shape)
     top = max(float(cam.max()) for cam in cams.values()) or 1.0
-    side = min(7.6 / len(images), 2.2)
+    side = min(PHONE / len(images), 2.2)
     figure, panels = grid(2, len(images), side, side + 0.22)
     for (upper, lower), name in zip(panels.T, images):
         grey(upper, pictures[name], (0.0, 1.0))
-        upper.set_title(textwrap.fill(name, int(side * 12)), size=8.5, pad=3)
+        upper.set_title(textwrap.fill(name, int(side * 12)), pad=3)
         grey(lower, 0.75 * pictures[name], (0.0, 1.0))
         share = cams[name] / top  # where it is 0, only the dimmed image shows
         lower.imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(1.3 * share, 0, 0.85))
         contour(upper, outline)
         contour(lower, outline)
-        lower.set_xlabel(captions.get(name, ""), size=8, labelpad=3)
+        lower.set_xlabel(captions.get(name, ""), labelpad=3)
     caption(
         figure,
         title,
@@ -259,10 +261,6 @@ def attention_maps(
         None if mask is None else "yellow line: outline of the opacity",
     )
     return figure
-
-
-def _diagonal(axes: Axes) -> None:
-    axes.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (4, 3)))
 
 
 def _stacks(axes: Axes, table: pd.DataFrame, kinds: Mapping[str, tuple[str, str]]) -> None:

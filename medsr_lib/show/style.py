@@ -27,6 +27,7 @@ from medsr_lib import checks
 P = ParamSpec("P")
 
 INK, MUTED = "#222222", "#5F5F5F"
+PHONE = 5.1  # inches: type of 8.5 points is 9 pixels high where this width is scaled to 390
 CONTOUR = "#FFC800"
 """The lesion's outline on a picture; it is always drawn over a wider black line."""
 
@@ -316,7 +317,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style: Any) -> None:
     """Write a text so many points right of (or, if negative, left of) a place in the data."""
-    style = {"size": 8, "annotation_clip": False, **style}
+    style = {"size": 8.5, "annotation_clip": False, **style}
     side = "left" if points > 0 else "right"
     axes.annotate(
         text, (x, y), (points, 0), textcoords="offset points", ha=side, va="center", **style

@@ -70,13 +70,11 @@ def test_tuning_takes_the_setting_with_the_highest_psnr(clean):
     tried = {"total variation": (filters.total_variation, [{"factor": f} for f in (0.01, 1.2, 9)])}
     ways = [noise.by_name(k, level=0.1, seed=0) for k in ("gaussian", "mixed")]
     tuned = filters.tune(clean, degrade=ways, tried=tried)
-    assert tuned.images == 4
     assert tuned.table["chosen"].tolist() == [False, True, False]
     assert tuned.table["psnr"].idxmax() == 1
     y = ways[0](clean)
     found = tuned.filters["total variation"](y)
     assert torch.equal(found, filters.total_variation(y, factor=1.2))
-    assert "total variation: factor 1.2; on 4 images" in repr(tuned)
 
 
 def test_tuned_psnr_is_the_mean_over_noisy_images(clean):

@@ -64,12 +64,15 @@ def widths(axes):
 def test_every_curve_has_its_area_threshold_and_n(curve, estimate, text_of):
     names = "before", "after"
     areas = dict.fromkeys(names, estimate(value=0.987, low=0.961, high=1, cases=61, patients=43))
-    points = {"before": (0, 0.5), "after": (0.1, 0.8)}
+    points = {
+        name: {"specificity": estimate(value=1 - fpr), "sensitivity": estimate(value=tpr)}
+        for name, fpr, tpr in (("before", 0, 0.5), ("after", 0.1, 0.8))
+    }
     figure = show.roc_curves(dict.fromkeys(names, curve), areas=areas, points=points, title="x")
     text = text_of(figure)
     assert "AUC 0.987\n[0.961, 1.000]" in text
     assert "61 images of 43 patients" in text
-    assert figure.axes[1].lines[-1].get_xydata().tolist() == [[0.1, 0.8]]
+    assert figure.axes[1].lines[-1].get_xydata()[0] == pytest.approx([0.1, 0.8])
 
 
 def bars_of(axes, method, tall):

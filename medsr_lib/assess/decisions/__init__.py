@@ -8,13 +8,13 @@ from medsr_lib.assess.decisions.attention import (
 )
 from medsr_lib.assess.decisions.classifier import classify, classify_summary
 from medsr_lib.assess.decisions.detector import (
+    by_fold,
     calibration_error,
     chance_error,
     detect,
     log_odds,
     log_odds_by_fold,
     operating_point,
-    reliability,
     temperature,
     threshold_at,
 )
@@ -24,6 +24,7 @@ from medsr_lib.assess.decisions.segmenter import segment, segment_summary
 from medsr_lib.assess.decisions.trainings import by_training, changes, differing, majority
 
 __all__ = [
+    "by_fold",
     "by_training",
     "calibration_error",
     "chance_error",
@@ -41,7 +42,6 @@ __all__ = [
     "map_similarity",
     "operating_point",
     "patches",
-    "reliability",
     "segment",
     "segment_summary",
     "similarity_of_others",

@@ -7,15 +7,16 @@ positive. `scores` are log-odds (n,), `positive` is (n,) bool; ValueError is rai
 differ, scores that are not finite, and one class only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 from scipy.special import expit
-from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor
 
 from medsr_lib import checks
@@ -27,9 +28,7 @@ from medsr_lib.assess.statistics.roc import checked
 from medsr_lib.assess.statistics.shares import share
 
 
-def log_odds(
-    network: Network, images: Mapping[str, Tensor], *, device: str = "auto"
-) -> dict[str, NDArray[np.float64]]:
+def log_odds(network: Network, images: Tensor, *, device: str = "auto") -> NDArray[np.float64]:
     """What a network of two classes says of images: the second logit less the first, (N,).
 
     That is the logarithm of p / (1 - p) with the softmax p of the second class.
@@ -37,14 +36,14 @@ def log_odds(
     Args:
         network: images (B, 1, H, W) -> logits (B, 2); put into evaluation mode, and left on the
             device it was on.
-        images: by name, such as the method's, (N, 1, H, W) float32 in [0, 1] each.
+        images: (N, 1, H, W) float32 in [0, 1].
         device: "auto" takes CUDA, else MPS, else the CPU.
 
     Raises:
         TypeError, ValueError: invalid images, logits of another shape or not finite.
     """
-    logits = readers.answers(network, images, shape=(2,), batch=64, device=device)
-    return {name: z.double().diff(dim=1)[:, 0].numpy() for name, z in logits.items()}
+    logits = readers.answers(network, {"": images}, shape=(2,), batch=64, device=device)[""]
+    return logits.double().diff(dim=1)[:, 0].numpy()
 
 
 def log_odds_by_fold(
@@ -52,28 +51,47 @@ def log_odds_by_fold(
     images: Mapping[str, Tensor],
     fold: ArrayLike,
     *,
+    temperature: ArrayLike = 1.0,
     device: str = "auto",
 ) -> dict[str, NDArray[np.float64]]:
-    """What each image's own detectors say of it: log-odds (k, N) of k trainings.
+    """`log_odds` `by_fold`, over a temperature: (k, N) where trainings and images have their own.
+
+    Raises:
+        TypeError, ValueError: as `log_odds` and `by_fold`.
+    """
+    found = by_fold(partial(log_odds, device=device), detectors, images, fold)
+    return {name: z.numpy() / np.asarray(temperature) for name, z in found.items()}
+
+
+def by_fold(
+    read: Callable[[Any, Tensor], Any],
+    detectors: Mapping[tuple[int, int], Any],
+    images: Mapping[str, Tensor],
+    fold: ArrayLike,
+) -> dict[str, Tensor]:
+    """What is found of each image by its own detectors: (k, N, ...) of k trainings.
 
     Args:
+        read: a network and images (n, 1, H, W) -> (n, ...), such as log-odds or Grad-CAM maps.
         detectors: (fold, training) -> a network that has not seen the patients of this fold.
-        images, device: as for `log_odds`.
+        images: by name, such as the method's, (N, 1, H, W) each.
         fold: (N,) that tests each image.
 
     Raises:
-        TypeError, ValueError: as `log_odds`, or a fold without all its trainings.
+        ValueError: a fold without all its trainings.
     """
     of, trainings = np.asarray(fold), sorted({training for _, training in detectors})
     if missing := {(k, i) for k in np.unique(of).tolist() for i in trainings} - set(detectors):
         raise ValueError(f"there is no detector of (fold, training) {sorted(missing)}")
-    z = {name: np.empty((len(trainings), len(of))) for name in images}
-    for (k, i), network in detectors.items():
-        if (own := np.flatnonzero(of == k)).size:
-            shown = {name: x[own] for name, x in images.items()}
-            for name, found in log_odds(network, shown, device=device).items():
-                z[name][trainings.index(i), own] = found
-    return z
+    parts = [(np.flatnonzero(of == k), i, network) for (k, i), network in detectors.items()]
+    every: dict[str, Tensor] = {}
+    for name, x in images.items():
+        for own, i, network in parts:
+            if own.size:
+                found = torch.as_tensor(read(network, x[own]))
+                empty = found.new_empty(len(trainings), len(of), *found.shape[1:])
+                every.setdefault(name, empty)[trainings.index(i), own] = found
+    return every
 
 
 def temperature(scores: ArrayLike, positive: ArrayLike) -> float:
@@ -144,17 +162,17 @@ def operating_point(
     }
 
 
-def reliability(p: ArrayLike, positive: ArrayLike, *, bins: int) -> pd.DataFrame:
-    """How often the disease is there, where a detector gives it a probability: by equal bins.
+def calibration_error(p: ArrayLike, positive: ArrayLike, *, bins: int) -> float:
+    """Expected calibration error: mean over images of |observed - predicted| of their bin.
+
+    Observed is the share of positives in a bin of probabilities, predicted their mean (Naeini et
+    al. 2015, AAAI, section 4); 0 is best. With few images it is above 0 by chance alone, all the
+    more the more bins there are: compare it with `chance_error`.
 
     Args:
-        p: (n,) probabilities in [0, 1].
+        p: (n,) probabilities of the positives, in [0, 1].
         positive: (n,) bool.
         bins: of equal width, at least 1.
-
-    Returns:
-        A row per bin: start, end, n (images), predicted (mean of p), observed (share of positives),
-        low, high (Wilson's interval of the share, images taken as independent); NaN in empty bins.
 
     Raises:
         ValueError: probabilities out of range, or no bins.
@@ -168,25 +186,8 @@ def reliability(p: ArrayLike, positive: ArrayLike, *, bins: int) -> pd.DataFrame
     checks.whole("bins", bins, least=1)
     edges = np.linspace(0, 1, bins + 1)
     of = np.clip(np.searchsorted(edges, shares, side="right") - 1, 0, bins - 1)
-    n, positives = np.bincount(of, minlength=bins), np.bincount(of, truth, bins)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        predicted, observed = np.bincount(of, shares, bins) / n, positives / n
-        low, high = proportion_confint(positives, n, method="wilson")
-    columns = {"start": edges[:-1], "end": edges[1:], "n": n, "predicted": predicted}
-    return pd.DataFrame(columns | {"observed": observed, "low": low, "high": high})
-
-
-def calibration_error(table: pd.DataFrame) -> float:
-    """Expected calibration error: mean over images of |observed - predicted| of their bin.
-
-    Of the positives' probability (Naeini et al. 2015, AAAI, section 4); 0 is best. With few images
-    it is above 0 by chance alone, all the more the more bins there are: read it with the counts.
-
-    Args:
-        table: from `reliability`.
-    """
-    gap = (table["observed"] - table["predicted"]).abs().fillna(0)
-    return float((table["n"] * gap).sum() / table["n"].sum())
+    gaps = np.bincount(of, truth, bins) - np.bincount(of, shares, bins)
+    return float(np.abs(gaps).sum() / len(shares))
 
 
 def chance_error(p: ArrayLike, *, bins: int, seed: int, draws: int = 200) -> float:
@@ -197,14 +198,14 @@ def chance_error(p: ArrayLike, *, bins: int, seed: int, draws: int = 200) -> flo
 
     Args:
         p: (n,) probabilities in [0, 1].
-        bins: as of `reliability`.
+        bins: as of `calibration_error`.
         seed: of the labels.
         draws: how often labels are drawn.
     """
     shares = checks.finite("p", p)
     labels = np.random.default_rng(seed).random((draws, len(shares))) < shares
     both = labels[labels.any(1) & ~labels.all(1)]  # one class only is no data to calibrate on
-    return float(np.mean([calibration_error(reliability(shares, y, bins=bins)) for y in both]))
+    return float(np.mean([calibration_error(shares, y, bins=bins) for y in both]))
 
 
 def detect(

@@ -31,10 +31,6 @@ class Guess:
     auc: Estimate
     single: dict[str, float]
 
-    def __str__(self) -> str:
-        alone = ", ".join(f"{name} {area:.3f}" for name, area in self.single.items())
-        return f"AUC {self.auc}; alone: {alone}"
-
 
 def guess_class(
     columns: pd.DataFrame, *, positive: ArrayLike, patients: ArrayLike, seed: int

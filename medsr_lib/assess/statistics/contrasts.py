@@ -110,7 +110,8 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
 
     Returns:
         With `seeds`, and the least and greatest value of a training in `seed_low` and `seed_high`.
-        A case that one of the trainings lacks is skipped. With one seed, only patients vary.
+        A case that one of the trainings lacks is skipped. With one seed only patients vary, and so
+        they do where all seeds give the same, as two methods without training do.
 
     Raises:
         ValueError: as `paired_difference`.
@@ -124,18 +125,8 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
     measured = cases[np.isfinite(cases).all(axis=1)]
     if measured.empty:
         raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
-    of_patient = measured.groupby(level="patient").mean().to_numpy()  # (patients, trainings)
-    n = len(of_patient)
-    variance = float(of_patient.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
-    found = over_trainings(
-        of_patient.mean(0),
-        variance=variance,
-        df=n - 1,
-        cases=len(measured),
-        patients=n,
-        skipped=len(cases) - len(measured),
-    )
-    return replace(found, skewness=float(skewness(of_patient.mean(1, keepdims=True))[0]))
+    of_patient = measured.groupby(level="patient").mean()
+    return _over_trainings(of_patient, cases=len(measured), skipped=len(cases) - len(measured))
 
 
 def case_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:
@@ -159,7 +150,8 @@ def means(
     A patient's value is the mean over the patient's cases; the interval is that of
     `bootstrap_interval`, over patients, or that of `shares.share` where all values of a metric are
     0 or 1. It shows how far patients differ: to compare two methods, take `contrasts`, where each
-    case is its own control.
+    case is its own control. Where the trainings of a column `seed` differ, it is that of
+    `over_seeds`, over patients and trainings.
 
     Args:
         table: of `score.score`, or several of them with further columns.
@@ -168,7 +160,8 @@ def means(
         seed: of the bootstrap.
 
     Returns:
-        The columns of `by`, metric, value, low, high, patients, cases, skipped.
+        The columns of `by`, metric, value, low, high, patients, cases, skipped (of the training
+        that lacks most); where trainings differ also seeds, seed_low, seed_high.
 
     Raises:
         ValueError: a column that the table does not have.
@@ -177,19 +170,27 @@ def means(
     if not by:
         raise ValueError("by must name at least one column")
     binary = {metric for metric in metrics if _all_binary(table[metric])}
-    rows, samples, shares = [], [], {}
-    for keys, group in table.groupby(list(by), sort=False, observed=True):
+    seeds = table["seed"].fillna(0) if "seed" in table else pd.Series(0, table.index)
+    rows, samples, others = [], [], {}
+    for keys, group in table.groupby([*by], sort=False, observed=True):
         for metric in metrics:
             finite = group[metric].where(np.isfinite(group[metric]))
-            counts = {"cases": int(finite.count()), "skipped": int(finite.isna().sum())}
+            there = finite.notna().groupby(seeds[group.index])
+            counts = {"cases": int(there.sum().min())}
+            counts["skipped"] = int(there.size().max()) - counts["cases"]
             rows.append(dict(zip(by, keys)) | {"metric": metric} | counts)
-            samples.append(finite.groupby(group["patient"]).mean().dropna().to_numpy())
+            by_seed = finite.groupby([group["patient"], seeds]).mean().unstack().dropna()
+            samples.append(by_seed.mean(axis=1).to_numpy())
             if metric in binary and finite.notna().any():
                 right = finite.dropna()
-                shares[len(rows) - 1] = share(right, group.loc[right.index, "patient"])
-    estimated = [shares.get(i, e) for i, e in enumerate(estimates(samples, seed=seed))]
+                others[len(rows) - 1] = share(right, group.loc[right.index, "patient"])
+            elif (by_seed.nunique(axis=1) > 1).any():  # they differ
+                others[len(rows) - 1] = _over_trainings(by_seed, **counts)
+    estimated = [others.get(i, e) for i, e in enumerate(estimates(samples, seed=seed))]
     found = [vars(e) | row for e, row in zip(estimated, rows)]
     columns = ["metric", "value", "low", "high", "patients", "cases", "skipped"]
+    if any(e.seeds for e in estimated):
+        columns += ["seeds", "seed_low", "seed_high"]
     return pd.DataFrame(found, columns=[*by, *columns])
 
 
@@ -244,6 +245,17 @@ def detectable(*, patients: int, power: float, alpha: float) -> float:
     while excess(high) < 0:
         high *= 2
     return float(optimize.brentq(excess, 1e-9, high))
+
+
+def _over_trainings(of_patient: pd.DataFrame, *, cases: int, skipped: int) -> Estimate:
+    """`over_trainings` of a value for each patient (a row) and training (a column)."""
+    values = of_patient.to_numpy()
+    values = values if np.ptp(values, axis=1).any() else values[:, :1]
+    n = len(values)
+    variance = float(values.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
+    counts = {"cases": cases, "patients": n, "skipped": skipped}
+    found = over_trainings(values.mean(0), variance=variance, df=n - 1, **counts)
+    return replace(found, skewness=float(skewness(values.mean(1, keepdims=True))[0]))
 
 
 def _noncentrality(t: float, f: int, share: float) -> float:

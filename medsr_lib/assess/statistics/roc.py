@@ -167,7 +167,13 @@ def roc_curve(
     nothing of patients better or worse than any that were seen.
 
     Columns fpr, tpr, low, high. Each of the resamples is a curve of its own, which takes its time.
+    Of several trainings, (k, n), the curves are averaged, and the band is what all bands cover.
     """
+    if np.ndim(scores) == 2:
+        again: Any = {"seed": seed, "resamples": resamples}
+        each = [roc_curve(one, positive, patients, **again) for one in np.asarray(scores)]
+        ends = {"tpr": "mean", "low": "min", "high": "max"}
+        return pd.concat(each).groupby("fpr", as_index=False).agg(ends)
     z, truth, who = checked(scores, positive, np.asarray(patients))
     fpr = np.linspace(0, 1, 101)
     curves = []

@@ -45,13 +45,13 @@ def cases():
 def test_log_odds_are_the_difference_of_the_logits():
     images = torch.linspace(0, 1, 5)[:, None, None, None].expand(-1, 1, 8, 8)
     network = Mean().train()
-    found = d.log_odds(network, {"HR": images}, device="cpu")
-    np.testing.assert_allclose(found["HR"], [0, 1, 2, 3, 4], atol=1e-6)
+    found = d.log_odds(network, images, device="cpu")
+    np.testing.assert_allclose(found, [0, 1, 2, 3, 4], atol=1e-6)
 
 
 def test_log_odds_refuse_other_networks():
     with pytest.raises(ValueError, match=r"expected logits \(2, 2\) for 2 images, got \(2, 3\)"):
-        d.log_odds(lambda x: torch.zeros(len(x), 3), {"HR": torch.rand(2, 1, 8, 8)}, device="cpu")
+        d.log_odds(lambda x: torch.zeros(len(x), 3), torch.rand(2, 1, 8, 8), device="cpu")
 
 
 @pytest.mark.parametrize("t", [0.5, 1, 3])
@@ -121,7 +121,7 @@ def test_a_detector_that_is_right_has_the_error_of_chance():
     p = np.random.default_rng(0).random(60)
     chance = d.chance_error(p, bins=8, seed=0)
     drawn = np.random.default_rng(1).random((50, 60)) < p
-    found = np.mean([d.calibration_error(d.reliability(p, y, bins=8)) for y in drawn])
+    found = np.mean([d.calibration_error(p, y, bins=8) for y in drawn])
     assert chance == pytest.approx(found, abs=0.02)
     assert chance > d.chance_error(np.repeat(p, 20), bins=8, seed=0)
 
@@ -130,33 +130,22 @@ def test_calibration_error_is_that_of_torchmetrics(scores):
     z, ill = scores
     p = 1 / (1 + np.exp(-1.7 * z))
     expected = BinaryCalibrationError(n_bins=10)(torch.tensor(p), torch.tensor(ill))
-    found = d.calibration_error(d.reliability(p, ill, bins=10))
+    found = d.calibration_error(p, ill, bins=10)
     assert found == pytest.approx(float(expected), abs=1e-6)
-    calibrated = d.reliability(1 / (1 + np.exp(-z)), ill, bins=10)
-    assert found > 0.05 > 0.02 > d.calibration_error(calibrated)
+    assert found > 0.05 > 0.02 > d.calibration_error(1 / (1 + np.exp(-z)), ill, bins=10)
 
 
-def test_reliability_by_hand():
-    found = d.reliability([0, 0.2, 0.5, 1], [False, True, True, True], bins=2)
-    assert found["n"].tolist() == [2, 2]
-    assert found["predicted"].tolist() == [0.1, 0.75]
-    assert found["observed"].tolist() == [0.5, 1]
-    assert found["low"].tolist() == pytest.approx(proportion_confint([1, 2], 2, method="wilson")[0])
-    assert d.calibration_error(found) == pytest.approx(0.325)
+def test_calibration_error_by_hand_also_with_empty_bins():
+    found = d.calibration_error([0, 0.2, 0.5, 1], [False, True, True, True], bins=2)
+    assert found == pytest.approx((2 * abs(0.5 - 0.1) + 2 * abs(1 - 0.75)) / 4)
+    assert d.calibration_error([0.05, 0.95], [False, True], bins=10) == pytest.approx(0.05)
 
 
-def test_empty_bins_are_nan_and_count_nothing():
-    found = d.reliability([0.05, 0.95], [False, True], bins=10)
-    assert found["n"].sum() == 2
-    assert found["observed"].isna().sum() == 8
-    assert d.calibration_error(found) == pytest.approx(0.05)
-
-
-def test_reliability_refuses_log_odds():
+def test_calibration_error_refuses_log_odds():
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got -1 to 2; give probabilities"):
-        d.reliability([-1, 2], [False, True], bins=10)
+        d.calibration_error([-1, 2], [False, True], bins=10)
     with pytest.raises(ValueError, match="bins must be a whole number of at least 1, got 0"):
-        d.reliability([0, 1], [False, True], bins=0)
+        d.calibration_error([0, 1], [False, True], bins=0)
 
 
 def test_decisions_flip_at_the_threshold(cases):
@@ -198,6 +187,11 @@ def test_each_image_is_read_by_the_detectors_of_its_own_fold():
     z = d.log_odds_by_fold(detectors, views, [2, 1, 2], device="cpu")
     assert z["own"].tolist() == [[20, 10, 20], [120, 110, 120]]
     assert z["bright"].tolist() == [[21, 11, 21], [121, 111, 121]]
+    halved = d.log_odds_by_fold(detectors, views, [2, 1, 2], temperature=2, device="cpu")
+    assert halved["own"].tolist() == [[10, 5, 10], [60, 55, 60]]
+    maps = d.by_fold(lambda network, x: network.z + x[:, 0], detectors, views, [2, 1, 2])
+    assert maps["bright"].shape == (2, 3, 32, 32)
+    assert maps["bright"][1, :, 0, 0].tolist() == [121, 111, 121]
     with pytest.raises(
         ValueError, match=r"no detector of \(fold, training\) \[\(3, 0\), \(3, 1\)\]"
     ):

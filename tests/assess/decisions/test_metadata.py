@@ -24,7 +24,6 @@ def test_a_class_that_the_files_reveal_is_found_out(files):
     assert found.auc.low < found.auc.value < found.auc.high
     assert found.single["bytes"] > 0.8 > 0.7 > found.single["width"]
     assert (found.auc.cases, found.auc.patients) == (120, 60)
-    assert "60 patients, 120 cases); alone: bytes 0." in str(found)
 
 
 def test_numbers_that_reveal_nothing_are_near_a_half(files):

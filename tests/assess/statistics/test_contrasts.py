@@ -356,14 +356,28 @@ def trainings(shift, n=20):
 SEEDED = Contrast("ssim", "ESPCN", "bicubic", "tumour", "matched")
 
 
-def test_one_training_and_equal_ones_give_students_interval_over_patients():
+def test_one_training_and_equal_ones_give_students_interval_over_patients_and_no_range():
     one, three = (statistics.over_seeds(trainings([0] * k), SEEDED) for k in (1, 3))
     of_patient = statistics.patient_differences(trainings([0]), SEEDED)
     student = stats.t.interval(0.95, 19, of_patient.mean(), stats.sem(of_patient))
     assert (one.low, one.high) == pytest.approx(student)
     assert (three.value, three.low, three.p) == pytest.approx((one.value, one.low, one.p))
-    assert (one.seeds, three.seeds, three.patients, three.cases) == (0, 3, 20, 20)
+    assert (one.seeds, three.seeds, three.patients, three.cases) == (0, 0, 20, 20)
     assert one.p == pytest.approx(stats.ttest_1samp(of_patient, 0).pvalue)
+
+
+def test_means_of_trainings_that_differ_are_over_patients_and_trainings():
+    table = trainings([0, 0.01, 0.05]).query("region == 'tumour'")
+    found = statistics.means(table, metrics=["ssim"], by=["method"], seed=0).set_index("method")
+    once = statistics.means(
+        table.query("seed == 0"), metrics=["ssim"], by=["method"], seed=0
+    ).set_index("method")
+    espcn, bicubic = found.loc["ESPCN"], found.loc["bicubic"]
+    pd.testing.assert_series_equal(bicubic[once.columns], once.loc["bicubic"])
+    assert espcn["value"] == pytest.approx(once.loc["ESPCN", "value"] + 0.02)
+    assert espcn["seed_high"] - espcn["seed_low"] == pytest.approx(0.05)
+    assert espcn["high"] - espcn["low"] > 0.06  # half of the range is 0.025, of 3 trainings
+    assert (espcn["seeds"], bicubic["seeds"], espcn["patients"], espcn["cases"]) == (3, 0, 20, 20)
 
 
 def test_trainings_that_differ_widen_the_interval_and_their_range_is_told():

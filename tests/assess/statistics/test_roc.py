@@ -110,6 +110,9 @@ def test_the_curve_by_hand():
     truth = [True, True, False, False]
     found = roc.roc_curve([3, 1, 2, 0], truth, range(4), seed=0, resamples=50)
     assert found["tpr"].iloc[::25].tolist() == [0.5, 0.5, 1, 1, 1]
+    again = roc.roc_curve([[3, 1, 2, 0], [3, 2, 1, 0]], truth, range(4), seed=0, resamples=50)
+    assert again["tpr"].iloc[::25].tolist() == [0.75, 0.75, 1, 1, 1]
+    assert (again["low"] <= found["low"]).all()
 
 
 @pytest.mark.parametrize(

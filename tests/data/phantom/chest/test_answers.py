@@ -53,7 +53,7 @@ def called():
         "x2": resample.bicubic(twice, scale=2),
         "blurred": torch.from_numpy(gaussian_filter(own.numpy(), (0, 0, 1, 1))),
     }
-    z = {k: decisions.log_odds(network, {k: x}, device="cpu")[k] for k, x in views.items()}
+    z = {k: decisions.log_odds(network, x, device="cpu") for k, x in views.items()}
     cut = np.quantile(z.pop("well"), 0.9)
     return {name: of > cut for name, of in z.items()}
 
