@@ -1,7 +1,7 @@
 """Denoising without a network: four filters of scikit-image, tuned as fairly as the network is.
 
 Each takes noisy images (B, 1, H, W), which may leave [0, 1], and gives images clipped to [0, 1].
-None is told the noise level: each estimates it (`noise.estimate_sigma`), and its strength is a
+None is given the noise level: each estimates it (`noise.estimate_sigma`), and its strength is a
 factor times that. `tune` chooses the factor on validation images.
 """
 
@@ -116,8 +116,8 @@ class Tuned:
 
     def __repr__(self) -> str:
         rows = self.table[self.table["chosen"]]
-        told = "; ".join(f"{r.filter}: {r.setting}" for r in rows.itertuples())
-        return f"Tuned({told}; on {self.images} images)"
+        chosen = "; ".join(f"{r.filter}: {r.setting}" for r in rows.itertuples())
+        return f"Tuned({chosen}; on {self.images} images)"
 
 
 def tune(

@@ -22,6 +22,12 @@ from medsr_lib.series.running import schema
 PACKAGES = ("torch", "numpy", "scikit-image")
 RECORD = "results.json"
 RUN = "run.json"
+TRAINED = {
+    "ESPCN": "02_espcn/espcn.pt",
+    "SRResNet": "03_srgan/srresnet.pt",
+    "SRGAN": "03_srgan/srgan.pt",
+}
+"""The networks that notebooks 02 and 03 train, in the folder of a run."""
 FORMAT = "medsr run 1"
 FOUND_ANEW = ("executed", "page", "record", "notes")  # of a result: not in run.json
 
@@ -155,6 +161,11 @@ def load_record(folder: Path, notes: list[str] | None = None) -> dict[str, Any] 
                 notes.append(f"{path} is damaged: {wrong}")
                 del found[name]
     return kept
+
+
+def trained(run: Path | str) -> dict[str, Any]:
+    """The file of each network of `TRAINED` in the folder of a run, whether it is there or not."""
+    return {name: Path(run) / file for name, file in TRAINED.items()}
 
 
 def versions() -> dict[str, str]:

@@ -23,6 +23,7 @@ from medsr_lib.show.style import (
     INK,
     METHOD_COLOURS,
     MUTED,
+    WIDTH,
     caption,
     choose,
     count,
@@ -64,19 +65,14 @@ def differences(
     """
     if not estimates:
         raise ValueError("there is no estimate to draw")
-    figure, axes = plt.subplots(figsize=(8.6, 0.7 + 0.32 * len(estimates)))
-    name_rows(axes, list(estimates))
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.7 + 0.44 * len(estimates)))
+    name_rows(axes, [textwrap.fill(name, 20) for name in estimates])
     forest(axes, estimates)
-    header = ("difference [95 % interval]", "p", "patients / images")
-    places = (0.2, 2.15, 2.75)
-    for text, place in zip(header, places):
-        margin_text(axes, -0.85, text, place, color=MUTED)
     digits = digits_of(estimates.values())
     for row, e in enumerate(estimates.values()):
-        for text, place in zip((interval(e, digits), _p(e.p), _numbers(e)), places):
-            margin_text(axes, row, text, place)
+        margin_text(axes, row, f"{interval(e, digits)}\n{_p(e.p)}, {_numbers(e)}")
     axes.set_xlabel(f"← {directions[0]}   |   {directions[1]} →\n{unit}")
-    caption(figure, title, "point and line: estimate and 95 % interval")
+    caption(figure, title, "point and line: estimate and 95 % interval; n: patients / images")
     return figure
 
 
@@ -113,8 +109,8 @@ def null_bands(
     rows = verdicts[verdicts["metric"].eq(metric) & verdicts["region"].eq(region)]
     if rows.empty:
         raise ValueError(f"there is no {metric} of {region} to draw")
-    figure, axes = plt.subplots(figsize=(7.4, 0.9 + 0.46 * len(rows)))
-    name_rows(axes, [textwrap.fill(str(name), 22) for name in rows["method"]])
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.46 * len(rows)))
+    name_rows(axes, [textwrap.fill(str(name), 16) for name in rows["method"]])
     axes.axvline(0, color=INK, linewidth=1)
     values = rows[list(_DRAWN)].to_numpy(float)
     digits = 4 if np.nanmax(abs(values), initial=0) < 0.1 else 2
@@ -127,8 +123,8 @@ def null_bands(
         ends = [row["contrast_low"], row["contrast_high"]]
         axes.plot(ends, [at, at], color=tone, lw=2.4, solid_capstyle="butt")
         axes.plot(row["contrast"], at, "o", color=tone, markersize=8, markeredgecolor="white")
-        margin_text(axes, at, _with_ends(row, digits), 0.2)
-    margin_text(axes, -0.9, "distance to the band [95 %]", 0.2, color=MUTED)
+        margin_text(axes, at, _with_ends(row, digits))
+    margin_text(axes, -0.9, "distance to the band", color=MUTED)
     low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     margin = 0.06 * (high - low or 1)
     axes.set_xlim(low - margin, high + margin)
@@ -172,7 +168,7 @@ def _message(rows: pd.DataFrame, unit: str, region: str) -> str:
 
 def _with_ends(row: Mapping[Any, Any], digits: int) -> str:
     if not np.isfinite(row["distance"]):
-        return textwrap.fill(str(row["verdict"]), 30)
+        return textwrap.fill(str(row["verdict"]), 24)
     if not np.isfinite(row["distance_low"]):
         return f"{signed(row['distance'], digits)} [no interval]"
     value, low, high = (
@@ -208,8 +204,7 @@ def transfer_matrix(
     order = [*trained, *interpolation]
     texts = [[_gain(of.get(by), ranges) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
-    size = (1.7 + 1.2 * len(values.columns), 1.0 + 0.56 * len(order))
-    figure, axes = plt.subplots(figsize=size)
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.62 * len(order)))
     seaborn.heatmap(
         values.loc[order],
         cmap="RdBu",
@@ -217,7 +212,7 @@ def transfer_matrix(
         vmax=limit,
         annot=np.array(texts),
         fmt="",
-        annot_kws={"size": 10},
+        annot_kws={"size": 9},
         linewidths=1.5,
         cbar=False,
         ax=axes,
@@ -274,11 +269,11 @@ def interval(e: Estimated, digits: int) -> str:
 
 
 def _numbers(e: Estimated) -> str:
-    text = f"{count(e.patients)} / {count(e.cases)}"
+    text = f"n = {count(e.patients)} / {count(e.cases)}"
     return f"{text} ({count(e.skipped)} skipped)" if e.skipped else text
 
 
 def _p(p: float) -> str:
     if not np.isfinite(p):
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+        return "no p"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from medsr_lib.case import Case
-from medsr_lib.show.style import CONTOUR, INK
+from medsr_lib.show.style import CONTOUR, INK, WIDTH
 
 Image: TypeAlias = torch.Tensor | NDArray[Any]
 Window: TypeAlias = tuple[float, float]
@@ -85,9 +85,9 @@ def hr_and_lesion(case: Case) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return case.image.cpu().numpy(), case.mask.cpu().numpy()
 
 
-def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
-    """Make bare panels of the given inches."""
-    size = (columns * width, rows * height)
+def grid(rows: int, columns: int, height: float = 0.2) -> tuple[Figure, NDArray[Any]]:
+    """Make bare square panels, with `height` inches more for their titles."""
+    size = (WIDTH, rows * (WIDTH / max(2, columns) + height))
     figure, panels = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
     for axes in panels.flat:
         bare(axes)
@@ -166,14 +166,13 @@ def coloured(axes: Axes, values: NDArray[Any], shades: str, low: float, high: fl
 def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
     """Put the colour bar of maps, and what it means, into a panel that has no map of its own."""
     low, high = drawing.get_clim()
-    inside = axes.inset_axes((0.1, 0.62, 0.8, 0.09))
+    inside = axes.inset_axes((0.1, 0.8, 0.8, 0.09))
     extend = "both" if low < 0 else "neither"
     bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend=extend)
     ticks = [low, (low + high) / 2, high]
     texts = [f"{x:+g}".replace("-", "−") if low < 0 and x else f"{x:g}" for x in ticks]
     bar.set_ticks(ticks, labels=texts)
-    inside.tick_params(labelsize=8)
-    inside.set_xlabel(text, size=8.5)
+    inside.set_xlabel(text)
 
 
 def round_limit(values: Sequence[NDArray[Any]], share: float = 0.995) -> float:

@@ -26,6 +26,7 @@ from medsr_lib import checks
 
 P = ParamSpec("P")
 
+WIDTH = 5.4  # inches of a figure: on a phone of 390 pixels, 9 points are 9 pixels
 INK, MUTED = "#222222", "#5F5F5F"
 CONTOUR = "#FFC800"
 """The lesion's outline on a picture; it is always drawn over a wider black line."""
@@ -83,7 +84,6 @@ BEHIND = re.compile(r"[\d\u202f]+ images?(?: of [\d\u202f]+ patients?)?")
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "figure.facecolor": "white",
@@ -212,13 +212,13 @@ def caption(figure: Figure, title: str | None, *notes: str | None) -> None:
     """
     width, height = figure.get_size_inches()
     titles = textwrap.wrap(title or "", int(width * 10.5))
-    lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 15.5))
-    band = 0.21 * len(titles) + 0.17 * len(lines) + 0.08
+    lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 14.6))
+    band = 0.21 * len(titles) + 0.18 * len(lines) + 0.08
     figure.set_size_inches(width, height + band)
     top, left = 1 - 0.02 / (height + band), 0.06 / width
     figure.text(left, top, "\n".join(titles), va="top", weight="bold", size=11)
     top -= 0.21 * len(titles) / (height + band)
-    figure.text(left, top, "\n".join(lines), va="top", size=8.5, color=MUTED, linespacing=1.25)
+    figure.text(left, top, "\n".join(lines), va="top", size=9, color=MUTED, linespacing=1.25)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, height / (height + band)))
@@ -291,6 +291,15 @@ def better(metric: str) -> str:
     return f"{text}   better →" if more else f"← better   {text}"
 
 
+def in_a_row(panels: int) -> int:
+    """How many panels stand side by side, so that each is seen on a phone.
+
+    >>> [in_a_row(panels) for panels in (1, 2, 3, 4, 5, 6)]
+    [1, 2, 3, 2, 3, 3]
+    """
+    return {1: 1, 2: 2, 4: 2}.get(panels, 3)
+
+
 def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:
     """Refuse names that do not exist."""
     existing = list(existing)
@@ -316,7 +325,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style: Any) -> None:
     """Write a text so many points right of (or, if negative, left of) a place in the data."""
-    style = {"size": 8, "annotation_clip": False, **style}
+    style = {"size": 9, "annotation_clip": False, **style}
     side = "left" if points > 0 else "right"
     axes.annotate(
         text, (x, y), (points, 0), textcoords="offset points", ha=side, va="center", **style
@@ -325,7 +334,7 @@ def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style
 
 def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, **style: Any) -> None:
     """Write at the right of the axes, at the height `y` of the data."""
-    style = {"size": 8.5, "xycoords": axes.get_yaxis_transform(), **style}
+    style = {"size": 9, "xycoords": axes.get_yaxis_transform(), **style}
     beside(axes, 1, y, text, 72 * inches, **style)
 
 
