@@ -209,7 +209,8 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
     columns = in_a_row(len(shares))
-    figure, panels = grid(-(-len(shares) // columns), columns)
+    rows = -(-len(shares) // columns)
+    figure, panels = grid(rows, columns, 0.4 + 0.8 / rows)
     for axes in panels.flat[len(shares) :]:
         axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
