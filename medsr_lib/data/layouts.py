@@ -413,7 +413,7 @@ def table(folder: Path, options: Options) -> Iterator[Entry]:
             if not patient:
                 raise ValueError("no patient")
             if row["image"] in seen:
-                raise ValueError("the image was there before; masks are divided by semicolons")
+                raise ValueError("the image has two rows; put its masks into one, with semicolons")
             entry = replace(entry, fold=fold and int(fold), spacing=spacing)
         except ValueError as error:
             line = path.with_name(f"{TABLE}, line {number}")

@@ -345,7 +345,7 @@ def _former(path: Path, origin: str) -> Store | None:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head and not head.startswith(_STORES):
-        raise ValueError(f"{path}: no store, and would be replaced; delete it or give another path")
+        raise ValueError(f"{path}: not a store; delete it, or give another path")
     if head.startswith(FORMAT.encode()) and origin.encode() not in head:
         return None
     try:

@@ -174,7 +174,7 @@ def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Fi
         if sr.isfinite().all() and _largest(sr) < 1e4:
             made[into, out], found[into, out] = sr, probe.fit(sr).rms
     if not found:
-        raise ValueError("its values leave every range known here by far")
+        raise ValueError("its values are far outside every range that is known here")
     usual = ("[0, 1]", "[0, 1]")
     best = min(found, key=lambda ranges: found[ranges])
     if found[best] > RMS:

@@ -125,12 +125,12 @@ def perception_plane(
                 x[name], y[name], dy[name], dx[name], "o", label=name, color=tone, **style
             )
         axes.set_title(f"{region}, n = {plural(rows['patient'].nunique(), 'patient')}")
+        axes.set_xlabel(f"PSNR minus that\nof {methods[0]}, dB   better →")
         axes.text(0.98, 0.96, "best ↘", color=MUTED, ha="right", transform=axes.transAxes)
         axes.margins(0.15)
         axes.grid()
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
-    figure.supxlabel(f"PSNR minus that of {methods[0]}, dB   better →", size=9)
     panels[0, 0].set_ylabel(f"← better   perceptual distance,\nminus that of {methods[0]}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -130,6 +130,7 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def _save(save: Callable[..., None], behind: str, path: Any, **options: Any) -> None:
+    options = {"dpi": 200} | options
     if behind and Path(str(path)).suffix == ".png":
         options = {"metadata": {"Comment": f"{behind}."}} | options
     save(path, **options)

@@ -133,7 +133,7 @@ def adversarial_curves(
     for measure in measures:
         values = {name: of[measure] for name, of in references.items() if measure in of}
         _validation(panels[measure], pd.DataFrame(validation), measure, values)
-        panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 30))
+        panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 22))
     for axes in panels.values():
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), handlelength=1.5, borderpad=0)
@@ -144,7 +144,7 @@ def _panels(names: list[str]) -> tuple[Figure, dict[str, Axes]]:
     """Panels by name, two in a row, small enough for a phone; a last one alone is wide."""
     rows: Any = [names[n : n + 2] for n in range(0, len(names), 2)]
     rows[-1] *= 2 // len(rows[-1]) if len(rows) > 1 else 1
-    size = (WIDTH, 2.6 * len(rows))
+    size = (WIDTH, 2.7 * len(rows))
     return plt.subplot_mosaic(rows, figsize=size, sharex=True)
 
 

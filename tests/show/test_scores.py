@@ -49,7 +49,7 @@ def test_a_plane_draws_differences_within_patients_with_intervals(perceived, tex
     text = text_of(figure)
     assert "12 images of 6 patients; LR by bicubic ×4; no value: mirror in 1 image" in text
     for part in (
-        "PSNR minus that of bicubic, dB",
+        "PSNR minus that\nof bicubic, dB",
         "perceptual distance,\nminus that of bic",
         "best ↘",
     ):
