@@ -226,7 +226,7 @@ def transfer_matrix(
             frame = Rectangle(place, 1, 1, fill=False, ec="black", lw=3, zorder=3)
             axes.add_patch(frame)
     axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in gains], rotation=0)
-    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 16) for name in order], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 18) for name in order], rotation=0)
     axes.tick_params(length=0)
     axes.set_xlabel("tested on", weight="bold")
     axes.set_ylabel(rows, weight="bold")

@@ -304,7 +304,7 @@ def invention_maps(
     errors = {name: picture - hr for name, picture in pictures.items()}
     box = _around(lesion)
     window, limit = window_of(hr, box), round_limit([part(e, box) for e in errors.values()])
-    figure, panels = grid(2, 3)
+    figure, panels = grid(2, 3, 0.75)
     for axes, (name, picture) in zip(panels[0], {"HR": hr, **pictures}.items()):
         grey(axes, picture, window, box=box)
         contour(axes, lesion, width=0.5)
