@@ -22,12 +22,6 @@ from medsr_lib.series.running import schema
 PACKAGES = ("torch", "numpy", "scikit-image")
 RECORD = "results.json"
 RUN = "run.json"
-TRAINED = {
-    "ESPCN": "02_espcn/espcn.pt",
-    "SRResNet": "03_srgan/srresnet.pt",
-    "SRGAN": "03_srgan/srgan.pt",
-}
-"""The networks that notebooks 02 and 03 train, in the folder of a run."""
 FORMAT = "medsr run 1"
 FOUND_ANEW = ("executed", "page", "record", "notes")  # of a result: not in run.json
 
@@ -164,8 +158,10 @@ def load_record(folder: Path, notes: list[str] | None = None) -> dict[str, Any] 
 
 
 def trained(run: Path | str) -> dict[str, Any]:
-    """The file of each network of `TRAINED` in the folder of a run, whether it is there or not."""
-    return {name: Path(run) / file for name, file in TRAINED.items()}
+    """The files of the networks that notebooks 02 and 03 train in a run; they need not be there."""
+    first, second = Path(run) / "02_espcn", Path(run) / "03_srgan"
+    of_second = {"SRResNet": second / "srresnet.pt", "SRGAN": second / "srgan.pt"}
+    return {"ESPCN": first / "espcn.pt", **of_second}
 
 
 def versions() -> dict[str, str]:

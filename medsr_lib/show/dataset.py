@@ -26,7 +26,7 @@ from medsr_lib.show.panels import (
     Window,
     bare,
     contour,
-    frame,
+    corners,
     grey,
     grid,
     part,
@@ -175,7 +175,7 @@ def mask_and_border(case: Case, *, title: str, note: str) -> Figure:
         closed = np.concatenate([border, border[:1]])
         axes.plot(*closed.T, ".-", color="#D55E00", lw=1, ms=4 if box is whole else 9)
         axes.set_title(name)
-    frame(panels[0, 0], near)
+    corners(panels[0, 0], near)
     points = f"red: the border, {count(len(border))} points"
     caption(figure, title, note, "yellow: the mask's pixels", points)
     return figure

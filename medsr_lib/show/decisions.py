@@ -79,12 +79,8 @@ def roc_curves(
     """
     if not curves:
         raise ValueError("there is no curve to draw")
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
-    size, shared = (WIDTH, 0.4 + 2.7 * rows), {"sharex": True, "sharey": True}
-    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, **shared)
-    for axes in panels.flat[len(curves) :]:
-        axes.set_visible(False)
+    size = (WIDTH, 3.1)
+    figure, panels = plt.subplots(1, len(curves), figsize=size, squeeze=False, sharey=True)
     for axes, (name, table), tone in zip(panels.flat, curves.items(), SHADES * len(curves)):
         need(table, "fpr", "tpr", "low", "high")
         _diagonal(axes)

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from medsr_lib.case import Case
@@ -226,12 +225,6 @@ def part(values: NDArray[Any], box: Box) -> NDArray[Any]:
     """Return the pixels in the box."""
     left, top, right, bottom = box
     return values[top:bottom, left:right]
-
-
-def frame(axes: Axes, box: Box) -> None:
-    """Draw the box on a whole image."""
-    left, top, right, bottom = box
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec="white"))
 
 
 def corners(axes: Axes, box: Box) -> None:

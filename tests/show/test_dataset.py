@@ -94,7 +94,7 @@ def test_mask_and_border_are_drawn_as_they_are_stored(case, text_of):
     outlined = replace(case, about={"border": square})
     figure = show.mask_and_border(outlined, title="They agree", note="slice 7")
     for axes in figure.axes:
-        (line,) = axes.lines
+        line = axes.lines[0]  # the others are corners of the part
         assert len(line.get_xdata()) == 5  # closed
     assert "slice 7; yellow: the mask's pixels; red: the border, 4 points" in text_of(figure)
     for lacking in (case, replace(outlined, mask=None)):

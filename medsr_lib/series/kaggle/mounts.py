@@ -15,7 +15,7 @@ from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context, Kind
 
 ROOT = "MEDSR_KAGGLE_ROOT"  # set in tests; /kaggle where it is not
-SLICES = tuple(report.TRAINED.values())
+SLICES = tuple(path.as_posix() for path in report.trained("").values())
 NETWORKS = {  # the files that a notebook reads from the output of others
     "03_srgan": SLICES[:1],
     "04_regional_ssim": SLICES,
