@@ -209,7 +209,8 @@ def verdicts(table: pd.DataFrame, *, place: str) -> str:
         said = "; ".join(f"{words}: {listed(names)}" for words, names in groups)
         margin, unit = rows["margin"].iloc[0], " dB" if metric == "psnr" else ""
         n = rows["patients"].max()
-        about = f"{str(metric).upper()} of the {place}, margin {margin:g}{unit}, n = {n} patients"
+        name = "Dice" if metric == "dice" else str(metric).upper()
+        about = f"{name} of the {place}, margin {margin:g}{unit}, n = {n} patients"
         lines.append(f"{about}: {said}.")
     return "\n".join(lines)
 
