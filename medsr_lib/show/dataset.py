@@ -36,7 +36,7 @@ from medsr_lib.show.panels import (
 from medsr_lib.show.style import (
     CONTOUR,
     LABEL_COLOURS,
-    WIDTH,
+    PHONE,
     NothingToDraw,
     caption,
     colours,
@@ -79,7 +79,7 @@ def gallery(
     titles = [f"{case.label} {case.id}" for case in cases] if titles is None else titles
     if len(cases) != len(titles) or not cases:
         raise ValueError(f"one title per case is needed; got {len(cases)} and {len(titles)}")
-    rows, side = -(-len(cases) // columns), WIDTH / columns
+    rows, side = -(-len(cases) // columns), PHONE / columns
     shapes = [case.image.shape[0] / case.image.shape[1] for case in cases]
     tall = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (columns * side, sum(side * share + 0.2 for share in tall))
@@ -88,7 +88,7 @@ def gallery(
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
         grey(axes, case.image.cpu().numpy(), window)
-        axes.set_title(_cut(name.strip(), int(13 * side)), size=9, pad=2.5)
+        axes.set_title(_cut(name.strip(), int(13 * side)), size=8.5, pad=2.5)
         if case.mask is not None:
             contour(axes, case.mask.cpu().numpy())
     outlined = any(case.mask is not None and case.mask.any() for case in cases)
@@ -109,7 +109,7 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     named = table.groupby("label")
     texts = [f"{_cut(str(name), 24)}: {numbers_behind(rows)}" for name, rows in named]
     columns = min(len(texts), int(80 / (max(map(len, texts)) + 7)))
-    size = (WIDTH, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
+    size = (PHONE, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
     _stacks(panels[0], groups.size(), "images")
@@ -168,7 +168,7 @@ def mask_and_border(case: Case, *, title: str, note: str) -> Figure:
     x, y = border[0].round().astype(int)
     near = (x - 10, y - 10, x + 10, y + 10)
     low, high = np.quantile(part(image, whole), [0.01, 0.99])
-    figure, panels = grid(1, 2)
+    figure, panels = grid(1, 2, PHONE / 2, 2.6)
     for axes, box, name in zip(panels[0], (whole, near), ("lesion", "20 × 20 pixels of it")):
         grey(axes, image, (low, high), box=box)
         tint(axes, mask, CONTOUR, 0.35)
@@ -209,8 +209,8 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
     columns = in_a_row(len(shares))
-    rows = -(-len(shares) // columns)
-    figure, panels = grid(rows, columns, 0.4 + 0.8 / rows)
+    rows, side = -(-len(shares) // columns), PHONE / max(2, columns)
+    figure, panels = grid(rows, columns, side, side + 0.4 + 0.8 / rows)
     for axes in panels.flat[len(shares) :]:
         axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
@@ -237,7 +237,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
             first is of the files as they are.
     """
     need(table, "id", "label", "jpeg_quality", "bytes", "height", "width", "patient")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(PHONE, 2.9))
     scatter = np.random.default_rng(0).uniform(-0.6, 0.6, len(table))
     for label, colour in colours(sorted(table["label"].unique()), LABEL_COLOURS).items():
         rows = table["label"] == label
@@ -248,7 +248,7 @@ def file_traits(table: pd.DataFrame, *, aucs: Mapping[str, Estimated]) -> Figure
         right.scatter(of["width"], of["height"], **style)
     left.set_yscale("log")
     log_axis(left.yaxis)
-    left.set(xlabel="JPEG quality, from the quantisation table", ylabel="size of the file, kB")
+    left.set(xlabel="JPEG quality", ylabel="size of the file, kB")
     right.set(xlabel="width, pixels", ylabel="height, pixels")
     for axes in (left, right):
         axes.grid()
@@ -300,7 +300,7 @@ def _stacks(axes: Axes, counts: pd.Series, what: str) -> None:
         texts = [count(n) if n > 0.07 * totals.max() else "" for n in table[name]]
         red, green, blue = to_rgb(tones[name])
         ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=9)  # type: ignore[arg-type]
+        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=8.5)  # type: ignore[arg-type]
     for row, total in enumerate(totals):
         axes.annotate(count(total), (total, row), (4, 0), textcoords="offset points", va="center")
     name_rows(axes, [str(fold) for fold in table.index])
@@ -312,7 +312,7 @@ def _violins(values: pd.Series, groups: pd.Series, form: Callable[[float], str])
     """Draw the distribution of each group over a logarithmic axis, with n and the median."""
     values = values.astype(float)
     names = sorted(groups.unique())
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.7 * len(names)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.6 + 0.7 * len(names)))
     seaborn.violinplot(
         x=values,
         y=groups,

@@ -25,12 +25,11 @@ from medsr_lib.show.panels import (
 from medsr_lib.show.style import (
     INK,
     MUTED,
-    WIDTH,
+    PHONE,
     beside,
     caption,
     count,
     drawn,
-    in_a_row,
     margin_text,
     name_rows,
     need,
@@ -79,7 +78,7 @@ def roc_curves(
     """
     if not curves:
         raise ValueError("there is no curve to draw")
-    size = (WIDTH, 3.1)
+    size = (3.1 * len(curves) + 0.4, 3.5)
     figure, panels = plt.subplots(1, len(curves), figsize=size, squeeze=False, sharey=True)
     for axes, (name, table), tone in zip(panels.flat, curves.items(), SHADES * len(curves)):
         need(table, "fpr", "tpr", "low", "high")
@@ -89,7 +88,7 @@ def roc_curves(
         axes.plot(*points[name], "o", ms=8, color=tone, mec="white", mew=1.3, clip_on=False)
         area = areas[name]
         text = f"AUC {area.value:.3f}\n[{area.low:.3f}, {area.high:.3f}]"
-        axes.text(0.97, 0.06, text, ha="right", weight="bold", color=tone)
+        axes.text(0.97, 0.06, text, ha="right", size=10, weight="bold", color=tone)
         axes.axis((-0.02, 1.02, -0.02, 1.02))
         axes.set(title=name, xlabel="false positive rate", aspect="equal")
         axes.grid()
@@ -132,7 +131,7 @@ def decision_changes(
     need(segmented, "lesions", "dice", "lost", "gained", "new")
     single = _trainings(classified)
     methods = len(classified) // (len(single) + 1)
-    figure, (left, right) = plt.subplots(2, 1, figsize=(WIDTH, 3.6 + 0.84 * methods))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(PHONE, 3.6 + 0.84 * methods))
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
     _blocks(left, classified.assign(otherwise=changed), CLASSIFIED)
     _column(left, "accuracy", _ranges(100 * classified["accuracy"], digits=0))
@@ -207,8 +206,10 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
     ill, wrong, right = table["label"] == positive, table["to_wrong"], table["to_right"]
     kinds = {"missed": ill & wrong, "alarm": ~ill & wrong, "found": ill & right}
     changes = pd.DataFrame(kinds | {"cleared": ~ill & right}) * [-1, -1, 1, 1]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.3 * len(methods)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.9 + 0.3 * len(methods)))
     _stacks(axes, changes.groupby(table["method"]).sum().loc[methods], DIAGNOSED)
+    reach = max(abs(x) for x in axes.get_xlim())
+    axes.set_xlim(-reach, reach)
     axes.set_xlabel("← images now wrong      images now right →")
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.1)
     caption(figure, title, f"compared with {reference!r}", numbers_behind(table))
@@ -241,12 +242,11 @@ def attention_maps(
     cams = {name: as_array(cam, f"map {name}", shape) for name, cam in maps.items()}
     outline = None if mask is None else as_mask(mask, shape)
     top = max(float(cam.max()) for cam in cams.values()) or 1.0
-    columns = in_a_row(len(images))
-    figure, panels = grid(-(-len(images) // columns) * 2, columns)
-    for n, name in enumerate(images):
-        upper, lower = panels[n // columns * 2 : n // columns * 2 + 2, n % columns]
+    side = min(PHONE / len(images), 2.2)
+    figure, panels = grid(2, len(images), side, side + 0.22)
+    for (upper, lower), name in zip(panels.T, images):
         grey(upper, pictures[name], (0.0, 1.0))
-        upper.set_title(textwrap.fill(name, 21), size=9, pad=3)
+        upper.set_title(textwrap.fill(name, int(side * 12)), pad=3)
         grey(lower, 0.75 * pictures[name], (0.0, 1.0))
         share = cams[name] / top  # where it is 0, only the dimmed image shows
         lower.imshow(share, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(1.3 * share, 0, 0.85))

@@ -23,7 +23,7 @@ from medsr_lib.show.style import (
     INK,
     METHOD_COLOURS,
     MUTED,
-    WIDTH,
+    PHONE,
     caption,
     choose,
     count,
@@ -65,26 +65,36 @@ def differences(
     """
     if not estimates:
         raise ValueError("there is no estimate to draw")
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.7 + 0.44 * len(estimates)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.6 + 0.4 * len(estimates)))
     name_rows(axes, [textwrap.fill(name, 20) for name in estimates])
     forest(axes, estimates)
     digits = digits_of(estimates.values())
     for row, e in enumerate(estimates.values()):
-        margin_text(axes, row, f"{interval(e, digits)}\n{_p(e.p)}, {_numbers(e)}")
+        margin_text(axes, row - 0.2, interval(e, digits))
+        margin_text(axes, row + 0.2, _numbers(e), color=MUTED)
     axes.set_xlabel(f"← {directions[0]}   |   {directions[1]} →\n{unit}")
-    caption(figure, title, "point and line: estimate and 95 % interval; n: patients / images")
+    seeds = max(e.seeds for e in estimates.values())
+    strokes = f"short strokes: range over {seeds} trainings" if seeds > 1 else None
+    note = "point and line: estimate and 95 % interval"
+    caption(figure, title, note, strokes, "n: patients / images")
     return figure
 
 
 def forest(axes: Axes, estimates: Mapping[str, Estimated], *, width: float = 2.4) -> None:
-    """Draw estimates as points with their intervals, a row each, and a line at 0."""
-    ends = [x for e in estimates.values() for x in (e.value, e.low, e.high) if np.isfinite(x)]
+    """Draw estimates as points with their intervals, a row each, and a line at 0.
+
+    Short strokes are the range over trainings, where an estimate has one.
+    """
+    every = ("value", "low", "high", "seed_low", "seed_high")
+    ends = [x for e in estimates.values() for k in every if np.isfinite(x := getattr(e, k, np.nan))]
     low, high = min([*ends, 0]), max([*ends, 0])
     margin = 0.08 * (high - low) or 1
     axes.axvline(0, color=INK, linewidth=1)
     for row, (name, e) in enumerate(estimates.items()):
         tone = METHOD_COLOURS.get(name, INK)
         axes.plot([e.low, e.high], [row, row], color=tone, lw=width, solid_capstyle="butt")
+        if getattr(e, "seeds", 0) > 1:
+            axes.plot([e.seed_low, e.seed_high], [row, row], "|", color=tone, ms=12, mew=1.2)
         axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
     axes.set_xlim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -109,7 +119,7 @@ def null_bands(
     rows = verdicts[verdicts["metric"].eq(metric) & verdicts["region"].eq(region)]
     if rows.empty:
         raise ValueError(f"there is no {metric} of {region} to draw")
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.46 * len(rows)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.9 + 0.46 * len(rows)))
     name_rows(axes, [textwrap.fill(str(name), 16) for name in rows["method"]])
     axes.axvline(0, color=INK, linewidth=1)
     values = rows[list(_DRAWN)].to_numpy(float)
@@ -204,7 +214,7 @@ def transfer_matrix(
     order = [*trained, *interpolation]
     texts = [[_gain(of.get(by), ranges) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.62 * len(order)))
+    figure, axes = plt.subplots(figsize=(PHONE, 1.0 + 0.6 * len(order)))
     seaborn.heatmap(
         values.loc[order],
         cmap="RdBu",
@@ -212,7 +222,7 @@ def transfer_matrix(
         vmax=limit,
         annot=np.array(texts),
         fmt="",
-        annot_kws={"size": 9},
+        annot_kws={"size": 8.5},
         linewidths=1.5,
         cbar=False,
         ax=axes,
@@ -269,11 +279,6 @@ def interval(e: Estimated, digits: int) -> str:
 
 
 def _numbers(e: Estimated) -> str:
-    text = f"n = {count(e.patients)} / {count(e.cases)}"
+    p = "p < 0.001, " if e.p < 0.001 else f"p = {e.p:.3f}, " if np.isfinite(e.p) else ""
+    text = f"{p}n = {count(e.patients)} / {count(e.cases)}"
     return f"{text} ({count(e.skipped)} skipped)" if e.skipped else text
-
-
-def _p(p: float) -> str:
-    if not np.isfinite(p):
-        return "no p"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

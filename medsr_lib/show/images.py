@@ -47,6 +47,7 @@ from medsr_lib.show.style import (
     CONTOUR,
     INK,
     MUTED,
+    PHONE,
     REGION_COLOURS,
     caption,
     choose,
@@ -94,7 +95,8 @@ def with_and_without(
     scores = ssim or {}
     choose("image in ssim", scores, images)
     box = _around(lesion)
-    figure, panels = grid(2, len(pictures))
+    side = PHONE / len(pictures)
+    figure, panels = grid(2, len(pictures), side, side + 0.15)
     for (above, below), (name, picture) in zip(panels.T, pictures.items()):
         grey(above, picture, WINDOW)
         corners(above, box)
@@ -122,7 +124,8 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
     if not cases or len(cases) != len(regions):
         raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
     columns = in_a_row(len(cases))
-    figure, panels = grid(-(-len(cases) // columns), columns)
+    side = PHONE / max(2, columns)
+    figure, panels = grid(-(-len(cases) // columns), columns, side, side + 0.2)
     drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
     for axes, case, masks in zip(panels.flat, cases, regions):
         choose("region", ["tumour", *drawn_ones], masks)
@@ -138,7 +141,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
         missing = [name for name, mask in shown.items() if not mask.any()]
         missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
         text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
-        axes.set_title(textwrap.fill(text, 26), size=9, pad=2, loc="center")
+        axes.set_title(textwrap.fill(text, 26), size=8.5, pad=2, loc="center")
     handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]
     for name in drawn_ones:
         colour = REGION_COLOURS[name]
@@ -304,7 +307,7 @@ def invention_maps(
     errors = {name: picture - hr for name, picture in pictures.items()}
     box = _around(lesion)
     window, limit = window_of(hr, box), round_limit([part(e, box) for e in errors.values()])
-    figure, panels = grid(2, 3, 0.75)
+    figure, panels = grid(2, 3, PHONE / 3, 2.35)
     for axes, (name, picture) in zip(panels[0], {"HR": hr, **pictures}.items()):
         grey(axes, picture, window, box=box)
         contour(axes, lesion, width=0.5)
@@ -319,7 +322,7 @@ def invention_maps(
     for kind, (_, colour, strength) in KINDS.items():
         tint(below, patches == kind, colour, strength)
     corners(below, box)
-    below.set_title(f"fine detail of {list(pictures)[1]}", loc="center", size=9)
+    below.set_title(f"fine detail of {list(pictures)[1]}", loc="center", size=8.5)
     bar = figure.colorbar(drawing, ax=panels[1, 1:].tolist(), location="bottom", shrink=0.7)
     bar.set_label("restored − original: blue too dark, red too bright", size=9)
     handles = [
@@ -346,7 +349,8 @@ def _in_pairs(
     choose("image in scores", scores, pictures)
     field = next(iter(pictures.values())).shape
     columns, step = in_a_row(len(pictures)), 1 + bool(maps)
-    figure, panels = grid(-(-len(pictures) // columns) * step, columns)
+    side = PHONE / columns
+    figure, panels = grid(-(-len(pictures) // columns) * step, columns, side, side + 0.15)
     for n, (name, picture) in enumerate(pictures.items()):
         row, column = n // columns * step, n % columns
         above, below = panels[row, column], panels[row + step - 1, column]

@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from medsr_lib.case import Case
-from medsr_lib.show.style import CONTOUR, INK, WIDTH
+from medsr_lib.show.style import CONTOUR, INK
 
 Image: TypeAlias = torch.Tensor | NDArray[Any]
 Window: TypeAlias = tuple[float, float]
@@ -84,9 +84,9 @@ def hr_and_lesion(case: Case) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return case.image.cpu().numpy(), case.mask.cpu().numpy()
 
 
-def grid(rows: int, columns: int, height: float = 0.2) -> tuple[Figure, NDArray[Any]]:
-    """Make bare square panels, with `height` inches more for their titles."""
-    size = (WIDTH, rows * (WIDTH / max(2, columns) + height))
+def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
+    """Make bare panels of the given inches."""
+    size = (columns * width, rows * height)
     figure, panels = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
     for axes in panels.flat:
         bare(axes)
@@ -171,7 +171,8 @@ def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
     ticks = [low, (low + high) / 2, high]
     texts = [f"{x:+g}".replace("-", "−") if low < 0 and x else f"{x:g}" for x in ticks]
     bar.set_ticks(ticks, labels=texts)
-    inside.set_xlabel(text)
+    inside.tick_params(labelsize=8.5)
+    inside.set_xlabel(text, size=8.5)
 
 
 def round_limit(values: Sequence[NDArray[Any]], share: float = 0.995) -> float:

@@ -6,14 +6,13 @@ A score table is tidy: a row per case, method and region, with the columns `id`,
 """
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
@@ -21,7 +20,7 @@ from medsr_lib.show.estimates import digits_of, forest, interval
 from medsr_lib.show.style import (
     INK,
     MUTED,
-    WIDTH,
+    PHONE,
     caption,
     choose,
     colours,
@@ -72,7 +71,7 @@ def by_patient(
         f"{text}\n{interval(differences[name], digits)}" if name in differences else text
         for text, name in zip(names, methods)
     ]
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    figure, axes = plt.subplots(figsize=(PHONE, 3.6))
     places, every = range(len(methods)), means.to_numpy()
     axes.plot(places, every.T, ".-", color=MUTED, lw=0.7, ms=4, alpha=0.6)
     axes.plot(places, every.mean(0), "o-", color=INK, lw=2.6, ms=7, mec="white")
@@ -110,7 +109,7 @@ def perception_plane(
     kept = chosen.dropna(subset=metrics)
     if kept.empty:
         raise ValueError("no case has a value of both psnr and perceptual")
-    figure, panels = plt.subplots(1, len(regions), figsize=(WIDTH, 3.6), squeeze=False)
+    figure, panels = plt.subplots(1, len(regions), figsize=(PHONE, 3.6), squeeze=False)
     style: Any = {"ms": 7, "mec": "white", "elinewidth": 1.6}
     for axes, region in zip(panels.flat, regions):
         rows = kept[kept["region"] == region]
@@ -166,7 +165,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     level: Any = table.set_index(["contrast", "diameter", "method"])["d"]
     contrasts, diameters = (sorted(set(shown[name])) for name in ("contrast", "diameter"))
     height = 0.6 + (0.7 + 0.24 * len(set(shown["method"]))) * len(diameters)
-    size = (WIDTH, height)
+    size = (PHONE, height)
     figure, panels = plt.subplots(
         len(diameters), len(contrasts), figsize=size, sharex=True, sharey=True, squeeze=False
     )
@@ -180,7 +179,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
         axes.set_title(f"{diameter:g} pixels, contrast {contrast:g}\nd': {said}")
         axes.set_xlim(min(np.nanmin(ends), 0) * 1.1, max(np.nanmax(ends), 0) * 1.1)
     text = f"← harder to detect   |   easier →\nd' minus that of {baseline}"
-    figure.supxlabel(text, size=9)
+    figure.supxlabel(text, size=8.5)
     places, patients = table[["backgrounds", "patients"]].iloc[0]
     behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
     caption(figure, title, behind, "point and line: difference at the same places, 95 % interval")
@@ -193,13 +192,15 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str], title: str)
 
     Args:
         table: means by noise, level and method: the columns `noise`, `level`, `method`, `metric`,
-            `value`, `low` and `high` (its 95 % interval), `patients` and `cases`.
+            `value`, `low` and `high` (its 95 % interval), `patients` and `cases`; `seeds` where
+            some methods were trained several times.
         metrics: the rows, from above.
     """
     need(table, "noise", "level", "method", "metric", "value", "low", "high", "patients", "cases")
     choose("metric", metrics, table["metric"].unique())
     kinds = list(table["noise"].unique())
-    size = (WIDTH, 1.1 + 1.6 * len(metrics))
+    tones = colours(table["method"].unique())
+    size = (PHONE, 1.1 + 1.6 * len(metrics))
     figure, panels = plt.subplots(
         len(metrics), len(kinds), figsize=size, squeeze=False, sharey="row"
     )
@@ -207,7 +208,14 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str], title: str)
         for axes, kind in zip(row, kinds):
             rows = table[table["metric"].eq(metric) & table["noise"].eq(kind)]
             axes.set_xscale("log")
-            _lines(axes, rows, "level", "value", lambda x, k: x * 1.022**k)
+            for k, (name, tone) in enumerate(tones.items()):
+                of = rows[rows["method"] == name].sort_values("level")
+                ends = [of["value"] - of["low"], of["high"] - of["value"]]
+                apart = of["level"] * 1.022 ** (k - (len(tones) - 1) / 2)  # so that bars are seen
+                style: Any = {"color": tone, "label": name, "ms": 3.5, "elinewidth": 1}
+                axes.errorbar(apart, of["value"], ends, marker="o", **style)
+            axes.set_xticks(sorted(rows["level"].unique()))
+            axes.grid(axis="y")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:g}"))
         row[0].set_ylabel(f"{label_of(metric)[0]}\nbetter →")
@@ -215,12 +223,13 @@ def quality_by_level(table: pd.DataFrame, *, metrics: Sequence[str], title: str)
         top.set_title(kind)
         bottom.set_xlabel("noise level")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    several = "seeds" in table
     caption(
         figure,
         title,
         people(table["cases"].max(), table["patients"].max()),
         "level: sd of the noise at grey 1/2",
-        "bars: 95 % interval over patients",
+        "bars: 95 % interval over patients" + ", of networks also over trainings" * several,
     )
     return figure
 
@@ -256,30 +265,3 @@ def _missing(chosen: pd.DataFrame, metric: str) -> str:
     missing = chosen[chosen[metric].isna()].groupby("region")["id"].nunique()
     texts = [f"{name} in {plural(n, 'image')}" for name, n in missing.items()]
     return f"no value: {', '.join(texts)}" if texts else "no value missing"
-
-
-def _lines(
-    axes: Axes,
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    shift: Callable[[pd.Series, float], pd.Series],
-    tones: Mapping[str, str] | None = None,
-) -> None:
-    """Draw a line with intervals per method; methods are a little apart, so that bars are seen."""
-    methods = list(table["method"].unique())
-    tones = tones or colours(methods)
-    for k, name in enumerate(methods):
-        rows = table[table["method"] == name].sort_values(x)
-        ends = [rows[y] - rows["low"], rows["high"] - rows[y]]
-        places = shift(rows[x], k - (len(methods) - 1) / 2)
-        style: Any = {
-            "color": tones[name],
-            "marker": "o",
-            "ms": 3.5,
-            "elinewidth": 1,
-            "label": name,
-        }
-        axes.errorbar(places, rows[y], ends, **style)
-    axes.set_xticks(sorted(table[x].unique()))
-    axes.grid(axis="y")

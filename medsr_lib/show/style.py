@@ -26,8 +26,8 @@ from medsr_lib import checks
 
 P = ParamSpec("P")
 
-WIDTH = 5.4  # inches of a figure: on a phone of 390 pixels, 9 points are 9 pixels
 INK, MUTED = "#222222", "#5F5F5F"
+PHONE = 5.1  # inches: type of 8.5 points is 9 pixels high where this width is scaled to 390
 CONTOUR = "#FFC800"
 """The lesion's outline on a picture; it is always drawn over a wider black line."""
 
@@ -84,6 +84,7 @@ BEHIND = re.compile(r"[\d\u202f]+ images?(?: of [\d\u202f]+ patients?)?")
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), MUTED),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "figure.facecolor": "white",
@@ -213,13 +214,13 @@ def caption(figure: Figure, title: str | None, *notes: str | None) -> None:
     """
     width, height = figure.get_size_inches()
     titles = textwrap.wrap(title or "", int(width * 10.5))
-    lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 14.6))
-    band = 0.21 * len(titles) + 0.18 * len(lines) + 0.08
+    lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 15.5))
+    band = 0.21 * len(titles) + 0.17 * len(lines) + 0.08
     figure.set_size_inches(width, height + band)
     top, left = 1 - 0.02 / (height + band), 0.06 / width
     figure.text(left, top, "\n".join(titles), va="top", weight="bold", size=11)
     top -= 0.21 * len(titles) / (height + band)
-    figure.text(left, top, "\n".join(lines), va="top", size=9, color=MUTED, linespacing=1.25)
+    figure.text(left, top, "\n".join(lines), va="top", size=8.5, color=MUTED, linespacing=1.25)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, height / (height + band)))
@@ -326,7 +327,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style: Any) -> None:
     """Write a text so many points right of (or, if negative, left of) a place in the data."""
-    style = {"size": 9, "annotation_clip": False, **style}
+    style = {"size": 8.5, "annotation_clip": False, **style}
     side = "left" if points > 0 else "right"
     axes.annotate(
         text, (x, y), (points, 0), textcoords="offset points", ha=side, va="center", **style
@@ -335,7 +336,7 @@ def beside(axes: Axes, x: float, y: float, text: str, points: float = 4, **style
 
 def margin_text(axes: Axes, y: float, text: str, inches: float = 0.1, **style: Any) -> None:
     """Write at the right of the axes, at the height `y` of the data."""
-    style = {"size": 9, "xycoords": axes.get_yaxis_transform(), **style}
+    style = {"size": 8.5, "xycoords": axes.get_yaxis_transform(), **style}
     beside(axes, 1, y, text, 72 * inches, **style)
 
 

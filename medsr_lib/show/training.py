@@ -15,7 +15,7 @@ from medsr_lib.show.style import (
     INK,
     METHOD_COLOURS,
     MUTED,
-    WIDTH,
+    PHONE,
     better,
     caption,
     choose,
@@ -144,13 +144,13 @@ def _panels(names: list[str]) -> tuple[Figure, dict[str, Axes]]:
     """Panels by name, two in a row, small enough for a phone; a last one alone is wide."""
     rows: Any = [names[n : n + 2] for n in range(0, len(names), 2)]
     rows[-1] *= 2 // len(rows[-1]) if len(rows) > 1 else 1
-    size = (WIDTH, 2.7 * len(rows))
+    size = (PHONE, 2.7 * len(rows))
     return plt.subplot_mosaic(rows, figsize=size, sharex=True)
 
 
 def _no_step_yet(title: str, note: str) -> Figure:
     """What there is to draw of a training whose session ended before it began."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.2))
+    figure, axes = plt.subplots(figsize=(PHONE, 1.2))
     axes.axis("off")
     axes.text(0.5, 0.5, "no step has been taken yet", ha="center", va="center", color=MUTED)
     caption(figure, title, note)

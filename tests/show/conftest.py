@@ -9,7 +9,7 @@ import torch
 from matplotlib.text import Text
 
 from medsr_lib.case import Case
-from medsr_lib.show.style import WIDTH
+from medsr_lib.show.style import PHONE
 
 mpl.use("Agg")
 
@@ -21,9 +21,9 @@ def readable_on_a_phone(monkeypatch):
     monkeypatch.setattr(plt, "close", lambda figure=None: (drawn.append(figure), close(figure)))
     yield
     for figure in drawn:
-        assert figure.get_figwidth() <= WIDTH
+        assert figure.get_figwidth() <= PHONE
         for text in figure.findobj(Text):
-            assert not text.get_text() or text.get_fontsize() >= 9, text
+            assert not text.get_text() or text.get_fontsize() >= 8.5, text
 
 
 @pytest.fixture

@@ -12,7 +12,11 @@ ABOUT = {"unit": "PSNR, dB", "title": "Gain", "directions": ("worse", "better")}
 def test_differences_write_value_interval_p_and_n(estimate, text_of):
     figure = show.differences({"ESPCN": estimate(skipped=53)}, **ABOUT)
     text = text_of(figure)
-    parts = "+0.50 [+0.20, +0.80]", "< 0.001", "233 / 3 064 (53 skipped)", "worse   |   better →"
+    parts = (
+        "+0.50 [+0.20, +0.80]",
+        "p < 0.001, n = 233 / 3 064 (53 skipped)",
+        "worse   |   better →",
+    )
     for part in (*parts, "PSNR, dB"):
         assert part in text
     low, high = figure.axes[0].get_xlim()
@@ -23,7 +27,15 @@ def test_differences_of_one_patient_have_no_interval(estimate, text_of):
     bare = estimate(p=np.nan, low=np.nan, high=np.nan)
     text = text_of(show.differences({"ESPCN": bare}, **ABOUT))
     assert "+0.50 [no interval]" in text
-    assert "no p, n = " in text
+    assert "\nn = 233" in text
+    assert "strokes" not in text
+
+
+def test_differences_over_trainings_show_their_range(estimate, text_of):
+    again = estimate(seeds=3, seed_low=-0.1, seed_high=0.9)
+    figure = show.differences({"ESPCN": again, "linear": estimate()}, **ABOUT)
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines].count([-0.1, 0.9]) == 1
+    assert "short strokes: range over 3 trainings" in text_of(figure).replace("\n", " ")
 
 
 @pytest.fixture

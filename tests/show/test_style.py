@@ -77,7 +77,7 @@ def test_a_caption_makes_the_figure_grow():
     figure = plt.figure(figsize=(4, 3), layout="constrained")
     style.caption(figure, "A title", "and a note", None, "another")
     plt.close(figure)
-    assert figure.get_size_inches()[1] == pytest.approx(3.47)
+    assert figure.get_size_inches()[1] == pytest.approx(3.46)
     assert figure.texts[1].get_text() == "and a note; another"
 
 
