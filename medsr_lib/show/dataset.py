@@ -209,8 +209,8 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
     columns = in_a_row(len(shares))
-    rows, side = -(-len(shares) // columns), PHONE / max(2, columns)
-    figure, panels = grid(rows, columns, side, side + 0.4 + 0.8 / rows)
+    rows, width = -(-len(shares) // columns), PHONE / max(2, columns)
+    figure, panels = grid(rows, columns, width, width + 0.4 + 0.8 / rows)
     for axes in panels.flat[len(shares) :]:
         axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
