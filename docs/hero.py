@@ -92,7 +92,7 @@ def draw(case: Case, hr: Tensor, erased: Tensor, restored: dict[str, Tensor]) ->
         }
         for axes, (name, (image, text)) in zip(above.subplots(1, 3), top.items(), strict=True):
             panels.grey(axes, image[0, 0].numpy(), window)
-            panels.frame(axes, box)
+            panels.corners(axes, box)
             label(axes, name, text)
         share = case.mask.float().mean().item()
         below.suptitle(

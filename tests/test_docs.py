@@ -139,7 +139,7 @@ def test_every_marked_number_is_what_the_kept_rows_give():
 
 def test_every_result_in_readme_is_marked():
     """What has a unit, an interval or three digits after the point was measured, and has an id."""
-    findings = README.split("## Three findings")[1].split("\n## ")[0]
+    findings = README.split("## Four findings")[1].split("\n## ")[0]
     rest = verify.MARKED.sub("", findings)
     assert re.findall(r"\d+\.\d+|\[\S+, \S+\]|\d+ dB", rest) == []
     assert not re.search(r"^ *<!--n:[\w-]+-->\S", README, re.MULTILINE)  # would begin a new block

@@ -333,6 +333,12 @@ def test_notebook_is_fit_to_be_read(notebook):
     assert "What this does not show" in "".join(cell.source for cell in cells)
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS[:6], ids=lambda n: n.name)
+def test_half_of_the_cells_have_eight_lines_at_most(notebook):
+    lines = [len(list(filter(str.strip, cell.source.splitlines()))) for cell in notebook.code]
+    assert np.median(lines) <= 8
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
 def test_committed_outputs_are_complete_and_clean(notebook):
     code = notebook.code

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsr_lib.assess import sentences
 from medsr_lib.assess.statistics import Contrast, Estimate
 from medsr_lib.series import notebook as notebooks
 
@@ -42,14 +43,11 @@ def test_02_says_what_the_network_gains(said, gain, words, rest):
     assert second.startswith("ESPCN is not shown to differ from linear by PSNR: +0.10 dB")
 
 
-@pytest.mark.parametrize("number", ["02", "03"])
-def test_02_and_03_say_whether_more_steps_would_help(said, number):
+def test_a_title_says_whether_more_steps_would_help():
     rising, flat = (pd.DataFrame({"psnr": [30, 31, 31.2, end]}) for end in (31.9, 31.25))
-    assert "PSNR still rises: more steps would help (+0.70 dB" in said(
-        number, "rise =", watched=rising
-    )
-    assert "PSNR has flattened (+0.05 dB" in said(number, "rise =", watched=flat)
-    assert said(number, "rise =", watched=rising[[]][:0]) == ""  # a session without time to train
+    assert "PSNR still rises, more steps would help (+0.70 dB" in sentences.rise("A", rising)
+    assert "A: PSNR has flattened (+0.05 dB" in sentences.rise("A", flat)
+    assert sentences.rise("A", rising[[]][:0]) == "A: not validated yet"  # no time to train
 
 
 @pytest.mark.parametrize("gain", [1.32, -0.4])
@@ -78,14 +76,17 @@ def test_03_says_what_changes_in_the_tumour(said, found, word):
 
 @pytest.mark.parametrize(
     ("psnr", "distance", "words"),
-    [(33.5, 0.4, "the trade that a GAN makes."), (34.2, 0.4, "not a GAN's trade.")],
+    [
+        (33.5, 0.4, ": the trade that a GAN makes."),
+        (34.2, 0.4, ": not the trade that a GAN makes."),
+    ],
 )
 def test_03_says_whether_the_gan_traded(said, psnr, distance, words):
     validation = pd.DataFrame({"psnr": [33, psnr], "perceptual": [0.5, distance]})
     known = {"SRResNet": {"psnr": 34.0, "perceptual": 0.5}}
     gan = SimpleNamespace(validation=validation)
     text = said("03", "gan.validation", gan=gan, known=known)
-    assert f"PSNR changes by {psnr - 34:+.2f} dB" in text
+    assert f"PSNR {psnr - 34:+.2f} dB".replace("-", "−") in text
     assert text.endswith(f"{words}\n")
     assert said("03", "gan.validation", gan=SimpleNamespace(validation=[]), known=known) == ""
 

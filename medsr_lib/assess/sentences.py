@@ -42,6 +42,20 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def rise(name: str, validation: pd.DataFrame) -> str:
+    """Whether a training has flattened, by the PSNR of its validation.
+
+    >>> rise("ESPCN", pd.DataFrame({"psnr": [20, 30, 31]}))
+    'ESPCN: PSNR still rises, more steps would help (+1.00 dB in the second half)'
+    """
+    if validation.empty:
+        return f"{name}: not validated yet"
+    late = validation["psnr"].iloc[len(validation) // 2 :]
+    change = late.iloc[-1] - late.iloc[0]
+    words = "still rises, more steps would help" if change > 0.1 else "has flattened"
+    return f"{name}: PSNR {words} ({_signed(change, 2)} dB in the second half)"
+
+
 def number(e: Any, digits: int = 3, *, unit: str = "", factor: float = 1) -> str:
     """A difference with its 95 % interval.
 
@@ -154,8 +168,8 @@ def contrast(row: Mapping[str, Any]) -> str:
     ends = (row[f"contrast{end}"] for end in ("", "_low", "_high"))
     found = number(SimpleNamespace(**dict(zip(("value", "low", "high"), ends))), 4)
     first = (
-        f"{row['method']}, gain in {str(row['metric']).upper()} in the tumour less that in matched "
-        f"tissue: {found} (n = {row['patients']} patients)."
+        f"{row['method']}, gain in {str(row['metric']).upper()} in the tumour minus that in "
+        f"matched tissue: {found} (n = {row['patients']} patients)."
     )
     if not np.isfinite(row["band_low"]):
         return f"{first} No verdict: {row['verdict']}."
@@ -197,7 +211,8 @@ def verdicts(table: pd.DataFrame, *, place: str) -> str:
         said = "; ".join(f"{words}: {listed(names)}" for words, names in groups)
         margin, unit = rows["margin"].iloc[0], " dB" if metric == "psnr" else ""
         n = rows["patients"].max()
-        about = f"{str(metric).upper()} of the {place}, margin {margin:g}{unit}, n = {n} patients"
+        name = "Dice" if metric == "dice" else str(metric).upper()
+        about = f"{name} of the {place}, margin {margin:g}{unit}, n = {n} patients"
         lines.append(f"{about}: {said}.")
     return "\n".join(lines)
 

@@ -224,7 +224,7 @@ def with_folds(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     stored, and the first slice's notes say so.
 
     Raises:
-        ValueError: a `cvind.mat` that is none, or whose folds split an examination.
+        ValueError: an invalid `cvind.mat`, or whose folds split an examination.
     """
     unknown = len(table) >= MANY and not table["pid"].duplicated().any()
     for path in find_folds(folder):
@@ -388,7 +388,7 @@ def _missing(root: Path, slices: range) -> list[int]:
 
 
 def _still_needed(root: Path) -> int:
-    """Bytes the disk must still take: all slices and, for a while, one zip, less what is here."""
+    """Bytes the disk must still take: all slices and, for a while, one zip, minus what is here."""
     sizes = [remote.n_bytes for remote in ZIPS]
     here = sum(path.stat().st_size for path in (*root.glob("*.zip*"), *root.glob("data/*.mat")))
     return int(UNPACKED * sum(sizes)) + max(sizes) - here

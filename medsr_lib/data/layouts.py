@@ -48,7 +48,7 @@ class Options:
             maximum, for image files, and (0.5, 99.5) for volumes.
 
     Raises:
-        ValueError: a value that is out of range, or a pattern that is none.
+        ValueError: a value that is out of range, or an invalid pattern.
     """
 
     layout: str | None = None
@@ -111,7 +111,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     Lists become tuples, a single label becomes one of one, and `slices` may be "all".
 
     Raises:
-        ValueError: a name that is no option, or a value that is none of it.
+        ValueError: an unknown option, or a value that it does not take.
     """
     known = [field.name for field in fields(Options)]
     if unknown := [name for name in given if name not in known]:
@@ -413,7 +413,7 @@ def table(folder: Path, options: Options) -> Iterator[Entry]:
             if not patient:
                 raise ValueError("no patient")
             if row["image"] in seen:
-                raise ValueError("the image was there before; masks are divided by semicolons")
+                raise ValueError("the image has two rows; put its masks into one, with semicolons")
             entry = replace(entry, fold=fold and int(fold), spacing=spacing)
         except ValueError as error:
             line = path.with_name(f"{TABLE}, line {number}")

@@ -345,7 +345,7 @@ def _former(path: Path, origin: str) -> Store | None:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head and not head.startswith(_STORES):
-        raise ValueError(f"{path}: no store, and would be replaced; delete it or give another path")
+        raise ValueError(f"{path}: not a store; delete it, or give another path")
     if head.startswith(FORMAT.encode()) and origin.encode() not in head:
         return None
     try:
@@ -409,7 +409,7 @@ def to_square(pixels: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
 
 
 class _Disk(io.FileIO):
-    """A file for HDF5, which is not told of a full disk, since closing the file then crashes it.
+    """A file for HDF5 that hides a full disk from it, since closing the file would then crash it.
 
     The error is kept, and raised when HDF5 is done and this file is closed.
     """

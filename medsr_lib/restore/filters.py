@@ -1,7 +1,7 @@
 """Denoising without a network: four filters of scikit-image, tuned as fairly as the network is.
 
 Each takes noisy images (B, 1, H, W), which may leave [0, 1], and gives images clipped to [0, 1].
-None is told the noise level: each estimates it (`noise.estimate_sigma`), and its strength is a
+None is given the noise level: each estimates it (`noise.estimate_sigma`), and its strength is a
 factor times that. `tune` chooses the factor on validation images.
 """
 

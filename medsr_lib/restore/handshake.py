@@ -1,8 +1,8 @@
 """Does a network of other people do what it should: scale, channels, range, shift, sizes.
 
-Before any score is given, probe images go through it. What can be mended without guessing is mended
-and said in its `findings`; the rest is an error that names it. The limits below lie between what
-eight public networks do on the probes and the smallest faults that this must find.
+Before any score is given, probe images go through it. What can be adapted without guessing is, and
+its `findings` list it; the rest is an error that names it. The limits below lie between what eight
+public networks do on the probes and the smallest faults that this must find.
 """
 
 import math
@@ -47,7 +47,7 @@ def adapt(network: Callable[..., Any], *, scale: int) -> Adapted:
         A method. Its `findings` say what is done for it, and it prints them.
 
     Raises:
-        ValueError: names what cannot be mended: no or another scale, results that are not finite,
+        ValueError: names what cannot be adapted: no or another scale, results that are not finite,
             differ from call to call, or are not the image; brightness, contrast or geometry that
             change; seams.
     """
@@ -174,7 +174,7 @@ def _ranged(network: Callable[..., Any], findings: Findings, probe: Probe) -> Fi
         if sr.isfinite().all() and _largest(sr) < 1e4:
             made[into, out], found[into, out] = sr, probe.fit(sr).rms
     if not found:
-        raise ValueError("its values leave every range known here by far")
+        raise ValueError("its values are far outside every range that is known here")
     usual = ("[0, 1]", "[0, 1]")
     best = min(found, key=lambda ranges: found[ranges])
     if found[best] > RMS:

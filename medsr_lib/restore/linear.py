@@ -201,7 +201,7 @@ def cross_fit(
     """Linear filters for cases that are all tested: each patient's is fitted on other patients.
 
     The patients are shared out to `FOLDS` groups in the order in which they come; one filter a
-    group is fitted on `MOST` cases, evenly taken, less those of the group.
+    group is fitted on `MOST` cases, evenly taken, without those of the group.
 
     Args:
         cases: of at least two patients.

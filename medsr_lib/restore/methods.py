@@ -192,7 +192,7 @@ def describe(methods: Mapping[str, Method]) -> dict[str, dict[str, Any]]:
     """What is known of methods, for a report, by name.
 
     Returns:
-        Of each: `what` it is, with what the handshake found and mended, and `training`, on what it
+        Of each: `what` it is, with what the handshake found and adapted, and `training`, on what it
         was trained. Of other people's networks that is not known, so that nobody can check whether
         the tested patients were among them. Of a saved network also what was remembered with it.
     """

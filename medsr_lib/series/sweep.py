@@ -114,7 +114,7 @@ def sweep(
     """Run notebooks with every combination; tables of what they recorded are written to `out`.
 
     What is done is not run again: a notebook that has recorded its results with the same code,
-    parameters, data (see `source.content`) and library; else `log` is told which of them changed.
+    parameters, data (see `source.content`) and library; else `log` gets which of them changed.
     A combination that fails is noted, and the next one begins. `out/sweep.csv` and
     `out/index.html` are rewritten after each.
 

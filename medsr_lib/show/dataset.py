@@ -26,7 +26,7 @@ from medsr_lib.show.panels import (
     Window,
     bare,
     contour,
-    frame,
+    corners,
     grey,
     grid,
     part,
@@ -42,6 +42,7 @@ from medsr_lib.show.style import (
     colours,
     count,
     drawn,
+    in_a_row,
     log_axis,
     name_rows,
     need,
@@ -63,7 +64,7 @@ def gallery(
     cases: Sequence[Case],
     titles: Sequence[str] | None = None,
     *,
-    columns: int = 4,
+    columns: int = 3,
     window: Window = WINDOW,
     title: str | None = None,
 ) -> Figure:
@@ -78,7 +79,7 @@ def gallery(
     titles = [f"{case.label} {case.id}" for case in cases] if titles is None else titles
     if len(cases) != len(titles) or not cases:
         raise ValueError(f"one title per case is needed; got {len(cases)} and {len(titles)}")
-    rows, side = -(-len(cases) // columns), min(8.6 / columns, 2.4)
+    rows, side = -(-len(cases) // columns), PHONE / columns
     shapes = [case.image.shape[0] / case.image.shape[1] for case in cases]
     tall = [max(shapes[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (columns * side, sum(side * share + 0.2 for share in tall))
@@ -87,7 +88,7 @@ def gallery(
         bare(axes)
     for axes, case, name in zip(panels.flat, cases, titles):
         grey(axes, case.image.cpu().numpy(), window)
-        axes.set_title(_cut(name.strip(), int(14 * side)), size=8, pad=2.5)
+        axes.set_title(_cut(name.strip(), int(13 * side)), size=8.5, pad=2.5)
         if case.mask is not None:
             contour(axes, case.mask.cpu().numpy())
     outlined = any(case.mask is not None and case.mask.any() for case in cases)
@@ -107,8 +108,8 @@ def fold_counts(table: pd.DataFrame) -> Figure:
     folds = table["fold"].map(lambda fold: none if pd.isna(fold) else f"{fold:g}")
     named = table.groupby("label")
     texts = [f"{_cut(str(name), 24)}: {numbers_behind(rows)}" for name, rows in named]
-    columns = min(len(texts), int(105 / (max(map(len, texts)) + 7)))
-    size = (6.8, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
+    columns = min(len(texts), int(80 / (max(map(len, texts)) + 7)))
+    size = (PHONE, 0.6 + 0.36 * folds.nunique() + 0.19 * (-(-len(texts) // columns) - 1))
     figure, panels = plt.subplots(1, 2, figsize=size, sharey=True)
     groups = table.groupby([folds, "label"])["patient"]
     _stacks(panels[0], groups.size(), "images")
@@ -167,14 +168,14 @@ def mask_and_border(case: Case, *, title: str, note: str) -> Figure:
     x, y = border[0].round().astype(int)
     near = (x - 10, y - 10, x + 10, y + 10)
     low, high = np.quantile(part(image, whole), [0.01, 0.99])
-    figure, panels = grid(1, 2, 3.3, 3.3)
+    figure, panels = grid(1, 2, PHONE / 2, 2.6)
     for axes, box, name in zip(panels[0], (whole, near), ("lesion", "20 × 20 pixels of it")):
         grey(axes, image, (low, high), box=box)
         tint(axes, mask, CONTOUR, 0.35)
         closed = np.concatenate([border, border[:1]])
         axes.plot(*closed.T, ".-", color="#D55E00", lw=1, ms=4 if box is whole else 9)
         axes.set_title(name)
-    frame(panels[0, 0], near)
+    corners(panels[0, 0], near)
     points = f"red: the border, {count(len(border))} points"
     caption(figure, title, note, "yellow: the mask's pixels", points)
     return figure
@@ -207,16 +208,18 @@ def lesion_locations(cases: Iterable[Case], *, side: int = 256) -> Figure:
     counts = names.value_counts()
     shares = {name: (100 * total / counts[name]).numpy() for name, total in sums.items()}
     top = max(share.max() for share in shares.values())
-    columns = min(4, len(shares))
-    figure, panels = grid(-(-len(shares) // columns), columns, 2.0, 2.02)
+    columns = in_a_row(len(shares))
+    rows, width = -(-len(shares) // columns), PHONE / max(2, columns)
+    figure, panels = grid(rows, columns, width, width + 0.4 + 0.8 / rows)
     for axes in panels.flat[len(shares) :]:
         axes.set_visible(False)
     for axes, (name, share) in zip(panels.flat, shares.items()):
         drawing = axes.imshow(share, cmap="magma", vmin=0, vmax=top)
-        axes.set_title(f"{_cut(name, 24)}, n = {count(counts[name])}")
+        axes.set_title(f"{_cut(name, 24)}\nn = {plural(counts[name], 'image')}")
         for line, length in ((axes.axhline, share.shape[0]), (axes.axvline, share.shape[1])):
             line(length / 2, color="white", linewidth=0.6, linestyle=(0, (1, 4)))
-    figure.colorbar(drawing, ax=panels, label="% of images", shrink=0.85, pad=0.02)
+    text = "how many of the images have a lesion there, %"
+    figure.colorbar(drawing, ax=panels, label=text, location="bottom", shrink=0.7)
     total = plural(len(labels), "image")
     name = max(shares, key=lambda name: float(shares[name].max()))
     title = f"{name.capitalize()}: {shares[name].max():.0f} % of the lesions share one place"
@@ -297,7 +300,7 @@ def _stacks(axes: Axes, counts: pd.Series, what: str) -> None:
         texts = [count(n) if n > 0.07 * totals.max() else "" for n in table[name]]
         red, green, blue = to_rgb(tones[name])
         ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=8)  # type: ignore[arg-type]
+        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=8.5)  # type: ignore[arg-type]
     for row, total in enumerate(totals):
         axes.annotate(count(total), (total, row), (4, 0), textcoords="offset points", va="center")
     name_rows(axes, [str(fold) for fold in table.index])
@@ -309,7 +312,7 @@ def _violins(values: pd.Series, groups: pd.Series, form: Callable[[float], str])
     """Draw the distribution of each group over a logarithmic axis, with n and the median."""
     values = values.astype(float)
     names = sorted(groups.unique())
-    figure, axes = plt.subplots(figsize=(6.8, 0.6 + 0.7 * len(names)))
+    figure, axes = plt.subplots(figsize=(PHONE, 0.6 + 0.7 * len(names)))
     seaborn.violinplot(
         x=values,
         y=groups,

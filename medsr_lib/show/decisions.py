@@ -132,7 +132,7 @@ def decision_changes(
     need(segmented, "lesions", "dice", "lost", "gained", "new")
     single = _trainings(classified)
     methods = len(classified) // (len(single) + 1)
-    figure, (left, right) = plt.subplots(2, 1, figsize=(6.8, 3.0 + 0.84 * methods))
+    figure, (left, right) = plt.subplots(2, 1, figsize=(PHONE, 3.6 + 0.84 * methods))
     changed = classified["flipped"] - classified["to_wrong"] - classified["to_right"]
     _blocks(left, classified.assign(otherwise=changed), CLASSIFIED)
     _column(left, "accuracy", _ranges(100 * classified["accuracy"], digits=0))

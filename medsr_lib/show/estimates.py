@@ -119,8 +119,8 @@ def null_bands(
     rows = verdicts[verdicts["metric"].eq(metric) & verdicts["region"].eq(region)]
     if rows.empty:
         raise ValueError(f"there is no {metric} of {region} to draw")
-    figure, axes = plt.subplots(figsize=(7.4, 0.9 + 0.46 * len(rows)))
-    name_rows(axes, [textwrap.fill(str(name), 22) for name in rows["method"]])
+    figure, axes = plt.subplots(figsize=(PHONE, 0.9 + 0.46 * len(rows)))
+    name_rows(axes, [textwrap.fill(str(name), 16) for name in rows["method"]])
     axes.axvline(0, color=INK, linewidth=1)
     values = rows[list(_DRAWN)].to_numpy(float)
     digits = 4 if np.nanmax(abs(values), initial=0) < 0.1 else 2
@@ -133,8 +133,8 @@ def null_bands(
         ends = [row["contrast_low"], row["contrast_high"]]
         axes.plot(ends, [at, at], color=tone, lw=2.4, solid_capstyle="butt")
         axes.plot(row["contrast"], at, "o", color=tone, markersize=8, markeredgecolor="white")
-        margin_text(axes, at, _with_ends(row, digits), 0.2)
-    margin_text(axes, -0.9, "distance to the band [95 %]", 0.2, color=MUTED)
+        margin_text(axes, at, _with_ends(row, digits))
+    margin_text(axes, -0.9, "distance to the band", color=MUTED)
     low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     margin = 0.06 * (high - low or 1)
     axes.set_xlim(low - margin, high + margin)
@@ -178,7 +178,7 @@ def _message(rows: pd.DataFrame, unit: str, region: str) -> str:
 
 def _with_ends(row: Mapping[Any, Any], digits: int) -> str:
     if not np.isfinite(row["distance"]):
-        return textwrap.fill(str(row["verdict"]), 30)
+        return textwrap.fill(str(row["verdict"]), 24)
     if not np.isfinite(row["distance_low"]):
         return f"{signed(row['distance'], digits)} [no interval]"
     value, low, high = (
@@ -214,8 +214,7 @@ def transfer_matrix(
     order = [*trained, *interpolation]
     texts = [[_gain(of.get(by), ranges) for of in gains.values()] for by in order]
     limit = round_limit([values.to_numpy(float)], share=1.0)
-    size = (1.7 + 1.2 * len(values.columns), 1.0 + 0.56 * len(order))
-    figure, axes = plt.subplots(figsize=size)
+    figure, axes = plt.subplots(figsize=(PHONE, 1.0 + 0.6 * len(order)))
     seaborn.heatmap(
         values.loc[order],
         cmap="RdBu",
@@ -223,7 +222,7 @@ def transfer_matrix(
         vmax=limit,
         annot=np.array(texts),
         fmt="",
-        annot_kws={"size": 10},
+        annot_kws={"size": 8.5},
         linewidths=1.5,
         cbar=False,
         ax=axes,
@@ -237,7 +236,7 @@ def transfer_matrix(
             frame = Rectangle(place, 1, 1, fill=False, ec="black", lw=3, zorder=3)
             axes.add_patch(frame)
     axes.set_xticks(axes.get_xticks(), [textwrap.fill(name, 15) for name in gains], rotation=0)
-    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 16) for name in order], rotation=0)
+    axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 18) for name in order], rotation=0)
     axes.tick_params(length=0)
     axes.set_xlabel("tested on", weight="bold")
     axes.set_ylabel(rows, weight="bold")

@@ -1,8 +1,7 @@
 """Pictures of cases: regions, methods side by side, maps of error, of loss and of invention.
 
 Images are tensors or arrays (H, W), (1, H, W) or (1, 1, H, W) in [0, 1]. All grey panels of a
-figure share one fixed window and none is scaled to its own range, so that a difference in
-brightness is one between the images.
+figure share one window, so that a difference in brightness is one between the images.
 """
 
 import textwrap
@@ -10,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -33,7 +31,6 @@ from medsr_lib.show.panels import (
     contour,
     corners,
     enlarge,
-    frame,
     grey,
     grid,
     hr_and_lesion,
@@ -50,15 +47,20 @@ from medsr_lib.show.style import (
     CONTOUR,
     INK,
     MUTED,
+    PHONE,
     REGION_COLOURS,
     caption,
     choose,
     drawn,
+    in_a_row,
     plural,
 )
 
 Key: TypeAlias = tuple[str, float, float, str]
 """Of a map: matplotlib's name of its colours, values of the first and the last, what it means."""
+
+WHOLE = "whole image"
+"""Name of a panel that shows all of the original, with the corners of the part."""
 
 KINDS = {
     2: ("detail not of HR", "#D55E00", 0.6),
@@ -93,14 +95,15 @@ def with_and_without(
     scores = ssim or {}
     choose("image in ssim", scores, images)
     box = _around(lesion)
-    figure, panels = grid(2, len(pictures), 2.3, 2.35)
+    side = PHONE / len(pictures)
+    figure, panels = grid(2, len(pictures), side, side + 0.15)
     for (above, below), (name, picture) in zip(panels.T, pictures.items()):
         grey(above, picture, WINDOW)
         corners(above, box)
         grey(below, picture, window_of(hr, box), box=box)
-        above.set_title(textwrap.fill(name, 26), loc="center", weight="bold")
+        above.set_title(textwrap.fill(name, 21), loc="center", weight="bold")
         if name in scores:
-            below.set_xlabel(f"SSIM of the slice {scores[name]:.3f}", size=10, color=INK)
+            below.set_xlabel(f"SSIM of the slice {scores[name]:.3f}", color=INK)
     if scores and not title:
         best = max(scores, key=lambda name: scores[name])
         title = f"Which is the better restoration? SSIM says: {best}"
@@ -110,10 +113,8 @@ def with_and_without(
 
 
 @drawn
-def region_montage(
-    cases: Sequence[Case], regions: Sequence[Mapping[str, Image]], *, columns: int = 6
-) -> Figure:
-    """Draw many cases small: the tumour, where its matched place lies, and the brain.
+def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]) -> Figure:
+    """Draw cases small: the tumour, where its matched place lies, and the brain.
 
     Args:
         cases: images, whose ids are the titles.
@@ -122,8 +123,9 @@ def region_montage(
     """
     if not cases or len(cases) != len(regions):
         raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
-    rows, side = -(-len(cases) // columns), 8.8 / columns
-    figure, panels = grid(rows, columns, side, side + 0.22)
+    columns = in_a_row(len(cases))
+    side = PHONE / max(2, columns)
+    figure, panels = grid(-(-len(cases) // columns), columns, side, side + 0.2)
     drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
     for axes, case, masks in zip(panels.flat, cases, regions):
         choose("region", ["tumour", *drawn_ones], masks)
@@ -139,7 +141,7 @@ def region_montage(
         missing = [name for name, mask in shown.items() if not mask.any()]
         missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
         text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
-        axes.set_title(text, size=7.5, pad=2, loc="center")
+        axes.set_title(textwrap.fill(text, 26), size=8.5, pad=2, loc="center")
     handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]
     for name in drawn_ones:
         colour = REGION_COLOURS[name]
@@ -166,36 +168,34 @@ def comparison(
     scores: Mapping[str, str],
     title: str,
 ) -> Figure:
-    """Draw HR and other images side by side: lesion enlarged, SSIM map enlarged.
+    """Draw HR and other images where the lesion is, and below each its SSIM map there.
 
     Args:
-        case: HR with its mask; without one the whole image is drawn as well, and its middle
-            enlarged in place of the lesion.
-        images: by name, in the order of the columns. A smaller one, such as LR, covers the same
+        case: HR with its mask; without one the middle of the image is enlarged, and the first panel
+            shows where that is.
+        images: by name, in the order of the panels. A smaller one, such as LR, covers the same
             field of view and is enlarged with its own pixels.
         maps: SSIM maps (H, W) by name of the image.
-        scores: a short text by name of the image (`HR` may have one), written under its column.
+        scores: a short text by name of the image (`HR` may have one), written below it.
     """
     hr = case.image.cpu().numpy()
     lesion = None if case.mask is None else case.mask.cpu().numpy()
     checked = {name: as_image(image, name) for name, image in images.items()}
-    pictures = {"HR": hr} | {n: same_field(image, hr.shape, n) for n, image in checked.items()}
+    pictures = {} if case.mask is not None else {WHOLE: hr}
+    pictures |= {"HR": hr} | {n: same_field(image, hr.shape, n) for n, image in checked.items()}
     choose("image in maps", maps, pictures)
-    rows = ("whole image", "middle, enlarged") if lesion is None else ("lesion, enlarged",)
     box = middle(hr.shape) if lesion is None else _around(lesion)
     window = WINDOW if lesion is None else window_of(hr, box)
-    figure = _side_by_side(
+    figure = _in_pairs(
         pictures,
-        (*rows, "SSIM there"),
+        {name: as_array(of, f"maps[{name!r}]", hr.shape) for name, of in maps.items()},
+        ("magma_r", 0, 1, "SSIM, 1 = identical"),
         box=box,
         lesion=lesion,
-        window=window,
-        maps={name: as_array(of, f"maps[{name!r}]", hr.shape) for name, of in maps.items()},
-        key=("magma_r", 0, 1, "SSIM, 1 = identical"),
         scores=scores,
+        window=window,
     )
-    outline = None if lesion is None else OUTLINE
-    caption(figure, title, "1 image", outline, _window(window))
+    caption(figure, title, "1 image", None if lesion is None else OUTLINE, _window(window))
     return figure
 
 
@@ -209,30 +209,22 @@ def restorations(
     title: str,
     note: str | None = None,
 ) -> Figure:
-    """Draw images side by side: whole, a part enlarged, and there the difference from the original.
+    """Draw where a part of an image lies, that part restored, and below its errors.
 
     Args:
         hr: (H, W) in [0, 1], the original that all are compared with.
-        images: by name, in the order of the columns. A smaller one covers the same field of view,
+        images: by name, in the order of the panels. A smaller one covers the same field of view,
             is enlarged with its own pixels, and has no difference. Noise may leave [0, 1].
         box: left, top, right and bottom of the part, in pixels of `hr`.
-        scores: a short text by name of the image, written under its column.
+        scores: a short text by name of the image, written below it.
     """
     if not images:
         raise ValueError("there are no images to compare")
     original = as_image(hr, "original")
     seen = {name: same_field(image, original.shape, name) for name, image in images.items()}
-    errors = {n: image - original for n, image in seen.items() if image.shape == original.shape}
-    limit = round_limit([part(error, box) for error in errors.values()] or [np.zeros(1)])
-    window = (0.0, 1.0)
-    figure = _side_by_side(
-        {"original": original, **seen},
-        ("whole image", "enlarged", "difference"),
-        box=box,
-        maps=errors,
-        key=("RdBu_r", -limit, limit, "image − original"),
-        scores=scores,
-        window=window,
+    pictures, window = {WHOLE: original, "original": original, **seen}, (0.0, 1.0)
+    figure = _in_pairs(
+        pictures, *_errors(original, seen, box), box=box, scores=scores or {}, window=window
     )
     caption(figure, title, note, "1 image", _window(window))
     return figure
@@ -250,11 +242,9 @@ def beside_hr(
     title: str,
     note: str | None = None,
 ) -> Figure:
-    """Draw HR and other images in rows of four, and below each its difference from HR.
+    """Draw HR and other images, and below each its difference from HR.
 
     Grey goes from what 1 % of the pixels of HR lie below to what 99 % lie below, in the part shown.
-    The colours end at the error that 99.5 % of the pixels of the middle one of the images do not
-    exceed, rounded up: an untrained network does not make all others pale.
 
     Args:
         hr: (H, W) in [0, 1].
@@ -266,33 +256,20 @@ def beside_hr(
         errors: False draws the images alone.
         scores: a short text by name of the image, written below it.
     """
-    original, scores = as_image(hr, "hr"), scores or {}
+    original = as_image(hr, "hr")
     seen = {name: same_field(image, original.shape, name) for name, image in images.items()}
-    choose("image in scores", scores, ["HR", *seen])
     mask = None if lesion is None else as_mask(lesion, original.shape)
     if box is None and mask is not None and mask.any():
         box = square_around(mask, MARGIN)
     box = box or (0, 0, original.shape[1], original.shape[0])
-    full = [name for name, image in seen.items() if errors and image.shape == original.shape]
-    maps = {name: seen[name] - original for name in full}
-    limit = float(np.median([round_limit([part(of, box)]) for of in maps.values()] or [1]))
-    pictures = {"HR": original, **seen}
-    columns, step = min(4, len(pictures)), 1 + bool(maps)
-    figure, panels = grid(-(-len(pictures) // columns) * step, columns, 1.75, 1.9)
-    window = window_of(original, box)
-    for n, (name, picture) in enumerate(pictures.items()):
-        above = panels[n // columns * step, n % columns]
-        below = panels[n // columns * step + step - 1, n % columns]
-        grey(above, picture, window, box=box, field=original.shape)
-        above.set_title(textwrap.fill(name, 22), loc="center", weight="bold")
-        if name in maps:
-            drawing = coloured(below, maps[name], "RdBu_r", -limit, limit)
-            enlarge(below, box)
-        contour(above, mask, width=0.6)
-        below.set_xlabel(scores.get(name, ""), size=9, color=INK)
-    if maps:
-        text = "restored − original\nred: too bright\nblue: too dark"
-        colour_bar(panels[1, 0], drawing, text)
+    figure = _in_pairs(
+        {"HR": original, **seen},
+        *_errors(original, seen if errors else {}, box),
+        box=box,
+        lesion=mask,
+        scores=scores or {},
+        window=window_of(original, box),
+    )
     caption(figure, title, note, None if mask is None else OUTLINE)
     return figure
 
@@ -330,22 +307,22 @@ def invention_maps(
     errors = {name: picture - hr for name, picture in pictures.items()}
     box = _around(lesion)
     window, limit = window_of(hr, box), round_limit([part(e, box) for e in errors.values()])
-    figure, panels = grid(2, 3, 2.3, 2.4)
+    figure, panels = grid(2, 3, PHONE / 3, 2.35)
     for axes, (name, picture) in zip(panels[0], {"HR": hr, **pictures}.items()):
         grey(axes, picture, window, box=box)
         contour(axes, lesion, width=0.5)
-        axes.set_title(textwrap.fill(name, 26), loc="center", weight="bold")
+        axes.set_title(textwrap.fill(name, 21), loc="center", weight="bold")
     for axes, (name, error) in zip(panels[1, 1:], errors.items()):
         drawing = coloured(axes, error, "RdBu_r", -limit, limit)
         contour(axes, lesion, dotted=True)
         enlarge(axes, box)
-        axes.set_xlabel(scores.get(name, ""), size=9.5, color=INK)
+        axes.set_xlabel(scores.get(name, ""), color=INK)
     below = panels[1, 0]
     grey(below, hr, WINDOW)
     for kind, (_, colour, strength) in KINDS.items():
         tint(below, patches == kind, colour, strength)
     corners(below, box)
-    below.set_title(f"fine detail of {list(pictures)[1]}", loc="center", size=9)
+    below.set_title(f"fine detail of {list(pictures)[1]}", loc="center", size=8.5)
     bar = figure.colorbar(drawing, ax=panels[1, 1:].tolist(), location="bottom", shrink=0.7)
     bar.set_label("restored − original: blue too dark, red too bright", size=9)
     handles = [
@@ -358,54 +335,50 @@ def invention_maps(
     return figure
 
 
-def _side_by_side(
+def _in_pairs(
     pictures: Mapping[str, NDArray[np.float32]],
-    rows: Sequence[str],
-    *,
-    box: Box,
     maps: Mapping[str, NDArray[np.float32]],
     key: Key,
+    *,
+    box: Box,
+    scores: Mapping[str, str],
+    window: Window,
     lesion: NDArray[np.bool_] | None = None,
-    scores: Mapping[str, str] | None = None,
-    window: Window = WINDOW,
 ) -> Figure:
-    """Draw a column per image, the first of full size, with its map in the last row."""
-    scores = scores or {}
+    """Draw images in rows, in a part of the first one, and below each its map there."""
     choose("image in scores", scores, pictures)
     field = next(iter(pictures.values())).shape
-    side = min(8.6 / len(pictures), 2.1)
-    figure, panels = grid(len(rows), len(pictures), side, side + 0.05)
-    columns = dict(zip(pictures, panels.T))
-    for name, column in columns.items():
-        column[0].set_title(textwrap.fill(name, int(12 * side)), loc="center", weight="bold")
-        for axes, row in zip(column[:-1], rows):
-            whole = row == "whole image"
-            grey(axes, pictures[name], window, box=None if whole else box, field=field)
-            if whole:
-                frame(axes, box)
-            contour(axes, lesion)
-        column[-1].set_xlabel(scores.get(name, ""), size=8.5, color=INK)
-    for axes, row in zip(panels[:, 0], rows):
-        axes.set_ylabel(row, color=MUTED)
-    _maps(panels[-1, 0], {columns[name][-1]: of for name, of in maps.items()}, key, box, lesion)
+    columns, step = in_a_row(len(pictures)), 1 + bool(maps)
+    side = PHONE / columns
+    figure, panels = grid(-(-len(pictures) // columns) * step, columns, side, side + 0.15)
+    for n, (name, picture) in enumerate(pictures.items()):
+        row, column = n // columns * step, n % columns
+        above, below = panels[row, column], panels[row + step - 1, column]
+        grey(above, picture, window, box=None if name == WHOLE else box, field=field)
+        above.set_title(textwrap.fill(name, 21), loc="center", weight="bold")
+        contour(above, lesion, width=0.6)
+        if name == WHOLE:
+            corners(above, box)
+        if name in maps:
+            drawing = coloured(below, maps[name], *key[:3])
+            contour(below, lesion, dotted=key[0] != "magma_r")  # which is dark where SR errs
+            enlarge(below, box)
+        below.set_xlabel(scores.get(name, ""), color=INK)
+    if maps:
+        colour_bar(panels[1, 0], drawing, key[3])
     return figure
 
 
-def _maps(
-    beside: Axes,
-    maps: Mapping[Axes, NDArray[np.float32]],
-    key: Key,
-    box: Box,
-    lesion: NDArray[np.bool_] | None,
-) -> None:
-    """Draw maps enlarged, each on its axes, and their colour bar on axes that have no map."""
-    shades, low, high, text = key
-    for axes, values in maps.items():
-        drawing = coloured(axes, values, shades, low, high)
-        contour(axes, lesion, dotted=shades != "magma_r")  # which is dark where SR errs
-        enlarge(axes, box)
-    if maps:
-        colour_bar(beside, drawing, text)
+def _errors(
+    original: NDArray[np.float32], seen: Mapping[str, NDArray[np.float32]], box: Box
+) -> tuple[dict[str, NDArray[np.float32]], Key]:
+    """Errors of the images of full size, and their colours: these end at the error that 99.5 % of
+    the pixels of the middle image do not exceed, so that an untrained network pales no other.
+    """
+    errors = {n: image - original for n, image in seen.items() if image.shape == original.shape}
+    limit = float(np.median([round_limit([part(of, box)]) for of in errors.values()] or [1]))
+    text = "restored − original\nred: too bright\nblue: too dark"
+    return errors, ("RdBu_r", -limit, limit, text)
 
 
 def _around(lesion: NDArray[np.bool_]) -> Box:

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from medsr_lib.case import Case
@@ -166,13 +165,13 @@ def coloured(axes: Axes, values: NDArray[Any], shades: str, low: float, high: fl
 def colour_bar(axes: Axes, drawing: AxesImage, text: str) -> None:
     """Put the colour bar of maps, and what it means, into a panel that has no map of its own."""
     low, high = drawing.get_clim()
-    inside = axes.inset_axes((0.1, 0.62, 0.8, 0.09))
+    inside = axes.inset_axes((0.1, 0.8, 0.8, 0.09))
     extend = "both" if low < 0 else "neither"
     bar = plt.colorbar(drawing, cax=inside, orientation="horizontal", extend=extend)
     ticks = [low, (low + high) / 2, high]
     texts = [f"{x:+g}".replace("-", "−") if low < 0 and x else f"{x:g}" for x in ticks]
     bar.set_ticks(ticks, labels=texts)
-    inside.tick_params(labelsize=8)
+    inside.tick_params(labelsize=8.5)
     inside.set_xlabel(text, size=8.5)
 
 
@@ -227,12 +226,6 @@ def part(values: NDArray[Any], box: Box) -> NDArray[Any]:
     """Return the pixels in the box."""
     left, top, right, bottom = box
     return values[top:bottom, left:right]
-
-
-def frame(axes: Axes, box: Box) -> None:
-    """Draw the box on a whole image."""
-    left, top, right, bottom = box
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec="white"))
 
 
 def corners(axes: Axes, box: Box) -> None:

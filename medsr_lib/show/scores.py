@@ -71,12 +71,12 @@ def by_patient(
         f"{text}\n{interval(differences[name], digits)}" if name in differences else text
         for text, name in zip(names, methods)
     ]
-    figure, axes = plt.subplots(figsize=(min(8.6, 1.2 + 1.25 * len(methods)), 3.4))
+    figure, axes = plt.subplots(figsize=(PHONE, 3.6))
     places, every = range(len(methods)), means.to_numpy()
     axes.plot(places, every.T, ".-", color=MUTED, lw=0.7, ms=4, alpha=0.6)
     axes.plot(places, every.mean(0), "o-", color=INK, lw=2.6, ms=7, mec="white")
-    axes.set_xticks(places, [text.replace(" [", "\n[") for text in labels])
-    axes.tick_params(axis="x", length=0, labelsize=8)
+    axes.set_xticks(places, [text.replace(" [", "\n[").replace(", ", ",\n") for text in labels])
+    axes.tick_params(axis="x", length=0)
     axes.set_ylabel(unit)
     axes.grid(axis="y")
     caption(
@@ -109,8 +109,7 @@ def perception_plane(
     kept = chosen.dropna(subset=metrics)
     if kept.empty:
         raise ValueError("no case has a value of both psnr and perceptual")
-    size = (max(5.2, min(7.2, 3.6 * len(regions))), 3.6)
-    figure, panels = plt.subplots(1, len(regions), figsize=size, squeeze=False)
+    figure, panels = plt.subplots(1, len(regions), figsize=(PHONE, 3.6), squeeze=False)
     style: Any = {"ms": 7, "mec": "white", "elinewidth": 1.6}
     for axes, region in zip(panels.flat, regions):
         rows = kept[kept["region"] == region]
@@ -125,15 +124,15 @@ def perception_plane(
                 x[name], y[name], dy[name], dx[name], "o", label=name, color=tone, **style
             )
         axes.set_title(f"{region}, n = {plural(rows['patient'].nunique(), 'patient')}")
-        axes.set_xlabel(f"PSNR, dB, less that of {methods[0]}   better →")
+        axes.set_xlabel(f"PSNR minus that\nof {methods[0]}, dB   better →")
         axes.text(0.98, 0.96, "best ↘", color=MUTED, ha="right", transform=axes.transAxes)
         axes.margins(0.15)
         axes.grid()
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
-    panels[0, 0].set_ylabel(f"← better   perceptual distance,\nless that of {methods[0]}")
+    panels[0, 0].set_ylabel(f"← better   perceptual distance,\nminus that of {methods[0]}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     both = chosen.assign(both=chosen["psnr"].where(chosen["perceptual"].notna()))
     caption(
         figure,
@@ -156,7 +155,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
         table: a row per method, diameter and contrast: the columns `method`, `diameter` (pixels),
             `contrast` (intensity), `d` (detectability d'), `backgrounds` and `patients`.
         differences: a row per other method than the baseline, diameter and contrast: `method`,
-            `baseline` (one), `diameter`, `contrast`, `value` (d' less that of the baseline), `low`
+            `baseline` (one), `diameter`, `contrast`, `value` (d' minus that of the baseline), `low`
             and `high` (95 %). HR, which is far above, is not drawn.
     """
     need(table, "method", "diameter", "contrast", "d", "backgrounds", "patients")
@@ -166,7 +165,7 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
     level: Any = table.set_index(["contrast", "diameter", "method"])["d"]
     contrasts, diameters = (sorted(set(shown[name])) for name in ("contrast", "diameter"))
     height = 0.6 + (0.7 + 0.24 * len(set(shown["method"]))) * len(diameters)
-    size = (3.2 * len(contrasts) + 0.4, height)
+    size = (PHONE, height)
     figure, panels = plt.subplots(
         len(diameters), len(contrasts), figsize=size, sharex=True, sharey=True, squeeze=False
     )
@@ -179,8 +178,8 @@ def contrast_detail(table: pd.DataFrame, *, differences: pd.DataFrame, title: st
         said = ", ".join(f"{name} {value:.2f}" for name, value in d.items())
         axes.set_title(f"{diameter:g} pixels, contrast {contrast:g}\nd': {said}")
         axes.set_xlim(min(np.nanmin(ends), 0) * 1.1, max(np.nanmax(ends), 0) * 1.1)
-    for axes in panels[-1]:
-        axes.set_xlabel(f"d' less that of {baseline}\n← harder to detect   |   easier →")
+    text = f"← harder to detect   |   easier →\nd' minus that of {baseline}"
+    figure.supxlabel(text, size=8.5)
     places, patients = table[["backgrounds", "patients"]].iloc[0]
     behind = f"{plural(places, 'place')} in normal tissue of {plural(patients, 'patient')}"
     caption(figure, title, behind, "point and line: difference at the same places, 95 % interval")

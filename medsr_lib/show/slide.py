@@ -16,7 +16,7 @@ from medsr_lib.show.panels import (
     WINDOW,
     Image,
     contour,
-    frame,
+    corners,
     grey,
     hr_and_lesion,
     same_size,
@@ -88,7 +88,7 @@ def summary_slide(
         grey(axes, pictures[name or "Original"], WINDOW, box=box if name else None)
         contour(axes, lesion, width=1.2)
         if not name:
-            frame(axes, box)
+            corners(axes, box)
         shown = textwrap.shorten(name, 24, placeholder=" …") or "The whole image"
         write(left + SIDE / 2, BOTTOM + SIDE + 0.1, shown, ha="center", size=14, weight="bold")
     for left, name in zip(LEFT[1:], (baseline, best)):

@@ -131,6 +131,7 @@ def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def _save(save: Callable[..., None], behind: str, path: Any, **options: Any) -> None:
+    options = {"dpi": 200} | options
     if behind and Path(str(path)).suffix == ".png":
         options = {"metadata": {"Comment": f"{behind}."}} | options
     save(path, **options)
@@ -290,6 +291,15 @@ def better(metric: str) -> str:
     """
     text, more = label_of(metric)
     return f"{text}   better →" if more else f"← better   {text}"
+
+
+def in_a_row(panels: int) -> int:
+    """How many panels stand side by side, so that each is seen on a phone.
+
+    >>> [in_a_row(panels) for panels in (1, 2, 3, 4, 5, 6)]
+    [1, 2, 3, 2, 3, 3]
+    """
+    return {1: 1, 2: 2, 4: 2}.get(panels, 3)
 
 
 def choose(what: str, names: Iterable[str], existing: Iterable[str]) -> None:

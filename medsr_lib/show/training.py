@@ -15,6 +15,7 @@ from medsr_lib.show.style import (
     INK,
     METHOD_COLOURS,
     MUTED,
+    PHONE,
     better,
     caption,
     choose,
@@ -122,17 +123,17 @@ def adversarial_curves(
     choose("metric in baseline", named, VALIDATED)
     figure, panels = _panels(["losses", "answers", *measures])
     _traces(panels["losses"], table, {**losses, "discriminator_loss": MUTED})
-    panels["losses"].set(title="weighted losses of both networks", ylabel="loss")
+    panels["losses"].set(title="weighted losses", ylabel="loss")
     answers = panels["answers"]
     answers.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.2, label="0.5: cannot tell")
     tones = {"real crops": METHOD_COLOURS["HR"], "generated crops": METHOD_COLOURS["SRGAN"]}
     _traces(answers, table.rename(columns=dict(zip(ANSWERS, tones))), tones)
-    answers.set(title="discriminator: is a crop real?", ylabel="mean probability")
+    answers.set(title="discriminator: real?", ylabel="mean probability")
     answers.set(yscale="linear", ylim=(0, 1))
     for measure in measures:
         values = {name: of[measure] for name, of in references.items() if measure in of}
         _validation(panels[measure], pd.DataFrame(validation), measure, values)
-        panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 30))
+        panels[measure].set_ylabel("validation\n" + textwrap.fill(better(measure), 22))
     for axes in panels.values():
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), handlelength=1.5, borderpad=0)
@@ -143,13 +144,13 @@ def _panels(names: list[str]) -> tuple[Figure, dict[str, Axes]]:
     """Panels by name, two in a row, small enough for a phone; a last one alone is wide."""
     rows: Any = [names[n : n + 2] for n in range(0, len(names), 2)]
     rows[-1] *= 2 // len(rows[-1]) if len(rows) > 1 else 1
-    size = (6.8 if len(names) > 1 else 5.4, 2.7 * len(rows))
+    size = (PHONE, 2.7 * len(rows))
     return plt.subplot_mosaic(rows, figsize=size, sharex=True)
 
 
 def _no_step_yet(title: str, note: str) -> Figure:
     """What there is to draw of a training whose session ended before it began."""
-    figure, axes = plt.subplots(figsize=(5.4, 1.2))
+    figure, axes = plt.subplots(figsize=(PHONE, 1.2))
     axes.axis("off")
     axes.text(0.5, 0.5, "no step has been taken yet", ha="center", va="center", color=MUTED)
     caption(figure, title, note)

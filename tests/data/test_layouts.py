@@ -261,7 +261,7 @@ def test_a_table_names_the_line_that_is_wrong(tmp_path):
     first, *wrong = source.find_entries(tmp_path)
     assert (first.fault, first.fold, [m.name for m in first.masks]) == ("", 2, ["m.png", "b.png"])
     for entry, reason in zip(
-        wrong, ["no file .*x.png", "no patient", "there before", "'two'", "'0' is no"]
+        wrong, ["no file .*x.png", "no patient", "two rows", "'two'", "'0' is no"]
     ):
         with pytest.raises(ValueError, match=rf"/cases.csv, line [3-7]: .*{reason}"):
             source.read_entry(entry)

@@ -317,7 +317,7 @@ def test_prepare_makes_a_damaged_or_older_store_anew_and_says_so(mixed, slices, 
 def test_prepare_replaces_nothing_but_stores(mixed):
     own = mixed / "data" / "3.mat"
     before = own.read_bytes()
-    with pytest.raises(ValueError, match=r"3\.mat: no store, and would be replaced; delete it or "):
+    with pytest.raises(ValueError, match=r"3\.mat: not a store; delete it, or give another path"):
         store.prepare(mixed, own)
     assert own.read_bytes() == before
 

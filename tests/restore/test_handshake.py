@@ -1,4 +1,4 @@
-"""Networks with one fault each: the handshake mends it and says so, or names it; none pass."""
+"""Networks with one fault each: the handshake adapts it and says so, or names it; none pass."""
 
 from dataclasses import fields
 
@@ -147,7 +147,7 @@ class Declared:
         return only(lambda x: tuple(x.shape[-2:]) == self.input_size)(x)
 
 
-MENDED = {
+ADAPTED = {
     "colour": (only(rgb), {"channels": 3}, "grey goes in three times"),
     "colour cast": (cast, {}, "its channels differ by 0.0"),
     "0-255": (lambda x: clipped(x, 0, 255).round(), {"range_in": "0-255", "range_out": "0-255"},
@@ -236,9 +236,9 @@ NAMED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", MENDED)
-def test_what_can_be_mended_is_mended_and_said(fault):
-    network, found, words = MENDED[fault]
+@pytest.mark.parametrize("fault", ADAPTED)
+def test_what_can_be_adapted_is_adapted_and_said(fault):
+    network, found, words = ADAPTED[fault]
     method = handshake.adapt(network, scale=SCALE)
     for name in {f.name for f in fields(Findings)} - FREE:
         wanted = {**USUAL, **found}[name]
@@ -253,14 +253,14 @@ def test_what_can_be_mended_is_mended_and_said(fault):
 
 
 @pytest.mark.parametrize("fault", NAMED)
-def test_what_cannot_be_mended_is_named(fault):
+def test_what_cannot_be_adapted_is_named(fault):
     network, words = NAMED[fault]
     with pytest.raises(ValueError, match=words):
         handshake.adapt(network, scale=SCALE)
 
 
 def test_a_network_against_noise_has_scale_1():
-    assert handshake.adapt(torch.clone, scale=1).findings.mended == []
+    assert handshake.adapt(torch.clone, scale=1).findings.adapted == []
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -268,7 +268,7 @@ def test_a_network_against_noise_has_scale_1():
 def test_a_good_method_needs_nothing(name, scale):
     function = getattr(resample, name)
     method = handshake.adapt(lambda lr: function(lr, scale=scale), scale=scale)
-    assert method.findings.mended == []
+    assert method.findings.adapted == []
     lr = degrade.bicubic(torch.rand(2, 1, 12 * scale, 20 * scale), scale=scale)
     torch.testing.assert_close(method(lr), function(lr, scale=scale))
 

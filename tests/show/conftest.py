@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +9,21 @@ import torch
 from matplotlib.text import Text
 
 from medsr_lib.case import Case
+from medsr_lib.show.style import PHONE
 
 mpl.use("Agg")
+
+
+@pytest.fixture
+def readable_on_a_phone(monkeypatch):
+    """Every figure that is drawn has labels of 9 pixels and more on a phone."""
+    drawn, close = [], plt.close
+    monkeypatch.setattr(plt, "close", lambda figure=None: (drawn.append(figure), close(figure)))
+    yield
+    for figure in drawn:
+        assert figure.get_figwidth() <= PHONE
+        for text in figure.findobj(Text):
+            assert not text.get_text() or text.get_fontsize() >= 8.5, text
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import pytest
 
 from medsr_lib import show
 
+pytestmark = pytest.mark.usefixtures("readable_on_a_phone")
+
 ABOUT = {"unit": "PSNR, dB", "title": "Gain", "directions": ("worse", "better")}
 
 

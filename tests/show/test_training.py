@@ -4,6 +4,8 @@ import pytest
 
 from medsr_lib import show
 
+pytestmark = pytest.mark.usefixtures("readable_on_a_phone")
+
 ABOUT = {"title": "ESPCN ×4", "note": "60 images of 12 patients"}
 
 

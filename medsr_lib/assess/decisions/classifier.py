@@ -82,7 +82,7 @@ def decision_table(
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"classes must be at least two names, none of them twice, got {names}")
     if unknown := sorted(set(cases["label"]) - set(names)):
-        raise ValueError(f"label {unknown[0]!r} is none of the classes {names}")
+        raise ValueError(f"label {unknown[0]!r} is not one of the classes {names}")
     truth = np.array([names.index(label) for label in cases["label"]])
     before = predicted[reference]
     tables = []

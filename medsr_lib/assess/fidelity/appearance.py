@@ -76,7 +76,7 @@ def appearance(
 
     HR itself is in the table as a method whose changes are 0, so that `statistics.contrasts` with
     the baseline "HR" gives the change from HR, and with the reference region "matched" the change
-    in the tumour less that in comparable tissue.
+    in the tumour minus that in comparable tissue.
 
     Args:
         methods: name -> LR (B, 1, h, w) -> SR (B, 1, H, W) in [0, 1].

@@ -228,7 +228,7 @@ def differences(responses: pd.DataFrame, *, baseline: str, seed: int) -> pd.Data
 
     Returns:
         A row for each other method (HR too), diameter and contrast: baseline, backgrounds, value
-        (d' of the method less that of the baseline), low, high (95 %), p, patients, p_adjusted.
+        (d' of the method minus that of the baseline), low, high (95 %), p, patients, p_adjusted.
 
     Raises:
         ValueError: no such table or baseline, no other method, or backgrounds that differ from

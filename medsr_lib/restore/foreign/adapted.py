@@ -54,7 +54,7 @@ class Findings:
     notes: tuple[str, ...] = ()
 
     @property
-    def mended(self) -> list[str]:
+    def adapted(self) -> list[str]:
         """What is done for it, a phrase each."""
         ranges = f"values go in as {self.range_in} and come out as {self.range_out}"
         down, right = self.shift
@@ -73,7 +73,7 @@ class Findings:
         return [text for text in done if isinstance(text, str)] + list(self.notes)
 
     def __str__(self) -> str:
-        return "; ".join([f"scale {self.scale}", *self.mended])
+        return "; ".join([f"scale {self.scale}", *self.adapted])
 
 
 class Adapted(nn.Module):

@@ -110,7 +110,7 @@ class PerceptualLoss(nn.Module):
         d(SR, HR) = 1 / (C h w) sum (phi(HR) - phi(SR))^2 / normalizer
 
     `content(sr, hr)` is the mean of d over a batch. The network is copied, frozen, and stays in
-    evaluation mode whatever `train` is told; `.to(device)` moves the copy.
+    evaluation mode whatever `train` is given; `.to(device)` moves the copy.
 
     Args:
         features: phi, images (B, 1, H, W) -> (B, C, h, w): a network, or a method of one, such as

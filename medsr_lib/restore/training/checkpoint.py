@@ -109,7 +109,7 @@ def carry(source: str | Path, target: str | Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(
             f"{source}: no checkpoints (*.pt) to resume from; give the folder of the notebook in "
-            "the output of the earlier session, or leave resume_from out to start anew"
+            "the output of the earlier session, or leave resume_from out to start from zero"
         )
     steps = {path: _step(load(path)) for path in found}
     ours = {path: target / path.name for path in found}

@@ -226,7 +226,7 @@ def _refuse_saturated(training: Training) -> None:
     d_real, d_fake = training.means(max(0, whole - rows))[:rows, -2:].T
     if whole >= rows and (d_real > SATURATED).all() and (d_fake < 1 - SATURATED).all():
         raise Diverged(
-            "the discriminator has told real from restored crops without fail for "
+            "the discriminator has separated real from restored crops without a mistake for "
             f"{rows * training.log_every} steps, up to step {training.step}: it teaches nothing "
             "any more. The checkpoint keeps the last saved state: take a narrower discriminator, "
             "a lower learning rate, or a longer ramp_up"

@@ -67,8 +67,8 @@ def fit_classifier(
             for bodies, whose heart is on the left and whose diaphragm is below.
         validation: images and labels of other patients. They decide nothing without a patience.
         evaluations: of the validation images, about.
-        patience: stop after so many evaluations without a lower loss (the mean over classes of the
-            cross-entropy), and go back to the state of the lowest; None for the last state.
+        patience: stop after this many evaluations without a lower loss (the mean over classes of
+            the cross-entropy), and go back to the state of the lowest; None for the last state.
         checkpoint, hours, device: as for `fit.fit`.
 
     Raises:

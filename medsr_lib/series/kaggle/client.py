@@ -23,7 +23,7 @@ NO_CREDENTIALS = (
     "variable KAGGLE_API_TOKEN, or kaggle.json into the folder .kaggle of your home"
 )
 TRIES = 6
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # HTTP codes worth another try
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # HTTP codes of transient errors
 LONGEST = 300.0  # seconds between two tries
 TIMEOUT = (15.0, 120.0)  # seconds to connect, and between two pieces of an answer
 Answer = TypeVar("Answer")
@@ -127,7 +127,7 @@ def again(
 
     Args:
         call: what may fail.
-        on: whether an error is worth another try.
+        on: whether an error is transient.
         pause: how to wait for so many seconds.
         seconds: between two tries; None for what the service asks, or else 2, 4, 8, ...
     """
@@ -216,7 +216,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether a call of the service is worth another try."""
+    """Whether the error of a call of the service is transient."""
     if isinstance(error, KaggleError):
         return False
     answered = _code(error)

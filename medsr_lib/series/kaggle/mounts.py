@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medsr_lib.series import report
 from medsr_lib.series.sessions import state as states
 from medsr_lib.series.sessions.context import Context, Kind
 
 ROOT = "MEDSR_KAGGLE_ROOT"  # set in tests; /kaggle where it is not
-SLICES = ("02_espcn/espcn.pt", "03_srgan/srresnet.pt", "03_srgan/srgan.pt")
+SLICES = tuple(path.as_posix() for path in report.trained("").values())
 NETWORKS = {  # the files that a notebook reads from the output of others
-    "03_srgan": ("02_espcn/espcn.pt",),
+    "03_srgan": SLICES[:1],
     "04_regional_ssim": SLICES,
     "05_appearance": SLICES,
     "06_decisions": SLICES,

@@ -132,7 +132,7 @@ def whole_lines(path: Path) -> tuple[str, str]:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Numbers by step; lines that are none are left out.
+    """Numbers by step; invalid lines are left out.
 
     Raises:
         ValueError: no such table, or one without steps.

@@ -122,7 +122,7 @@ def test_the_tables_go_into_statistics(many, metric):
     ("change", "reason"),
     [
         ({"images": {"SR": torch.rand(3, 1, 4, 4)}}, "no method 'HR' to compare the others with"),
-        ({"cases": about(["none", *CLASSES[1:]])}, "label 'none' is none of the classes"),
+        ({"cases": about(["none", *CLASSES[1:]])}, "label 'none' is not one of the classes"),
         ({"classes": ["glioma", "glioma", "none"]}, "classes must be at least two names, none of"),
     ],
 )

@@ -220,7 +220,7 @@ def test_decisions_go_into_summary_and_contrasts(cases):
     ("change", "reason"),
     [
         ({"reference": "HR"}, "no method 'HR' to compare the others with"),
-        ({"classes": ("a", "b")}, "label 'NORMAL' is none of the classes"),
+        ({"classes": ("a", "b")}, "label 'NORMAL' is not one of the classes"),
         ({"classes": ("a", "b", "c")}, "classes must be two, negatives first"),
         ({"scores": {"original": [1.0]}}, r"'original': expected 5 finite scores, got \(1,\)"),
     ],

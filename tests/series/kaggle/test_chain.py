@@ -395,7 +395,7 @@ def test_the_command_says_how_it_goes(start, out, capsys):
     words = ["kaggle", "chain", "03", "--hours", "1", "--out", str(out), "--poll", "0.01"]
     words += [w for n, v in chains.PARAMETERS.items() for w in ("-p", f"{n}={v}")]
     assert cli.main([*words, "--sessions", "2"]) == 1
-    assert "more --sessions goes on" in capsys.readouterr().err
+    assert "the same command with more --sessions" in capsys.readouterr().err
     assert cli.main([*words, "--sessions", "3"]) == 0
     printed = capsys.readouterr()
     assert "session 3 pushed as tester/medsr-03-srgan-s03, resumes from step 80" in printed.err

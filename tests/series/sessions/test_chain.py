@@ -247,7 +247,7 @@ def test_the_command_says_whether_it_is_done(quick, out, capsys):
     words = ["chain", "03", "--hours", "1", "--data", str(quick.data), "--out", str(out)]
     words += ["--notebooks", str(quick.folder)]
     assert cli.main([*words, "--sessions", "2"]) == 1
-    assert "more --sessions goes on" in capsys.readouterr().err
+    assert "the same command with more --sessions" in capsys.readouterr().err
     assert cli.main([*words, "--sessions", "3"]) == 0
     assert "100 of 100 steps: done" in capsys.readouterr().err
 
