@@ -18,8 +18,8 @@ from medsr_lib.assess.quality.ssim import (
     INNER,
     MAPS,
     WINDOW,
-    Windows,
     full_precision,
+    maps,
     mirror,
     to_double,
 )
@@ -102,8 +102,9 @@ def ssim_maps(
     if unknown:
         raise ValueError(f"no map {unknown[0]!r}; there are {', '.join(MAPS)}")
     check_pair(sr, hr, data_range=data_range, least=WINDOW, what="SSIM")
-    windows = Windows(hr[:, 0], data_range=data_range, dtype=full_precision(hr.device))
-    return {name: of.to(hr.dtype) for name, of in windows.maps(sr[:, 0], names).items()}
+    full = full_precision(hr.device)
+    found = maps([sr[:, 0]], hr[:, 0], names, data_range=data_range, dtype=full)
+    return {name: of[0].to(hr.dtype) for name, of in found.items()}
 
 
 def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) -> Tensor:
@@ -125,11 +126,10 @@ def ssim_map_within(sr: Tensor, hr: Tensor, mask: Tensor, *, data_range: float) 
     box = (slice(None), *bounding_box(mask.any(0).cpu().numpy(), margin=WINDOW))
     x, y, inside = (of[box] for of in (sr[:, 0], hr[:, 0], mask))
     if inside.numel():
-        dtype = full_precision(hr.device)
         x, y, used = (mirror(of) for of in (x, y, inside))
-        windows = Windows(y, data_range=data_range, dtype=dtype, mask=used)
-        found = windows.maps(x)["ssim"].masked_fill(~inside, torch.nan)
-        result[box] = found.to(hr.dtype)
+        full = full_precision(hr.device)
+        (found,) = maps([x], y, data_range=data_range, dtype=full, mask=used)["ssim"]
+        result[box] = found.masked_fill(~inside, torch.nan).to(hr.dtype)
     return result
 
 
@@ -160,25 +160,24 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float) -> list[Tensor]:
     """
     check_pair(sr, hr, data_range=data_range, least=MS_LEAST, what="multi-scale SSIM")
     x, y = (image[:, 0].to(full_precision(hr.device)) for image in (sr, hr))
-    maps = ms_maps(x, ms_windows(y, len(SCALES), data_range=data_range, dtype=y.dtype))
-    return [of_scale.to(hr.dtype) for of_scale in maps]
+    found = ms_maps([x], y, len(SCALES), data_range=data_range, dtype=y.dtype)
+    return [of_scale[0].to(hr.dtype) for of_scale in found]
 
 
-def ms_windows(hr: Tensor, n: int, *, data_range: float, dtype: torch.dtype) -> list[Windows]:
-    """HR (B, H, W) at n scales, each half as fine as the one before."""
-    scales = [hr]
-    scales += (hr := avg_pool2d(hr, 2) for _ in range(n - 1))
-    return [Windows(y, data_range=data_range, dtype=dtype) for y in scales]
+def ms_maps(
+    every: Sequence[Tensor], hr: Tensor, n: int, *, data_range: float, dtype: torch.dtype
+) -> list[Tensor]:
+    """Multi-scale SSIM's maps (M, B, h, w) of M SR at n scales, each half as fine as the one before.
 
-
-def ms_maps(sr: Tensor, scales: Sequence[Windows]) -> list[Tensor]:
-    """Multi-scale SSIM's maps of SR (B, H, W) at the scales of `ms_windows`, down to the last."""
-    maps = []
-    for windows in scales:
-        name = "ssim" if windows is scales[-1] else "contrast_structure"
-        maps.append(windows.maps(sr, (name,))[name])
-        sr = avg_pool2d(sr, 2)
-    return maps
+    From SR and HR (B, H, W) each; contrast times structure, and at the last scale whole SSIM.
+    """
+    found = []
+    for scale in range(n):
+        if scale:
+            *every, hr = (avg_pool2d(x, 2) for x in (*every, hr))
+        name = "contrast_structure" if scale < n - 1 else "ssim"
+        found.append(maps(every, hr, (name,), data_range=data_range, dtype=dtype)[name])
+    return found
 
 
 def ms_shares(masks: Tensor, *, first: int = 0) -> list[Tensor]:

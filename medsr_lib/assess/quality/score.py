@@ -17,8 +17,8 @@ from medsr_lib.assess.quality.ssim import (
     INNER,
     PARTS,
     WINDOW,
-    Windows,
     full_precision,
+    maps,
     mirror,
     to_double,
 )
@@ -288,18 +288,16 @@ class _Regions:
         self.parts = [name for name in PARTS if name in names]
         self.within, self.multi_scale = "ssim_within" in names, "ms_ssim" in names
         self.large = self.multi_scale and min(hr.shape[-2:]) >= of_image.MS_LEAST
-        exact = full_precision(hr.device) if self.parts else torch.float32
-        self.windows = Windows(hr, data_range=1.0, dtype=exact)
 
-    def measure(self, every: Sequence[Tensor], maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """METRICS and what else is named, of all methods' SR, and the means of `maps` (M, B, H, W).
+    def measure(self, every: Sequence[Tensor], further: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """METRICS and what else is named, of all methods' SR, and means of further maps (M, B, H, W).
 
         (M, B, R) each, on the CPU.
         """
-        plain: dict[str, Any] = {"mse": [(sr - self.hr).square() for sr in every], **maps}
+        plain: dict[str, Any] = {"mse": [(sr - self.hr).square_() for sr in every], **further}
         windowed = ["ssim", *self.parts, *(["contrast_structure"] if self.large else [])]
-        of_method = [self.windows.maps(sr, windowed) for sr in every]
-        inner = {name: [found[name] for found in of_method] for name in windowed}
+        exact = full_precision(self.hr.device) if self.parts else torch.float32
+        inner = maps(every, self.hr, windowed, data_range=1.0, dtype=exact)
         sums = {
             name: torch.stack([self.sums(one, inner=name in inner) for one in of])
             for name, of in (plain | inner).items()
@@ -308,30 +306,35 @@ class _Regions:
         found = {k: of / (pixels if k in plain else inner_pixels) for k, of in sums.items()}
         found["psnr"] = of_image.decibels(found["mse"], data_range=1.0)
         if self.large:
-            scales = zip(*(of_image.ms_maps(avg_pool2d(sr, 2), self._coarser) for sr in every))
-            both = zip(map(torch.stack, scales), self._shares)
-            rest = [of_image.mean_within(of_scale, share).cpu() for of_scale, share in both]
+            *half, hr = (avg_pool2d(of, 2) for of in (*every, self.hr))
+            n, shares = len(of_image.SCALES) - 1, of_image.ms_shares(self.masks, first=1)
+            scales = of_image.ms_maps(half, hr, n, data_range=1.0, dtype=torch.float32)
+            rest = [of_image.mean_within(*both).cpu() for both in zip(scales, shares)]
             found["ms_ssim"] = of_image.ms_product([found["contrast_structure"], *rest])
         elif self.multi_scale:
             found["ms_ssim"] = torch.full_like(found["mse"], torch.nan)
         if self.within:
-            leaked = torch.stack([self._leaked(*of) for of in zip(every, inner["ssim"])])
+            leaked = self._leaked(every, inner["ssim"])
             found["ssim_within"] = (sums["ssim"] - leaked) / inner_pixels
         for name, value in found.items():
             used = pixels if name in plain or name == "psnr" else inner_pixels
             found[name] = value.masked_fill(used < MIN_PIXELS, torch.nan)
         return found
 
-    def _leaked(self, sr: Tensor, ssim: Tensor) -> Tensor:
-        """By how much SSIM's sum over each region, (B, R), exceeds that from its pixels alone."""
+    def _leaked(self, every: Sequence[Tensor], ssim: Tensor) -> Tensor:
+        """By how much SSIM's sums over regions, (M, B, R), exceed those from their pixels alone."""
         b, r, *at = self._borders
-        leaked = torch.zeros_like(self.sums.pixels)
+        leaked = self.sums.pixels.new_zeros((*self.sums.pixels.shape, len(every)))
         if len(b):
-            used, windows = self._near
-            own = windows.maps(_tiles(mirror(sr))[b, *at])["ssim"]
-            more = to_double((_tiles(ssim, 0)[b, *at] - own).masked_fill(~used, 0)).sum((1, 2))
-            leaked.index_put_((b.cpu(), r.cpu()), more.cpu(), accumulate=True)
-        return leaked
+            inner = torch.zeros_like(self.masks[:, 0])
+            inner[INNER] = True
+            mask = _tiles(self._framed)[b, r, *at]
+            *near, hr = (_tiles(mirror(of))[b, *at] for of in (*every, self.hr))
+            own = maps(near, hr, data_range=1.0, dtype=torch.float32, mask=mask)["ssim"]
+            unused = ~(mask[INNER] & _tiles(inner, 0)[b, *at])
+            more = to_double((_tiles(ssim, 0)[:, b, *at] - own).masked_fill_(unused, 0)).sum((2, 3))
+            leaked.index_put_((b.cpu(), r.cpu()), more.T.cpu(), accumulate=True)
+        return leaked.permute(2, 0, 1)
 
     @cached_property
     def _borders(self) -> tuple[Tensor, ...]:
@@ -351,26 +354,6 @@ class _Regions:
         h, w = self.masks.shape[-2:]
         ends = (BORDER, BORDER + -w % TILE, BORDER, BORDER + -h % TILE)
         return pad(self.masks, ends, value=True)
-
-    @cached_property
-    def _near(self) -> tuple[Tensor, Windows]:
-        """Which pixels of these tiles are in the region and used, and HR's windows there."""
-        b, r, *at = self._borders
-        inner = torch.zeros_like(self.masks[:, 0])
-        inner[INNER] = True
-        mask = _tiles(self._framed)[b, r, *at]
-        hr = _tiles(mirror(self.hr))[b, *at]
-        used = mask[INNER] & _tiles(inner, 0)[b, *at]
-        return used, Windows(hr, data_range=1.0, dtype=torch.float32, mask=mask)
-
-    @cached_property
-    def _coarser(self) -> list[Windows]:
-        n, half = len(of_image.SCALES) - 1, avg_pool2d(self.hr, 2)
-        return of_image.ms_windows(half, n, data_range=1.0, dtype=torch.float32)
-
-    @cached_property
-    def _shares(self) -> list[Tensor]:
-        return of_image.ms_shares(self.masks, first=1)
 
 
 def _tiles(x: Tensor, frame: int = BORDER) -> Tensor:

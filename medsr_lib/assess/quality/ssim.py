@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -14,23 +16,35 @@ K1, K2 = 0.01, 0.03
 BORDER = WINDOW // 2  # pixels of a map whose window reaches beyond the image
 INNER = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))  # where a map is used
 PARTS = ("luminance", "contrast", "structure")
-MAPS = ("ssim", "contrast_structure", *PARTS)  # of `Windows.maps`
+MAPS = ("ssim", "contrast_structure", *PARTS)  # of `maps`
 BAND = 262144  # bytes of an array at once on a CPU: what its cache holds, some times over
 BLOCK = 16  # pixels that are filtered by one product of matrices
 
 Bands = tuple[slice, slice]  # images, rows
 
 
-class Windows:
-    """HR's windows, averaged once for every SR that is compared with it.
+@torch.no_grad()
+def maps(
+    every: Sequence[Tensor],
+    hr: Tensor,
+    names: Sequence[str] = ("ssim",),
+    *,
+    data_range: float,
+    dtype: torch.dtype,
+    mask: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The named ones of MAPS, (M, B, H, W) each, of M SR that are compared with one HR.
 
     With d = x - y of SR x and HR y, SSIM's two factors are 1 - ud^2 / (ux^2 + uy^2 + C1) and
     1 - vd / (vx + vy + C2), where vx + vy = 2 (vy + vdy) + vd: three filters for each SR, and what
     rounding does to vd is as small as 1 - SSIM. Before they are squared, y and d are taken from
-    their means. HR's own moments are found in float64 where the device has it.
+    their means. HR's own moments are found in float64 where the device has it, band by band for all
+    SR, while the cache holds them.
 
     Args:
-        hr: (B, H, W), at least 11 x 11 pixels.
+        every: (B, H, W) each, at least 11 x 11 pixels.
+        hr: (B, H, W).
+        names: of the maps.
         data_range: of HR and SR.
         dtype: in which SR is compared. In float32 the mean of SSIM over a region is right within
             1e-6, and so is a pixel's unless SR has little to do with HR. Contrast and structure
@@ -38,91 +52,83 @@ class Windows:
         mask: bool: averages are over its pixels alone, and what is found at the others means
             nothing. It, HR and SR are (B, H + 10, W + 10) then: a frame is around what is asked.
     """
-
-    @torch.no_grad()
-    def __init__(
-        self, hr: Tensor, *, data_range: float, dtype: torch.dtype, mask: Tensor | None = None
-    ) -> None:
-        self.C1, self.C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-        self._hr, self._dtype, self._full = hr, dtype, full_precision(hr.device)
-        self._mask = None if mask is None else mask.to(dtype)
-        self._inverse: Tensor | None = None
-        if mask is not None:
-            share = gaussian_filter(mask.to(self._full)).masked_fill_(~mask[INNER], 1)
-            self._inverse = 1 / share
-        self._level, self._y = self._levelled(hr)
-        self._moments: dict[int, tuple[Tensor, ...]] = {}
-
-    @torch.no_grad()
-    def maps(self, sr: Tensor, names: Sequence[str] = ("ssim",)) -> dict[str, Tensor]:
-        """The named ones of MAPS, (B, H, W) each, of SR (B, H, W)."""
-        kind = self._hr.dtype
-        shift, d = self._levelled(sr, self._hr)
-        result = {name: torch.empty_like(d[INNER], dtype=kind) for name in names}
-        for n, (here, reach) in enumerate(bands(d[INNER], self._dtype)):
-            if n not in self._moments:
-                self._moments[n] = self._of_hr(here, reach)
-            y, uy, vy, vyy, brightness, bright, *inverse = self._moments[n]
-            near, some = d[reach], here[0]
-            three = near.new_empty((3, *near.shape))
-            three[0] = near
-            torch.mul(near, near, out=three[1])
-            torch.mul(near, y, out=three[2])
-            ud, vd, vxy = average(three, *inverse)
-            vd.addcmul_(ud, ud, value=-1)
-            vxy.addcmul_(ud, uy, value=-1)
-            both = vd.add(vxy, alpha=2).add_(vyy)  # vx + vy + C2
-            alike = vd.div_(both).neg_().add_(1).to(kind)
-            ud = ud.add_(shift[some]).to(kind)
-            ux = ud + brightness
-            shaded = ud.square_().div_(torch.addcmul(bright, ux, ux))
-            if "ssim" in names:
-                torch.addcmul(alike, alike, shaded, value=-1, out=result["ssim"][here])
+    C1, C2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    inverse, used = None, None
+    if mask is not None:
+        share = gaussian_filter(mask.to(full_precision(hr.device)))
+        inverse = _array((1 / share.masked_fill_(~mask[INNER], 1)).to(dtype))
+        used = mask.to(dtype)
+    original = hr.to(dtype)
+    level, y = _levelled(original, used)
+    differences = [_levelled(sr.to(dtype) - original, used) for sr in every]
+    kind = dtype if hr.itemsize < 4 else hr.dtype
+    result = {name: hr.new_empty((len(every), *y[INNER].shape), dtype=kind) for name in names}
+    found, on = {name: _array(of) for name, of in result.items()}, _library(hr)
+    for here, reach in bands(y[INNER], dtype):
+        own = None if inverse is None else inverse[here]
+        twice, uy, vy, vyy, brightness, bright = _of_hr(y[reach], level[here[0]], own, C1, C2)
+        window = Window((3, *twice.shape), dtype, hr.device)
+        x, xx, xy = window.given
+        rest = on.empty_like(vy)
+        for m, (shift, d) in enumerate(differences):
+            x[...] = _array(d[reach])
+            on.multiply(x, x, out=xx)
+            on.multiply(x, twice, out=xy)
+            ud, unlike, both = window.average(own)
+            on.multiply(ud, ud, out=rest)
+            unlike -= rest  # vd
+            on.multiply(ud, uy, out=rest)
+            both -= rest  # 2 vdy, as y and uy are taken twice
+            both += unlike
+            both += vyy  # vx + vy + C2
+            unlike /= both
+            ud += _array(shift[here[0]])
+            on.add(ud, brightness, out=rest)  # ux
+            rest *= rest
+            rest += bright
+            ud *= ud
+            ud /= rest
+            shaded = ud
             if "contrast_structure" in names:
-                result["contrast_structure"][here] = alike
+                found["contrast_structure"][m][here] = 1 - unlike
             if not set(PARTS).isdisjoint(names):
-                vx = (both - vy).sub_(self.C2)
-                sxsy = vx.clamp_(min=0).mul_(vy.clamp(min=0)).sqrt_()
-                found = {"luminance": 1 - shaded}
-                found["contrast"] = sxsy.mul_(2).add_(self.C2).div_(both).to(kind)
-                found["structure"] = alike / found["contrast"]
+                vx = both - vy - C2
+                sxsy = on.sqrt(on.clip(vx, 0, None) * on.clip(vy, 0, None))
+                contrast = (2 * sxsy + C2) / both
+                part = {"luminance": 1 - shaded, "contrast": contrast}
+                part["structure"] = (1 - unlike) / contrast
                 for name in set(PARTS).intersection(names):
-                    result[name][here] = found[name]
-        return result
-
-    def _of_hr(self, here: Bands, reach: Bands) -> tuple[Tensor, ...]:
-        """HR in part of an image, its moments there, and what luminance takes of it."""
-        y, inverse = self._y[reach], [] if self._inverse is None else [self._inverse[here]]
-        exact = y.to(self._full)
-        uy, vy = average(torch.stack((exact, exact * exact)), *inverse)
-        vy.addcmul_(uy, uy, value=-1)
-        ready = (y, *(of.to(self._dtype) for of in (uy, vy, 2 * vy + self.C2)))
-        brightness = (uy + self._level[here[0]]).to(self._hr.dtype)
-        bright = brightness.square() + self.C1
-        return *ready, brightness, bright, *(of.to(self._dtype) for of in inverse)
-
-    def _levelled(self, x: Tensor, less: Tensor | float = 0) -> tuple[Tensor, Tensor]:
-        """The mean (B, 1, 1) of x, or of x less another, and how far from it that is,
-        (B, H + 10, W + 10)."""
-        if self._mask is None:
-            framed, inner = _framed(x, self._dtype)
-        else:
-            framed = inner = torch.empty_like(x, dtype=self._dtype)
-        inner.copy_(x).sub_(less)
-        if self._mask is None:
-            mean = inner.mean((1, 2), keepdim=True)
-            inner.sub_(mean)
-            return mean, _fill_frame(framed)
-        pixels = self._mask.sum((1, 2), keepdim=True).clamp(min=1)
-        mean = inner.mul_(self._mask).sum((1, 2), keepdim=True) / pixels
-        return mean, inner.addcmul_(mean, self._mask, value=-1)
+                    found[name][m][here] = part[name]
+            if "ssim" in names:
+                unlike -= 1
+                shaded -= 1
+                on.multiply(unlike, shaded, out=found["ssim"][m][here])
+    return result
 
 
-def average(x: Tensor, inverse: Tensor | None = None) -> Tensor:
-    """Windows' means (..., H + 10, W + 10) -> (..., H, W); over the pixels of a mask alone with the
-    inverse of its own mean."""
-    found = gaussian_filter(x)
-    return found if inverse is None else found * inverse
+def _of_hr(y: Tensor, level: Tensor, inverse: Any, C1: float, C2: float) -> list[Any]:
+    """In part of an image 2 y, 2 uy, vy, 2 vy + C2, and what luminance takes of HR."""
+    window = Window((2, *y.shape), full_precision(y.device), y.device)
+    window.given[0] = _array(y)
+    window.given[1] = window.given[0] * window.given[0]
+    uy, vy = window.average(inverse)
+    vy -= uy * uy
+    uy, vy = (torch.as_tensor(of).to(y.dtype) for of in (uy, vy))
+    brightness = uy + level
+    ready = (2 * y, 2 * uy, vy, 2 * vy + C2, brightness, brightness.square().add_(C1))
+    return [_array(of) for of in ready]
+
+
+def _levelled(x: Tensor, used: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean (B, 1, 1) of x, and how far from it x is, (B, H + 10, W + 10)."""
+    if used is None:
+        mean = x.mean((1, 2), keepdim=True)
+        framed, inner = _framed(x, x.dtype)
+        torch.sub(x, mean, out=inner)
+        return mean, _fill_frame(framed)
+    pixels = used.sum((1, 2), keepdim=True).clamp(min=1)
+    mean = (x * used).sum((1, 2), keepdim=True) / pixels
+    return mean, (x - mean).mul_(used)
 
 
 def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
@@ -165,29 +171,64 @@ def _fill_frame(framed: Tensor) -> Tensor:
 
 
 def gaussian_filter(x: Tensor) -> Tensor:
-    """Filter (..., H + 10, W + 10) with SSIM's Gaussian window -> (..., H, W).
+    """Filter (..., H + 10, W + 10) with SSIM's Gaussian window -> (..., H, W)."""
+    window = Window(x.shape, x.dtype, x.device)
+    window.given[...] = _array(x)
+    return torch.as_tensor(window.average())
 
-    Each side in blocks of 16 pixels, by a product with a matrix of 11 diagonals: half the time of
-    11 shifted copies added up, and no convolution is faster.
+
+class Window:
+    """SSIM's Gaussian window over images of one shape, in memory that is used again and again.
+
+    Each side is filtered in blocks of 16 pixels, by a product with a matrix of 11 diagonals: half
+    the time of 11 shifted copies added up, and no convolution is faster.
+
+    Attributes:
+        given: (..., H + 10, W + 10), to be filled before `average` is called.
     """
-    *leading, height, width = (*x.shape[:-2], *(n - 2 * BORDER for n in x.shape[-2:]))
-    matrix, reach = _diagonals(x.dtype, x.device), BLOCK + 2 * BORDER
-    if width % BLOCK or height % BLOCK:
-        x = pad(x, (0, -width % BLOCK, 0, -height % BLOCK))
-    down = matrix @ x.unfold(-2, reach, BLOCK).transpose(-1, -2)
-    lines = down.reshape(-1, x.shape[-1])
-    parts = lines.unfold(-1, reach, BLOCK).transpose(0, 1)  # (parts, lines, 26), without a copy
-    across = torch.bmm(parts, matrix.T.expand(len(parts), -1, -1)).transpose(0, 1)
-    return across.reshape(*leading, -1, len(parts) * BLOCK)[..., :height, :width]
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        *leading, height, width = (*shape[:-2], *(n - 2 * BORDER for n in shape[-2:]))
+        short = (*leading, shape[-2] + -height % BLOCK, shape[-1] + -width % BLOCK)
+        framed = torch.zeros(short, dtype=dtype, device=device)
+        self.given = _array(framed[..., : shape[-2], : shape[-1]])
+        self._on, weights, reach = _library(framed), _diagonals(dtype, device), BLOCK + 2 * BORDER
+        columns = framed.unfold(-2, reach, BLOCK).transpose(-1, -2)  # (..., parts, 26, W + 10)
+        down = framed.new_empty((*columns.shape[:-2], BLOCK, short[-1]))
+        parts = down.view(-1, short[-1]).unfold(-1, reach, BLOCK)  # (lines, parts, 26)
+        across = framed.new_empty((*parts.shape[:2], BLOCK))
+        views = (weights.T.contiguous(), columns, down, parts.transpose(0, 1), weights)
+        self._steps = [_array(of) for of in (*views, across.transpose(0, 1))]
+        found = across.view(*leading, -1, parts.shape[1] * BLOCK)
+        self._found = _array(found[..., :height, :width])
+
+    def average(self, inverse: Any = None) -> Any:
+        """Means (..., H, W); over a mask's pixels alone with the inverse of its own mean."""
+        rows, columns, down, parts, weights, across = self._steps
+        self._on.matmul(rows, columns, out=down)
+        self._on.matmul(parts, weights, out=across)
+        if inverse is not None:
+            self._found *= inverse
+        return self._found
+
+
+def _library(x: Tensor) -> Any:
+    """NumPy on a CPU, where its many small steps and products take half of torch's time."""
+    return np if x.device.type == "cpu" else torch
+
+
+def _array(x: Tensor) -> Any:
+    """The same values for `_library`."""
+    return x.detach().numpy() if x.device.type == "cpu" else x
 
 
 @cache
 def _diagonals(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """SSIM's Gaussian weights for each of 16 pixels in a row, (16, 26)."""
+    """SSIM's Gaussian weights for each of 16 pixels in a row, (26, 16)."""
     at = torch.arange(-BORDER, BORDER + 1, dtype=torch.float64)
-    rows = torch.zeros(BLOCK, BLOCK + 2 * BORDER, dtype=torch.float64)
+    rows = torch.zeros(BLOCK + 2 * BORDER, BLOCK, dtype=torch.float64)
     for k, weight in enumerate(torch.softmax(-(at**2) / (2 * SIGMA**2), 0)):
-        rows.diagonal(k).fill_(weight)
+        rows.diagonal(-k).fill_(weight)
     return rows.to(device, dtype)
 
 

@@ -84,7 +84,7 @@ def test_ssim_equals_scikit_image(pair):
 
 def test_in_float32_the_mean_of_ssim_is_scikit_images_too(pair):
     sr, hr = (image[:, 0] for image in pair)
-    found = windows.Windows(hr, data_range=1.0, dtype=torch.float32).maps(sr)["ssim"]
+    (found,) = windows.maps([sr], hr, data_range=1.0, dtype=torch.float32)["ssim"]
     mean, _ = scikit_image(*pair)
     assert abs(found[windows.INNER].double().mean().item() - mean) < 1e-6
 

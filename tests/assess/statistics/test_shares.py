@@ -72,9 +72,28 @@ def test_cases_of_one_patient_that_agree_are_one_case():
 
 def test_independent_cases_of_patients_count_nearly_as_cases():
     right = np.random.default_rng(0).random((40, 10)) < 0.7
-    size = effective_size(right.mean(1), variance=0.21, cases=400)
+    size = effective_size(right.mean(1), variance=0.21, cases=np.full(40, 10))
     assert 250 < size <= 400
-    assert effective_size(np.ones(40), variance=0.0, cases=400) == 40
+    assert effective_size(np.ones(40), variance=0.0, cases=np.full(40, 10)) == 40
+
+
+def test_unequal_numbers_of_cases_are_worth_fewer_in_a_mean_over_patients():
+    """Of independent cases its variance is v / n^2 sum(1 / m): 1 and 7 cases each are worth 7/4."""
+    cases = np.tile([1, 7], 100)
+    shares = np.random.default_rng(0).binomial(cases, 0.5) / cases
+    assert effective_size(shares, variance=10, cases=cases) == pytest.approx(200 * 7 / 4)
+    assert effective_size(shares, variance=0.25, cases=cases) < 200 * 7 / 4
+
+
+def test_a_few_patients_that_decide_the_variance_leave_few_degrees_of_freedom():
+    """As `scipy.stats.kurtosis` gives it; one patient in 40 says nothing of the spread."""
+    few, cases = np.r_[1, np.zeros(39)], np.full(40, 5)
+    p, squared = few.mean(), few.var()
+    df = 2 * 40 / (stats.kurtosis(few, fisher=False) - 37 / 39)
+    size = p * (1 - p) * 39 / squared * (stats.norm.ppf(0.95) / stats.t.ppf(0.95, df)) ** 2
+    assert effective_size(few, variance=p * (1 - p), cases=cases, side=0.95) == max(size, 40)
+    wide = effective_size(few, variance=4 * p * (1 - p), cases=cases, side=0.95)
+    assert wide == pytest.approx(4 * size)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +175,7 @@ def test_a_guarantee_is_that_of_mapie_with_one_lesion_of_each_patient(beyond, pa
 
 
 def test_a_guarantee_holds_for_patients_with_several_lesions():
-    """Right in 94 to 96 % by `benchmarks/intervals.py`; 150 studies tell 89 from 95 %."""
+    """Right in 95 to 97 % by `benchmarks/intervals.py`; 150 studies tell 89 from 95 %."""
     rng, patients, right = np.random.default_rng(0), 60, []
     for _ in range(150):
         who = np.repeat(range(patients), rng.integers(1, 8, patients))
