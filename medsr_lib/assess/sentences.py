@@ -355,7 +355,7 @@ def mismatch(known: str, met: str, decibels: float) -> str:
 
     Args:
         known, met: the degradations that it was trained for, and that made the LR.
-        decibels: its PSNR there less that of the network trained for `met`.
+        decibels: its PSNR there minus that of the network trained for `met`.
     """
     how = "worse" if decibels < 0 else "better"
     return (
@@ -370,7 +370,7 @@ def lead(on: str, best: str, e: Any, *, runs: str) -> str:
     Args:
         on: the degradation.
         best: what the better of the others was trained on.
-        e: its PSNR less that of `best`, over trainings.
+        e: its PSNR minus that of `best`, over trainings.
         runs: such as "3 trainings".
     """
     says = direction(

@@ -36,7 +36,7 @@ def areas(
     """How well each map finds the pixels with the largest errors, by case and region.
 
     The area under the ROC curve of the map's values, where the `worst` pixels of the region by
-    |SR - HR| are to be told from the others: 0.5 is chance, 1 finds them all first.
+    |SR - HR| are to be distinguished from the others: 0.5 is chance, 1 finds them all first.
 
     Args:
         method: LR (B, 1, h, w) -> SR (B, 1, scale h, scale w) in [0, 1], whose errors are flagged.
@@ -49,7 +49,7 @@ def areas(
 
     Returns:
         A row per case, region and map: id, patient, label, method (the map's name), region, pixels
-        and auc, NaN in a region without pixels to tell apart.
+        and auc, NaN in a region without pixels to distinguish.
 
     Raises:
         ValueError: a share outside (0, 1), a map called `EDGES` or "SR", and as `restored`.

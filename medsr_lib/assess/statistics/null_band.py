@@ -1,6 +1,6 @@
 """Does a method treat the tumour differently? Its contrast, held against uniform changes.
 
-The contrast is the gain over a baseline in one region less that in a reference. For a change that
+The contrast is the gain over a baseline in one region minus that in a reference. For a change that
 treats every pixel alike it is not 0: the tissues leave SSIM different room, and their spectra
 differ. So it is held against the band that such changes of the same whole-brain gain span
 (`assess.uniform`), on the same cases.
@@ -36,7 +36,7 @@ class Band:
     Attributes:
         metric, method, baseline, region, reference: of the contrast, as of `paired_difference`.
         gain_region: where the references gain as much as the method.
-        contrast: gain of the method in `region` less that in `reference`.
+        contrast: gain of the method in `region` minus that in `reference`.
         gain: of the method in `gain_region`.
         gap: of the baseline, `region` less `reference`.
         references: the contrast of each reference at the method's gain; empty where there is no
@@ -117,7 +117,7 @@ def null_band(
 ) -> Band:
     """Hold a method's contrast against that of uniform references of the same whole-brain gain.
 
-    Let q be the mean of the metric in `gain_region`, D the mean in `region` less that in
+    Let q be the mean of the metric in `gain_region`, D the mean in `region` minus that in
     `reference`; means over a patient's cases, then over patients. A family of references, in
     several strengths, gives a curve D(q), taken as straight between them. The method's contrast is
     D(method) - D(baseline). Each family has two that it is compared with:
@@ -279,7 +279,7 @@ def deficit_closed(
     for HR itself, 0 for the baseline, below 0 for a worse method. It takes from a gain what depends
     on how much there was to gain, though not all of it: the verdict rests on `null_band`.
 
-    Both are of each patient's means over cases; what is told is the mean over patients, with the
+    Both are of each patient's means over cases; what is returned is the mean over patients, with the
     interval and p (that it is 0) of `bootstrap.estimates`.
 
     Args:

@@ -58,7 +58,7 @@ class Stop:
 class Position:
     """Which code cell of a notebook is running: nbclient's hook `on_cell_start`.
 
-    It is also the file of a notebook's stderr, whose newest line stands beside the bar. A log has
+    It is also the file of a notebook's stderr, whose newest line is shown beside the bar. A log has
     a line for the notebook's start instead.
     """
 
