@@ -122,7 +122,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
         for seed, rows in table.groupby("seed", sort=True, observed=True)
     }
     cases = pd.DataFrame(by_seed)
-    measured = cases[np.isfinite(cases).all(axis=1)]
+    measured = pd.DataFrame(cases[np.isfinite(cases).all(axis=1)])
     if measured.empty:
         raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
     of_patient = measured.groupby(level="patient").mean()
