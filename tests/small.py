@@ -25,6 +25,7 @@ SLICES = {
 }
 DENOISING = {
     "size": 64,
+    "trainings": 2,
     "steps": 40,
     "espcn_steps": 40,
     "upscalers": ["ESPCN", "SRResNet"],

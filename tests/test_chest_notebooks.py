@@ -2,12 +2,15 @@
 
 import shutil
 
+import chains
 import numpy as np
 import pytest
 from small import DENOISING, DETECTION, play
+from states import identical, state_in
 
 from medsr_lib.data import phantom
-from medsr_lib.restore.training import readers
+from medsr_lib.restore.training import checkpoint, readers
+from medsr_lib.restore.training.clock import Clock
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series import run
 
@@ -57,7 +60,12 @@ def test_08_measures_all_methods_at_every_kind_and_level(denoised):
             at = row["noise"], row["level"]
             best = max(rows[*at, name, "psnr"] for name in ["linear", *tuned])
             assert rows[*at, row["baseline"], "psnr"] == pytest.approx(best)
-    assert found["primary"]["low"] <= found["primary"]["value"] <= found["primary"]["high"]
+    primary = found["primary"]
+    assert primary["low"] <= primary["value"] <= primary["high"]
+    assert primary["seed_low"] < primary["value"] < primary["seed_high"]
+    assert {row["seeds"] for row in found["gains"]} == {primary["seeds"]} == {2}
+    of_method = {row["method"]: row["seeds"] for row in found["quality"]}
+    assert {name for name, seeds in of_method.items() if seeds} == {"autoencoder"}
 
 
 @pytest.mark.slow
@@ -69,7 +77,11 @@ def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
     ]
     assert table[2, "bicubic"]["psnr"] > table[4, "bicubic"]["psnr"] + 2
     assert {row["cases"] for row in table.values()} == {found["test_images"]}
-    assert (found["done"], found["steps_done"]) == (True, 40)
+    each = 40 + 2 * (40 + 10)  # the autoencoder; both networks at both scales
+    assert (found["done"], found["steps_done"]) == (True, 2 * 2 * each)
+    for name, gain in found["sr_gains"].items():
+        assert gain["seeds"] == (0 if name.startswith("linear") else 2)
+        assert gain["seed_low"] is None or gain["seed_low"] < gain["value"] < gain["seed_high"]
 
 
 @pytest.mark.slow
@@ -85,6 +97,34 @@ def test_08_gives_every_gain_with_and_without_one_compression(denoised):
         assert row["value"] != pressed[gain]["value"]
         assert row["cases"] == pressed[gain]["cases"] == denoised["test_images"]
         assert apart[gain]["value"] == pytest.approx(pressed[gain]["value"] - row["value"])
+        assert row["seeds"] == apart[gain]["seeds"] == (0 if gain.startswith("linear") else 2)
+
+
+@pytest.mark.slow
+def test_08_ends_within_its_trainings_and_a_later_session_resumes_there(
+    radiographs, tmp_path, monkeypatch
+):
+    name, first, second = "08_chest_xray", tmp_path / "first", tmp_path / "second"
+    small = {"steps": 4, "espcn_steps": 4, "upscalers": ["ESPCN"], "scales": [2], "limit": 4}
+    small |= {"noises": ["gaussian"], "levels": [0.1], "data_dir": str(radiographs)}
+    options = DENOISING | small | {"hours": 1000.0}
+    (notebook,) = notebooks.find(["08"])
+    whole = play(notebook.content, **options, out_dir=str(tmp_path / "whole"))
+    folder = chains.notebook_that_stops(
+        tmp_path / "notebooks", name="08", behind="session.begin(", after=12
+    )
+    (stopped,) = notebooks.find(["08"], folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "has_time_left", Clock.has_time_left)  # put back after the session
+        assert not play(stopped.content, **options, out_dir=str(first))["done"]
+    steps = {p.name: checkpoint.load(p)["step"] for p in (first / name).glob("*_checkpoint.pt")}
+    assert sorted(steps.values()) == [1, 4, 4]
+    assert steps["autoencoder_seed1_checkpoint.pt"] == 1
+    found = play(notebook.content, **options, out_dir=str(second), resume_from=str(first / name))
+    for path in (second / name).glob("*_checkpoint.pt"):
+        assert identical(state_in(path), state_in(tmp_path / "whole" / name / path.name))
+    assert (found["done"], found["trainings"]) == (whole["done"], whole["trainings"]) == (True, 2)
+    assert found["sr_gains"] == whole["sr_gains"]
 
 
 @pytest.fixture(scope="session")

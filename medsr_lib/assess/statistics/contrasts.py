@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from medsr_lib import checks
@@ -125,7 +125,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
     measured = pd.DataFrame(cases[np.isfinite(cases).all(axis=1)])
     if measured.empty:
         raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
-    of_patient = measured.groupby(level="patient").mean()
+    of_patient = measured.groupby(level="patient").mean().to_numpy()
     return _over_trainings(of_patient, cases=len(measured), skipped=len(cases) - len(measured))
 
 
@@ -185,7 +185,7 @@ def means(
                 right = finite.dropna()
                 others[len(rows) - 1] = share(right, group.loc[right.index, "patient"])
             elif (by_seed.nunique(axis=1) > 1).any():  # they differ
-                others[len(rows) - 1] = _over_trainings(by_seed, **counts)
+                others[len(rows) - 1] = _over_trainings(by_seed.to_numpy(), **counts)
     estimated = [others.get(i, e) for i, e in enumerate(estimates(samples, seed=seed))]
     found = [vars(e) | row for e, row in zip(estimated, rows)]
     columns = ["metric", "value", "low", "high", "patients", "cases", "skipped"]
@@ -247,9 +247,8 @@ def detectable(*, patients: int, power: float, alpha: float) -> float:
     return float(optimize.brentq(excess, 1e-9, high))
 
 
-def _over_trainings(of_patient: pd.DataFrame, *, cases: int, skipped: int) -> Estimate:
+def _over_trainings(values: NDArray[np.floating], *, cases: int, skipped: int) -> Estimate:
     """`over_trainings` of a value for each patient (a row) and training (a column)."""
-    values = of_patient.to_numpy()
     values = values if np.ptp(values, axis=1).any() else values[:, :1]
     n = len(values)
     variance = float(values.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
