@@ -238,8 +238,9 @@ def _rows(
             raise ValueError(
                 f"case {case.id}: SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}"
             )
-    found = (of_case(case, region_names, tissue=tissue).values() for case in batch.cases)
-    masks = torch.stack([torch.stack(list(of)) for of in found]).to(batch.hr.device)
+    found = (of_case(case, region_names, tissue=tissue) for case in batch.cases)
+    masks = torch.stack([mask for of in found for mask in of.values()]).to(batch.hr.device)
+    masks = masks.unflatten(0, (len(batch.cases), -1))
     # On a CPU slice by slice, which its cache holds; elsewhere all at once.
     n = 1 if masks.device.type == "cpu" else len(masks)
     parts = [_Regions(*of, metrics) for of in zip(batch.hr[:, 0].split(n), masks.split(n))]
