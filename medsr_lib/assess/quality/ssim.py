@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 WINDOW = 11  # pixels; Wang et al. 2004, section III-B
 SIGMA = 1.5  # pixels
@@ -128,9 +127,9 @@ def _of_hr(y: Any, window: "Window", level: Any, inverse: Any, C1: float, C2: fl
     return [2 * y, *ready]
 
 
-def _levelled(x: Tensor, less: Tensor, used: Any) -> tuple[Any, Any]:
-    """The mean (B, 1, 1) of x less another, and how far from it that is, (B, H + 10, W + 10)."""
-    on, x, less = _library(x), _array(x), _array(less)
+def _levelled(image: Tensor, other: Tensor, used: Any) -> tuple[Any, Any]:
+    """The mean (B, 1, 1) of an image less another, and how far from it that is, with a frame."""
+    on, x, less = _library(image), _array(image), _array(other)
     if used is None:
         framed, inner = _framed(x, on)
         on.subtract(x, less, out=inner)
