@@ -167,9 +167,9 @@ def ms_ssim_maps(sr: Tensor, hr: Tensor, *, data_range: float) -> list[Tensor]:
 def ms_maps(
     every: Sequence[Tensor], hr: Tensor, n: int, *, data_range: float, dtype: torch.dtype
 ) -> list[Tensor]:
-    """Multi-scale SSIM's maps (M, B, h, w) of M SR at n scales, each half as fine as the one before.
+    """Multi-scale SSIM's maps (M, B, h, w) of M SR and HR (B, H, W) at n scales.
 
-    From SR and HR (B, H, W) each; contrast times structure, and at the last scale whole SSIM.
+    Each is half as fine as the one before; the last one is of whole SSIM.
     """
     found = []
     for scale in range(n):

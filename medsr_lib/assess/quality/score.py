@@ -238,8 +238,9 @@ def _rows(
             raise ValueError(
                 f"case {case.id}: SSIM needs at least {WINDOW} x {WINDOW} pixels, got {size}"
             )
-    found = (of_case(case, region_names, tissue=tissue).values() for case in batch.cases)
-    masks = torch.stack([torch.stack(list(of)) for of in found]).to(batch.hr.device)
+    found = (of_case(case, region_names, tissue=tissue) for case in batch.cases)
+    masks = torch.stack([mask for of in found for mask in of.values()]).to(batch.hr.device)
+    masks = masks.unflatten(0, (len(batch.cases), -1))
     # On a CPU slice by slice, which its cache holds; elsewhere all at once.
     n = 1 if masks.device.type == "cpu" else len(masks)
     parts = [_Regions(*of, metrics) for of in zip(batch.hr[:, 0].split(n), masks.split(n))]
@@ -290,9 +291,9 @@ class _Regions:
         self.large = self.multi_scale and min(hr.shape[-2:]) >= of_image.MS_LEAST
 
     def measure(self, every: Sequence[Tensor], further: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """METRICS and what else is named, of all methods' SR, and means of further maps (M, B, H, W).
+        """METRICS and what else is named, of all methods' SR, (M, B, R) each, on the CPU.
 
-        (M, B, R) each, on the CPU.
+        And means of further maps (M, B, H, W).
         """
         plain: dict[str, Any] = {"mse": [(sr - self.hr).square_() for sr in every], **further}
         windowed = ["ssim", *self.parts, *(["contrast_structure"] if self.large else [])]
@@ -332,7 +333,8 @@ class _Regions:
             *near, hr = (_tiles(mirror(of))[b, *at] for of in (*every, self.hr))
             own = maps(near, hr, data_range=1.0, dtype=torch.float32, mask=mask)["ssim"]
             unused = ~(mask[INNER] & _tiles(inner, 0)[b, *at])
-            more = to_double((_tiles(ssim, 0)[:, b, *at] - own).masked_fill_(unused, 0)).sum((2, 3))
+            whole = torch.stack([_tiles(one, 0)[b, *at] for one in ssim])
+            more = to_double((whole - own).masked_fill_(unused, 0)).sum((2, 3))
             leaked.index_put_((b.cpu(), r.cpu()), more.T.cpu(), accumulate=True)
         return leaked.permute(2, 0, 1)
 

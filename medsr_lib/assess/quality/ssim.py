@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 WINDOW = 11  # pixels; Wang et al. 2004, section III-B
 SIGMA = 1.5  # pixels
@@ -57,21 +56,24 @@ def maps(
     if mask is not None:
         share = gaussian_filter(mask.to(full_precision(hr.device)))
         inverse = _array((1 / share.masked_fill_(~mask[INNER], 1)).to(dtype))
-        used = mask.to(dtype)
-    original = hr.to(dtype)
-    level, y = _levelled(original, used)
-    differences = [_levelled(sr.to(dtype) - original, used) for sr in every]
-    kind = dtype if hr.itemsize < 4 else hr.dtype
-    result = {name: hr.new_empty((len(every), *y[INNER].shape), dtype=kind) for name in names}
-    found, on = {name: _array(of) for name, of in result.items()}, _library(hr)
-    for here, reach in bands(y[INNER], dtype):
+        used = _array(mask.to(dtype))
+    on, original = _library(hr), hr.to(dtype)
+    level, y = _levelled(original, torch.zeros_like(original[:, :1, :1]), used)
+    differences = [_levelled(sr.to(dtype), original, used) for sr in every]
+    kind, shape = dtype if hr.itemsize < 4 else hr.dtype, y[INNER].shape
+    result = {name: hr.new_empty((len(every), *shape), dtype=kind) for name in names}
+    found = {name: _array(of) for name, of in result.items()}
+    window_of = cache(Window)  # its memory is used again, while the cache holds it
+    for here, reach in bands(hr, shape, dtype):
         own = None if inverse is None else inverse[here]
-        twice, uy, vy, vyy, brightness, bright = _of_hr(y[reach], level[here[0]], own, C1, C2)
-        window = Window((3, *twice.shape), dtype, hr.device)
+        near = y[reach]
+        window = window_of((2, *near.shape), full_precision(hr.device), hr.device)
+        twice, uy, vy, vyy, brightness, bright = _of_hr(near, window, level[here[0]], own, C1, C2)
+        window = window_of((3, *near.shape), dtype, hr.device)
         x, xx, xy = window.given
         rest = on.empty_like(vy)
         for m, (shift, d) in enumerate(differences):
-            x[...] = _array(d[reach])
+            x[...] = d[reach]
             on.multiply(x, x, out=xx)
             on.multiply(x, twice, out=xy)
             ud, unlike, both = window.average(own)
@@ -82,7 +84,7 @@ def maps(
             both += unlike
             both += vyy  # vx + vy + C2
             unlike /= both
-            ud += _array(shift[here[0]])
+            ud += shift[here[0]]
             on.add(ud, brightness, out=rest)  # ux
             rest *= rest
             rest += bright
@@ -106,39 +108,48 @@ def maps(
     return result
 
 
-def _of_hr(y: Tensor, level: Tensor, inverse: Any, C1: float, C2: float) -> list[Any]:
+def _of_hr(y: Any, window: "Window", level: Any, inverse: Any, C1: float, C2: float) -> list[Any]:
     """In part of an image 2 y, 2 uy, vy, 2 vy + C2, and what luminance takes of HR."""
-    window = Window((2, *y.shape), full_precision(y.device), y.device)
-    window.given[0] = _array(y)
-    window.given[1] = window.given[0] * window.given[0]
+    on, yy = window.on, window.given
+    yy[0] = y
+    on.multiply(yy[0], yy[0], out=yy[1])
     uy, vy = window.average(inverse)
     vy -= uy * uy
-    uy, vy = (torch.as_tensor(of).to(y.dtype) for of in (uy, vy))
-    brightness = uy + level
-    ready = (2 * y, 2 * uy, vy, 2 * vy + C2, brightness, brightness.square().add_(C1))
-    return [_array(of) for of in ready]
+    ready = [on.empty_like(uy, dtype=y.dtype) for _ in range(5)]
+    twice, variance, both, brightness, bright = ready
+    on.multiply(uy, 2, out=twice)
+    variance[...] = vy
+    on.multiply(variance, 2, out=both)
+    both += C2
+    on.add(uy, level, out=brightness)
+    on.multiply(brightness, brightness, out=bright)
+    bright += C1
+    return [2 * y, *ready]
 
 
-def _levelled(x: Tensor, used: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The mean (B, 1, 1) of x, and how far from it x is, (B, H + 10, W + 10)."""
+def _levelled(image: Tensor, other: Tensor, used: Any) -> tuple[Any, Any]:
+    """The mean (B, 1, 1) of an image less another, and how far from it that is, with a frame."""
+    on, x, less = _library(image), _array(image), _array(other)
     if used is None:
-        mean = x.mean((1, 2), keepdim=True)
-        framed, inner = _framed(x, x.dtype)
-        torch.sub(x, mean, out=inner)
-        return mean, _fill_frame(framed)
-    pixels = used.sum((1, 2), keepdim=True).clamp(min=1)
-    mean = (x * used).sum((1, 2), keepdim=True) / pixels
-    return mean, (x - mean).mul_(used)
+        framed, inner = _framed(x, on)
+        on.subtract(x, less, out=inner)
+        mean = x.mean((1, 2), keepdims=True) - less.mean((1, 2), keepdims=True)
+        inner -= mean
+        return mean, _fill_frame(framed, on)
+    levelled = (x - less) * used
+    mean = levelled.sum((1, 2), keepdims=True) / on.clip(used.sum((1, 2), keepdims=True), 1, None)
+    levelled -= mean * used
+    return mean, levelled
 
 
-def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
-    """Where to compute maps (B, H, W), and what their windows reach of the images with a frame.
+def bands(hr: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
+    """Where to compute maps of HR, (B, H, W), and what their windows reach of images with a frame.
 
     On a CPU some small images or a band of a large one at once, which its cache holds in the dtype;
     elsewhere all.
     """
-    batch, height, width = maps.shape
-    if maps.device.type != "cpu":
+    batch, height, width = shape
+    if hr.device.type != "cpu":
         yield (slice(None), slice(None)), (slice(None), slice(None))
         return
     rows = max(BLOCK, BAND // (width * dtype.itemsize) // BLOCK * BLOCK)
@@ -150,23 +161,23 @@ def bands(maps: Tensor, dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:
 
 def mirror(x: Tensor) -> Tensor:
     """Add BORDER pixels on each side of (B, H, W), like d c b a | a b c d | d c b a."""
-    framed, inner = _framed(x, x.dtype)
+    framed, inner = _framed(x, torch)
     inner.copy_(x)
-    return _fill_frame(framed)
+    return torch.as_tensor(_fill_frame(framed, torch))
 
 
-def _framed(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _framed(x: Any, on: Any) -> tuple[Any, Any]:
     """Room for a mirrored image, and its part that is the image."""
-    framed = x.new_empty((*x.shape[:-2], *(n + 2 * BORDER for n in x.shape[-2:])), dtype=dtype)
+    shape = (*x.shape[:-2], *(n + 2 * BORDER for n in x.shape[-2:]))
+    framed = on.empty_like(x, shape=shape) if on is np else x.new_empty(shape)
     return framed, framed[INNER]
 
 
-def _fill_frame(framed: Tensor) -> Tensor:
+def _fill_frame(framed: Any, on: Any) -> Any:
     """Mirror at its edges what the frame is around; in place."""
-    for dim in (-2, -1):
-        n = framed.shape[dim]
-        for to, of in ((0, BORDER), (n - BORDER, n - 2 * BORDER)):
-            framed.narrow(dim, to, BORDER).copy_(framed.narrow(dim, of, BORDER).flip(dim))
+    for of in (framed, framed.swapaxes(-1, -2)):
+        of[..., :BORDER, :] = on.flip(of[..., BORDER : 2 * BORDER, :], (-2,))
+        of[..., -BORDER:, :] = on.flip(of[..., -2 * BORDER : -BORDER, :], (-2,))
     return framed
 
 
@@ -190,9 +201,10 @@ class Window:
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
         *leading, height, width = (*shape[:-2], *(n - 2 * BORDER for n in shape[-2:]))
         short = (*leading, shape[-2] + -height % BLOCK, shape[-1] + -width % BLOCK)
-        framed = torch.zeros(short, dtype=dtype, device=device)
+        make = torch.empty if tuple(shape) == tuple(short) else torch.zeros
+        framed = make(short, dtype=dtype, device=device)
         self.given = _array(framed[..., : shape[-2], : shape[-1]])
-        self._on, weights, reach = _library(framed), _diagonals(dtype, device), BLOCK + 2 * BORDER
+        self.on, weights, reach = _library(framed), _diagonals(dtype, device), BLOCK + 2 * BORDER
         columns = framed.unfold(-2, reach, BLOCK).transpose(-1, -2)  # (..., parts, 26, W + 10)
         down = framed.new_empty((*columns.shape[:-2], BLOCK, short[-1]))
         parts = down.view(-1, short[-1]).unfold(-1, reach, BLOCK)  # (lines, parts, 26)
@@ -205,8 +217,8 @@ class Window:
     def average(self, inverse: Any = None) -> Any:
         """Means (..., H, W); over a mask's pixels alone with the inverse of its own mean."""
         rows, columns, down, parts, weights, across = self._steps
-        self._on.matmul(rows, columns, out=down)
-        self._on.matmul(parts, weights, out=across)
+        self.on.matmul(rows, columns, out=down)
+        self.on.matmul(parts, weights, out=across)
         if inverse is not None:
             self._found *= inverse
         return self._found

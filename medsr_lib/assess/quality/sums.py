@@ -19,14 +19,17 @@ class Sums:
     """
 
     def __init__(self, masks: Tensor) -> None:
-        inner = torch.zeros_like(masks[:, :1])
+        inner = torch.zeros_like(masks[0, 0])
         inner[INNER] = True
         self._runs = []
         counts = []
-        for of in torch.cat((masks, inner), 1).flatten(2).cpu().numpy():
-            ends = (of[:, 1:] != of[:, :-1]).any(0)
+        for of in masks.flatten(2).cpu().numpy():
+            every = (*of, inner.flatten().cpu().numpy())
+            ends = np.zeros(of.shape[1] - 1, bool)
+            for one in every:  # each fits into a cache, all together do not
+                ends |= one[1:] != one[:-1]
             starts = np.append(0, np.flatnonzero(ends) + 1)
-            *holds, within = of[:, starts].astype(float)
+            *holds, within = np.stack([one[starts] for one in every]).astype(float)
             both = np.stack((holds, holds * within)).swapaxes(1, 2)  # (2, runs, R)
             self._runs.append((starts, both))
             counts.append(np.diff(starts, append=of.shape[1]) @ both)
