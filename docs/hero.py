@@ -25,7 +25,7 @@ from medsr_lib.case import Case
 from medsr_lib.data import splits, store
 from medsr_lib.restore import degrade, linear, networks, resample
 from medsr_lib.show import panels
-from medsr_lib.show.style import STYLE
+from medsr_lib.show.style import PHONE, STYLE
 
 SCALE, FOLD = 4, 1
 NETWORKS = {
@@ -77,18 +77,18 @@ def draw(case: Case, hr: Tensor, erased: Tensor, restored: dict[str, Tensor]) ->
     of_tumour = limits(panels.part(hr[0, 0].numpy(), box), 99)
 
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(10, 7.35), facecolor=GROUND, layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(3.42, 2.55))
+        figure = plt.figure(figsize=(PHONE, 4.95), facecolor=GROUND, layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(2.65, 2.3))
         above.set_facecolor(GROUND)
         below.set_facecolor(GROUND)
         above.suptitle(
-            "Which is the better restoration? Whole-slice SSIM prefers the one without the tumour",
-            x=0.008, ha="left", size=14, weight="bold",
+            "Which is the better restoration?\nWhole-slice SSIM prefers the one without the tumour",
+            x=0.008, ha="left", size=11, weight="bold",
         )  # fmt: skip
         top = {
             "Original (HR)": (hr, "SSIM 1"),
             "Tumour erased": (erased, f"whole-slice SSIM {of_erased:.3f}"),
-            f"Best network here: {best}": (restored[best], f"whole-slice SSIM {ssim[best]:.3f}"),
+            f"Best network: {best}": (restored[best], f"whole-slice SSIM {ssim[best]:.3f}"),
         }
         for axes, (name, (image, text)) in zip(above.subplots(1, 3), top.items(), strict=True):
             panels.grey(axes, image[0, 0].numpy(), window)
@@ -96,9 +96,9 @@ def draw(case: Case, hr: Tensor, erased: Tensor, restored: dict[str, Tensor]) ->
             label(axes, name, text)
         share = case.mask.float().mean().item()
         below.suptitle(
-            f"The tumour, {share:.1%} of the pixels, from LR at a quarter of the resolution"
+            f"The tumour, {share:.1%} of the pixels, from LR at a quarter of\nthe resolution"
             f" (×{SCALE}), with SSIM inside its outline",
-            x=0.008, ha="left", size=11,
+            x=0.008, ha="left", size=9,
         )  # fmt: skip
         tumours = {"HR": hr, **{name: restored[name] for name in SHOWN}}
         for axes, (name, image) in zip(below.subplots(1, 5), tumours.items(), strict=True):
@@ -106,7 +106,7 @@ def draw(case: Case, hr: Tensor, erased: Tensor, restored: dict[str, Tensor]) ->
             label(axes, name, f"SSIM {inside[name]:.3f}" if name in inside else "the original")
         below.supxlabel(
             f"Synthetic slice {case.id} ({case.label}), not a patient. Bicubic down-sampling"
-            " without noise. The networks were trained for a minute or two.",
+            " without noise.\nThe networks were trained for a minute or two.",
             x=0.008, ha="left", size=8.5, color="#555555",
         )  # fmt: skip
     plt.close(figure)
@@ -121,14 +121,14 @@ def limits(image: NDArray[np.float32], upper: float) -> tuple[float, float]:
 
 def label(axes: Axes, name: str, text: str) -> None:
     """Name a panel above it and give its number below it."""
-    axes.set_title(name, size=11, weight="bold")
-    axes.set_xlabel(text, size=11)
+    axes.set_title(name, size=8.5, weight="bold")
+    axes.set_xlabel(text, size=8.5)
 
 
 def write(figure: Figure, path: Path) -> None:
     """Save a picture in 128 colours, which is a third of the size and looks the same."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, facecolor=GROUND)
+    figure.savefig(buffer, format="png", dpi=230, facecolor=GROUND)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)
 

@@ -192,13 +192,25 @@ def test_a_lesion_is_easier_or_harder_to_detect_only_where_the_test_shows_it(p, 
 @pytest.mark.parametrize(
     ("changed", "apart", "said"),
     [
-        ({"bicubic": 9.2, "linear": 5}, [0, 3, 5], "by: bicubic (9.2); no more by: linear (5.0)."),
-        ({"bicubic": 1, "linear": 0}, [0, 3, 5], "by: none; no more by: bicubic (1.0) and linear"),
-        ({"bicubic": 9}, [3], "differ in 3 of 32; more change by: bicubic (9.0); no more"),
-        ({"bicubic": 9}, [], "bicubic (9.0); one training has no zero."),
+        (
+            {"bicubic": 9.2, "linear": 5},
+            [0, 3, 5],
+            "; more decisions change by bicubic (9.2), no more change by linear (5.0).",
+        ),
+        (
+            {"bicubic": 1, "linear": 0},
+            [0, 3, 5],
+            "HR images; no more change by bicubic (1.0) and linear (0.0).",
+        ),
+        (
+            {"bicubic": 9},
+            [3],
+            "differ on 3 of 32 HR images; more decisions change by bicubic (9.0).",
+        ),
+        ({"bicubic": 9}, [], "bicubic (9.0); one training shows no zero."),
     ],
 )
 def test_flips_are_compared_with_those_between_two_trainings(changed, apart, said):
     text = sentences.flips(changed, apart, of="the classifier", images=32)
     assert said in text
-    assert not apart or text.startswith("On the same HR images, two trainings of the classifier")
+    assert not apart or text.startswith("Two trainings of the classifier differ on")

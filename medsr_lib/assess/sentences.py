@@ -339,15 +339,14 @@ def flips(changed: Mapping[str, float], apart: Sequence[int], *, of: str, images
     texts = {name: f"{name} ({value:.1f})" for name, value in changed.items()}
     if not apart:
         found = listed(texts.values())
-        return f"Of {images} decisions of {of}, there change: {found}; one training has no zero."
+        return f"Of {images} decisions of {of} change by {found}; one training shows no zero."
     more = [text for name, text in texts.items() if changed[name] > max(apart)]
     rest = [text for name, text in texts.items() if not changed[name] > max(apart)]
     least, most = min(apart), max(apart)
     spread = f"{least} to {most}" if least < most else f"{most}"
-    return (
-        f"On the same HR images, two trainings of {of} differ in {spread} of {images}; "
-        f"more change by: {listed(more)}; no more by: {listed(rest)}."
-    )
+    clauses = {"more decisions change by": more, "no more change by": rest}
+    found = ", ".join(f"{words} {listed(names)}" for words, names in clauses.items() if names)
+    return f"Two trainings of {of} differ on {spread} of {images} HR images; {found}."
 
 
 def mismatch(known: str, met: str, decibels: float) -> str:

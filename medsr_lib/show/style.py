@@ -213,7 +213,7 @@ def caption(figure: Figure, title: str | None, *notes: str | None) -> None:
     The figure must have been made with a constrained or compressed layout.
     """
     width, height = figure.get_size_inches()
-    titles = textwrap.wrap(title or "", int(width * 10.5))
+    titles = textwrap.wrap(title or "", int(width * 10))
     lines = textwrap.wrap("; ".join(note for note in notes if note), int(width * 15.5))
     band = 0.21 * len(titles) + 0.17 * len(lines) + 0.08
     figure.set_size_inches(width, height + band)
