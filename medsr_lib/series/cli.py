@@ -379,9 +379,7 @@ def _add_verify(commands: Any) -> None:
     what.add_argument("--write", action="store_true", help="put them into the pages")
     what.add_argument("--deep", action="store_true", help="from the data, by running again")
     verify.add_argument("--data", type=Path, metavar="DIR", help="of --deep: the data")
-    verify.add_argument(
-        "--runs", type=Path, default=Path(), metavar="DIR", help="of --deep: where networks are"
-    )
+    verify.add_argument("--runs", type=Path, default=Path(), help="of --deep: where networks are")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -392,8 +390,6 @@ def _verify(arguments: argparse.Namespace) -> int:
             print(f"{wrong.number.page}: {wrong.number.id} written")
         return 0
     if arguments.deep:
-        if not arguments.ids or arguments.data is None:
-            raise ValueError("--deep needs the ID of a number, and --data")
         given = (arguments.root, arguments.ids)
         return verify.redo(*given, data=arguments.data, runs=arguments.runs)
     code = 0

@@ -115,12 +115,14 @@ def write(root: Path) -> list[Checked]:
     return wrong
 
 
-def redo(root: Path, ids: Collection[str], *, data: Path, runs: Path) -> int:
+def redo(root: Path, ids: Collection[str], *, data: Path | None, runs: Path) -> int:
     """Have `docs/results/rerun.py` compute numbers from data, by the recorded commands.
 
     Networks that these name lie below `runs`. Returns 0 if all agree, 1 if not, 2 where one cannot
     be computed; standard error says why.
     """
+    if not ids or data is None:
+        raise ValueError("--deep needs the ID of a number, and --data")
     script = root / RECOMPUTE.with_name("rerun.py")
     words = [script, *ids, "--data", data, "--runs", runs]
     return subprocess.run([sys.executable, *map(str, words)]).returncode

@@ -137,7 +137,7 @@ def test_a_number_is_computed_from_the_data_by_the_recorded_command(deep, monkey
     with pytest.raises(ValueError, match="none is not there; it is needed by: medsr run 04"):
         again(["psnr"], data=data / "none", runs=runs)
     record.unlink()
-    with pytest.raises(ValueError, match="no brain.json names the command that made the rows of"):
+    with pytest.raises(ValueError, match=r"no brain.json names the command that made the rows of"):
         again(["psnr"], data=data, runs=runs)
 
 

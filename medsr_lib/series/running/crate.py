@@ -27,10 +27,11 @@ def inputs(
     found = {str(place): source.content(place, reading=reading, whole=True) for place in places}
     values = [v for given in parameters.values() for v in _listed(given) if isinstance(v, str)]
     files = [Path(v.partition("=")[2] or v) for v in values]
-    files += [p for p in sorted(out.glob("*/**/*.pt")) if p.relative_to(out).parts[0] not in data]
+    files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in data]
     for path in files:
         with suppress(OSError, ValueError):  # a text that is no file
-            found[path.as_posix()] = sha256(path)
+            if not path.stem.endswith("checkpoint"):
+                found[path.as_posix()] = sha256(path)
     return found
 
 

@@ -42,8 +42,8 @@ def test_without_rocrate_a_run_is_recorded_all_the_same(series, monkeypatch):
 
 
 def test_networks_are_inputs_if_they_are_named_or_of_another_notebook(tmp_path, series):
-    for place in ("02_a/a.pt", "03_b/b.pt"):
-        (tmp_path / place).parent.mkdir()
+    for place in ("02_a/a.pt", "02_a/a_checkpoint.pt", "03_b/b.pt"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).write_text(place)
     other = tmp_path / "other.onnx"
     other.write_text("x")
