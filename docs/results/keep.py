@@ -3,9 +3,10 @@
 .venv/bin/python docs/results/keep.py brain runs/assess runs/assess2     -> brain.csv.gz, brain.json
 .venv/bin/python docs/results/keep.py chest runs/chest                   -> chest.csv.gz, chest.json
 .venv/bin/python docs/results/keep.py atlas runs/x2 runs/x3 runs/x4      -> atlas.csv.gz, atlas.json
+.venv/bin/python docs/results/keep.py detector runs/chest                -> detector.csv.gz, ...
 
-Rows that several runs have in common are kept once. The record beside
-them holds each run's command, versions and commit.
+Rows that several runs have in common are kept once. The record beside them holds each run's
+command, versions, commit, and the sha256 of the data and networks that it was given.
 """
 
 import gzip
@@ -20,6 +21,7 @@ HERE = Path(__file__).parent
 FILES = (  # what the notebooks write
     *("scores.csv", "decisions.csv", "uniform.csv", "robustness.csv", "networks.csv"),
 )
+OTHERS = {"detector": ("cross_fitted.csv",)}  # by table: other files of theirs
 COLUMNS = {  # and which of their columns numbers need
     *("id", "patient", "label", "scale", "degradation", "method", "region", "seed"),
     *("psnr", "ssim", "predicted", "logit", "right", "flipped", "dice"),
@@ -28,7 +30,7 @@ SHOWN = {"srmd": "SRMD", "ESPCN, of these data": "ESPCN, bicubic", "baseline": "
 TRAINED_ON = ("bicubic", "blur", "kspace", "bicubic, noise 1 %", "bicubic, noise 2 %")
 IN_MATRIX = {"robustness.csv": {kind: f"ESPCN, {kind}" for kind in TRAINED_ON}}
 RECORDED = {  # by table: what the run computed and the kept rows do not give
-    "chest": ("operating_points", "metadata", "traces", "changes", "attention"),
+    "chest": ("metadata", "traces", "attention"),
     "decisions": ("decisions",),
 }
 
@@ -36,7 +38,8 @@ RECORDED = {  # by table: what the run computed and the kept rows do not give
 def main(name: str, runs: list[str]) -> None:
     """Read the tables of all runs, and write one table and one record."""
     folders = [Path(run) for run in runs]
-    files = [f for run in folders for name_of in FILES for f in sorted(run.glob(f"*/{name_of}"))]
+    wanted = OTHERS.get(name, FILES)
+    files = [f for run in folders for name_of in wanted for f in sorted(run.glob(f"*/{name_of}"))]
     parts = [
         pd.read_csv(f, usecols=COLUMNS.__contains__, dtype={"id": str}).replace(
             {"method": IN_MATRIX.get(f.name, {})}
@@ -62,10 +65,12 @@ def write(name: str, rows: pd.DataFrame) -> None:
 def record(run: Path, wanted: Sequence[str]) -> dict[str, object]:
     """Of a run: its command with DATA for the folder of the data, versions, and wanted values."""
     written = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    command = written["command"]
+    command, inputs = written["command"], dict(written.get("inputs", {}))
     for folder in written["data"]:
         command = command.replace(str(folder), "DATA")
-    kept = {"command": command} | {key: written[key] for key in ("versions", "created")}
+        inputs = {"DATA": inputs.pop(folder)} | inputs if folder in inputs else inputs
+    kept = {"command": command, "inputs": inputs}
+    kept |= {key: written[key] for key in ("versions", "created")}
     for file in sorted(run.glob("*/results.json")):
         values = json.loads(file.read_text(encoding="utf-8"))["values"]
         kept |= {"values": {name: values[name] for name in wanted}} if wanted else {}

@@ -165,6 +165,21 @@ def recorded(name: str) -> dict[str, Any]:
     return values
 
 
+def read_by(name: str, method: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Of an image as a method shows it, what a detector says: (trainings, images) of its score and
+    of whether it is right; and (images,) the patients. Ill images are those of `ill`."""
+    rows = table(name)
+    rows = rows[rows["method"] == method]
+    logit, right = (rows.pivot(index="seed", columns="id", values=v) for v in ("logit", "right"))
+    return logit, right, rows.drop_duplicates("id").set_index("id").loc[logit.columns, "patient"]
+
+
+def ill(name: str, ids: pd.Index) -> pd.Series:
+    """Which of these images show pneumonia."""
+    label = table(name).drop_duplicates("id").set_index("id")["label"]
+    return label.loc[ids] == "PNEUMONIA"
+
+
 def area(e: Mapping[str, Any], digits: int = 3) -> str:
     """An area under the ROC curve, or a change of it, with its interval."""
     value, low, high = (f"{e[end]:.{digits}f}" for end in ("value", "low", "high"))
@@ -173,11 +188,17 @@ def area(e: Mapping[str, Any], digits: int = 3) -> str:
 
 def operating_points() -> str:
     """What the detectors reach, cross-fitted over all patients."""
-    lines = [
-        f"| {row['detector']} | {row['measure']} | {area(row)} | {row['seed_low']:.3f} to "
-        f"{row['seed_high']:.3f} | {row['cases']} of {row['patients']} |"
-        for row in recorded("chest")["operating_points"]
-    ]
+    lines = []
+    for detector in table("detector")["method"].unique():
+        logit, right, patients = read_by("detector", detector)
+        sick = ill("detector", logit.columns)
+        found = {"AUC": statistics.auc_interval(logit.to_numpy(), sick, patients)}
+        for measure, of in (("sensitivity", sick), ("specificity", ~sick)):
+            found[measure] = statistics.share(right.loc[:, of].to_numpy() == 1, patients[of])
+        for measure, e in found.items():
+            spread = f"{e.seed_low:.3f} to {e.seed_high:.3f}"
+            n = f"{e.cases} of {e.patients}"
+            lines.append(f"| {detector} | {measure} | {area(vars(e))} | {spread} | {n} |")
     head = "| Images | Measure | Value | The five trainings | n, images of patients |"
     return rows_of(head, lines)
 
@@ -185,12 +206,14 @@ def operating_points() -> str:
 def flips() -> str:
     """Decisions that change by restoration, by training; and the change in AUC."""
     rows = table("chest")
-    counts = rows.groupby(["method", "seed"])["flipped"].sum().unstack()
+    counts = rows.groupby(["method", "seed"], sort=False)["flipped"].sum().unstack()
+    before, _, patients = read_by("chest", "original")
     lines = []
-    for row in recorded("chest")["changes"]:
-        of = counts.loc[row["method"]]
+    for method, of in counts.drop("original").iterrows():
+        after = read_by("chest", method)[0]
+        e = statistics.delong(after, before, ill("chest", before.columns), patients)
         turned = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})"
-        lines.append(f"| {row['method']} | {turned} | {area(row)} |")
+        lines.append(f"| {method} | {turned} | {area(vars(e))} |")
     n = rows["id"].nunique()
     return rows_of(f"| Restored from | Decisions flipped of {n} | Change in AUC |", lines)
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from medsr_lib.case import Case
 from medsr_lib.data import chest_xray, figshare, layouts, volumes
 from medsr_lib.data import folder as image_files
 from medsr_lib.data.layouts import DEFAULTS, Entry, Options
+from medsr_lib.files import sha256
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -186,7 +187,7 @@ def of(folder: str | Path, *, options: Options = DEFAULTS) -> Source:
     return found[0]
 
 
-def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
+def content(folder: str | Path, *, reading: Options = DEFAULTS, whole: bool = False) -> str:
     """What a folder of data holds, as a digest: another one where anything that is read changed.
 
     That is every file that decides the cases: images, masks, tables, and folds wherever they lie
@@ -196,18 +197,24 @@ def content(folder: str | Path, *, reading: Options = DEFAULTS) -> str:
     Args:
         folder: of data of one or several kinds.
         reading: how a folder of images and masks is to be understood: it decides what is read.
+        whole: take each file by all its bytes, in place of size and time: a gigabyte a second, and
+            the same for a copy on another machine.
 
     Raises:
         FileNotFoundError, ValueError: as `held`.
     """
     folder = Path(folder)
-    known = []
+    known: list[tuple[str | int, ...]] = []
     for source in held(folder, options=reading):
         items = source.items(folder, reading)
         paths = [p for item in items for p in (item.files if isinstance(item, Entry) else [item])]
         for path in paths + source.find_others(folder):
-            state = path.stat() if path.exists() else path.lstat()  # of a link to nothing
             name = Path(os.path.relpath(path, folder)).as_posix()
+            with suppress(OSError):  # one that cannot be read is known by its size and time
+                if whole:
+                    known.append((name, sha256(path)))
+                    continue
+            state = path.stat() if path.exists() else path.lstat()  # of a link to nothing
             known.append((name, state.st_size, state.st_mtime_ns))
     return hashlib.sha256(repr(sorted(known)).encode()).hexdigest()
 

@@ -74,9 +74,14 @@ VERIFY = """\
 README and docs mark their numbers. Each is computed again, in seconds, from rows of the runs that
 are kept in docs/results. The exit code is 1 if a page shows another number.
 
+--deep makes the rows anew: it checks data and networks by sha256, says which versions differ, and
+gives the recorded commands again, into a temporary folder, which may take hours. A number agrees if
+each figure is within 2 units of its last digit.
+
 examples:
   medsr verify
   medsr verify espcn-tumour
+  medsr verify --deep chest-points --data data/chest_xray
 """
 CHAIN = """\
 Each session resumes bit for bit where the one before ended. After any interruption, run the same
@@ -373,7 +378,11 @@ def _add_verify(commands: Any) -> None:
     verify = _command(commands, "verify", _verify, "compute the published numbers again", VERIFY)
     verify.add_argument("ids", nargs="*", metavar="ID", help="default: all")
     verify.add_argument("--root", type=Path, default=Path(), help="the repository (default: .)")
-    verify.add_argument("--write", action="store_true", help="write the numbers into the pages")
+    what = verify.add_mutually_exclusive_group()
+    what.add_argument("--write", action="store_true", help="write the numbers into the pages")
+    what.add_argument("--deep", action="store_true", help="from the data, by running again")
+    verify.add_argument("--data", type=Path, metavar="DIR", help="of --deep: the data")
+    verify.add_argument("--runs", type=Path, default=Path(), help="of --deep: where networks are")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -383,6 +392,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         for wrong in verify.write(arguments.root):
             print(f"{wrong.number.page}: {wrong.number.id} written")
         return 0
+    if arguments.deep:
+        given = (arguments.root, arguments.ids)
+        return verify.redo(*given, data=arguments.data, runs=arguments.runs)
     code = 0
     for checked in verify.verify(arguments.root, arguments.ids):
         print(checked, flush=True)

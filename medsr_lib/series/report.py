@@ -80,6 +80,7 @@ class Run:
     data: Sequence[str] = ()  # the folders of data
     without: Sequence[str] = ()  # a line on each notebook that was left out
     versions: Mapping[str, str] = field(default_factory=dict)  # of what the numbers depend on
+    inputs: Mapping[str, str] = field(default_factory=dict)  # sha256 of data and networks, by name
     created: str = ""  # when it was written, ISO 8601
 
 

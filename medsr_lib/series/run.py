@@ -19,7 +19,7 @@ from medsr_lib.series.notebook import FOLDERS, Notebook
 from medsr_lib.series.pages import formatting, index, page
 from medsr_lib.series.parameters import dump
 from medsr_lib.series.report import Result, Run, Status
-from medsr_lib.series.running import execute, folders, lock
+from medsr_lib.series.running import crate, execute, folders, lock
 
 TRAINS = "resume_from"  # a parameter of notebooks that train networks for those after them
 AT_A_TIME = 2  # notebooks: most wait for one before them
@@ -82,6 +82,7 @@ def run(
         data=[str(place) for place in places],
         without=without,
         versions=report.versions(),
+        inputs=crate.inputs(assigned, out, values, options),
     )
     needs = _needs(found, assigned)
     at_a_time = at_a_time or min(AT_A_TIME, cpu_count())
@@ -103,6 +104,7 @@ def run(
                 results[i] = future.result()
                 tqdm.write(outcome(results[i]), file=sys.stderr)
                 _write(about, results)
+        crate.write(replace(about, results=results, created=report.now()))
     if stop.presses:
         raise KeyboardInterrupt
     return results

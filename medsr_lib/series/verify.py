@@ -2,10 +2,13 @@
 
 A page marks a number, or a whole table, as `<!--n:ID-->text<!--/n-->`. What the text must be is
 computed by the function of that ID in `docs/results/recompute.py`, from tables kept beside it.
+`redo` has these tables made anew first, by the commands of the runs that made them.
 """
 
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +81,7 @@ def verify(root: Path, ids: Collection[str] = ()) -> Iterator[Checked]:
     Raises:
         ValueError: no such folder, an ID that no page marks, or that nothing computes.
     """
-    numbers, functions = marked(root), _functions(root / RECOMPUTE)
+    numbers, computing = marked(root), functions(root / RECOMPUTE)
     names = {number.id for number in numbers}
     for wanted in ids:
         if wanted not in names:
@@ -89,11 +92,11 @@ def verify(root: Path, ids: Collection[str] = ()) -> Iterator[Checked]:
     for number in numbers:
         if number.id not in chosen:
             continue
-        if number.id not in functions:
+        if number.id not in computing:
             place = f"{number.page.name}, line {number.line}"
             raise ValueError(f"{place}: {RECOMPUTE} has no function for {number.id!r}")
         if number.id not in computed:
-            computed[number.id] = functions[number.id]()
+            computed[number.id] = computing[number.id]()
         yield Checked(number, computed[number.id])
 
 
@@ -112,7 +115,20 @@ def write(root: Path) -> list[Checked]:
     return wrong
 
 
-def _functions(path: Path) -> Mapping[str, Callable[[], str]]:
+def redo(root: Path, ids: Collection[str], *, data: Path | None, runs: Path) -> int:
+    """Have `docs/results/rerun.py` compute numbers from data, by the recorded commands.
+
+    Networks that these name lie below `runs`. Returns 0 if all agree, 1 if not, 2 where one cannot
+    be computed; standard error says why.
+    """
+    if not ids or data is None:
+        raise ValueError("--deep needs the ID of a number, and --data")
+    script = root / RECOMPUTE.with_name("rerun.py")
+    words = [script, *ids, "--data", data, "--runs", runs]
+    return subprocess.run([sys.executable, *map(str, words)]).returncode
+
+
+def functions(path: Path) -> Mapping[str, Callable[[], str]]:
     """`NUMBERS` of a file of Python."""
     if not path.is_file():
         raise ValueError(f"{path} is not there; run this in the repository, or name it by --root")

@@ -233,6 +233,16 @@ def test_content_is_that_of_every_file_and_not_of_the_folders_name(kind, request
     assert len(known) == 1 + len(read) + 1
 
 
+def test_the_whole_content_is_that_of_a_copy_and_changes_with_a_byte(tmp_path):
+    for name in ("a.png", "a_mask.png"):
+        Image.effect_mandelbrot((40, 40), (-2, -1, 1, 1), 9).save(tmp_path / name)
+    known = source.content(tmp_path, whole=True)
+    os.utime(tmp_path / "a.png", ns=(0, 1))
+    assert source.content(tmp_path, whole=True) == known
+    Image.new("L", (40, 40), 255).save(tmp_path / "a_mask.png")
+    assert source.content(tmp_path, whole=True) != known
+
+
 def test_folds_above_the_slices_are_of_the_content(folder, write_cvind):
     (folder / "cvind.mat").unlink()
     before = source.content(folder / "data")

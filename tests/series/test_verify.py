@@ -1,7 +1,32 @@
+import importlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
+from medsr_lib.data import phantom, source
+from medsr_lib.files import sha256
 from medsr_lib.series import verify
 from medsr_lib.series.cli import main
+
+SCRIPTS = Path(__file__).parents[2] / "docs/results"
+MEANS = """
+from pathlib import Path
+import pandas as pd
+rows = lambda: pd.read_csv(Path(__file__).parent / "brain.csv.gz")
+NUMBERS = {"psnr": lambda: f"{rows()['psnr'].mean():.2f}"}
+"""
+SCORES = """from pathlib import Path
+import pandas as pd
+from medsr_lib.data import source
+from medsr_lib.series import report
+table = source.index(data_dir)
+net = float((Path(out_dir) / "02_net" / "net.pt").read_text())
+rows = table.assign(method="net", region="whole", psnr=net + table["mask_pixels"] / 1000)
+rows.to_csv(Path(out_dir) / "04_a" / "scores.csv", index=False)
+_ = report.record(Path(out_dir) / "04_a", {})"""
 
 RECOMPUTE = """
 from pathlib import Path
@@ -58,3 +83,81 @@ def test_refuses_unknown_numbers_and_folders(root, tmp_path):
     (root / verify.RECOMPUTE).unlink()
     with pytest.raises(ValueError, match="run this in the repository"):
         list(verify.verify(root))
+
+
+@pytest.fixture
+def deep(series, monkeypatch):
+    """A repository with a number, the runs that made it, and the data: (root, runs, data)."""
+    root, runs, data = (series.root / name for name in ("repository", "runs", "slices"))
+    phantom.write_figshare(data, patients=3, slices_per_patient=1, size=64, seed=0)
+    (runs / "brain/02_net").mkdir(parents=True)
+    (runs / "brain/02_net/net.pt").write_text("30")
+    series.add("04_a", SCORES)
+    monkeypatch.chdir(runs)
+    folder = ["--notebooks", str(series.folder)]
+    assert main(["run", "04", *folder, "--data", str(data), "--out", "brain"]) == 0
+    (root / "docs/results").mkdir(parents=True)
+    for script in ("keep.py", "rerun.py"):
+        shutil.copy(SCRIPTS / script, root / "docs/results")
+    (root / verify.RECOMPUTE).write_text(MEANS)
+    monkeypatch.syspath_prepend(root / "docs/results")
+    monkeypatch.delitem(sys.modules, "keep", raising=False)
+    importlib.import_module("keep").main("brain", ["brain"])
+    path = root / "docs/results/brain.json"
+    (kept,) = json.loads(path.read_text())
+    kept["command"] += f" --notebooks {series.folder}"  # where the series of this test is
+    path.write_text(json.dumps([kept]))
+    (root / "README.md").write_text("<!--n:psnr-->0<!--/n-->")
+    verify.write(root)
+    return root, runs, data
+
+
+@pytest.mark.slow
+def test_a_number_is_computed_from_the_data_by_the_recorded_command(deep, monkeypatch, capfd):
+    root, runs, data = deep
+    record, network = root / "docs/results/brain.json", runs / "brain/02_net/net.pt"
+    (kept,) = json.loads(record.read_text())
+    assert kept["command"].startswith("medsr run 04 --data DATA --out brain")
+    whole = source.content(data, whole=True)
+    assert kept["inputs"] == {"DATA": whole, "brain/02_net/net.pt": sha256(network)}
+
+    kept["versions"]["commit"] = "eda51c772227"
+    record.write_text(json.dumps([kept]))
+    folders = ["--data", str(data), "--runs", str(runs)]
+    assert main(["verify", "psnr", "--deep", "--root", str(root), *folders]) == 0
+    said = capfd.readouterr()
+    assert "psnr: agrees" in said.out
+    assert "commit: eda51c772227 made the kept rows, " in said.err
+
+    network.write_text("31")
+    monkeypatch.delitem(sys.modules, "rerun", raising=False)
+    again = importlib.import_module("rerun").main
+    with pytest.raises(ValueError, match=r"net.pt is not what the run was given \(sha256 "):
+        again(["psnr"], data=data, runs=runs)
+    with pytest.raises(ValueError, match="none is not there; it is needed by: medsr run 04"):
+        again(["psnr"], data=data / "none", runs=runs)
+    record.unlink()
+    with pytest.raises(ValueError, match=r"no brain.json names the command that made the rows of"):
+        again(["psnr"], data=data, runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("kept", "new", "same"),
+    [
+        ("0.38 dB [−0.26, 0.50]", "0.39 dB [−0.28, 0.50]", True),
+        ("0.38 dB [−0.26, 0.50]", "0.38 dB [0.26, 0.50]", False),
+        ("0.38 dB", "0.41 dB", False),
+        ("16 to 25", "16 to 28", False),
+        ("| a | 1.0 |\n| b | 2.0 |", "| a | 1.0 |", False),
+        ("0.1, outside", "0.1, inside", False),
+    ],
+)
+def test_figures_may_differ_by_two_units_of_their_last_digit(kept, new, same, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.delitem(sys.modules, "rerun", raising=False)
+    assert importlib.import_module("rerun").agree(kept, new) is same
+
+
+def test_deep_needs_a_number_and_data(root, capsys):
+    assert main(["verify", "--deep", "--root", str(root), "--data", str(root)]) == 2
+    assert "--deep needs the ID of a number, and --data" in capsys.readouterr().err

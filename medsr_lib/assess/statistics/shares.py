@@ -138,8 +138,8 @@ def guarantee(
     the fewest for 10 %, 59 for 5 %.
 
     Simulated (`benchmarks/intervals.py`, 1000 studies each, error 0.7 points): right in 95 to 97 %
-    for 40 to 233 patients of 1 to 7 cases each, whether these are alike or not. In 94.5 % for 40
-    patients of 20 cases; in up to 99 % for so few that the share hardly can be promised.
+    for 40 to 233 patients of 1 to 7 cases each, whether these are alike or not, and for 40 of 20
+    cases; up to 99 % where the patients hardly suffice.
 
     Args:
         changes: (n,) from HR to SR, with or without sign; NaN (a lesion that was not found again)

@@ -32,6 +32,7 @@ RESULT = {
 RUN = {
     **{"command": (str, None), "created": (str, None), "versions": ({str: str}, None)},
     **{"data": ([str], None), "without": ([str], None), "notebooks": [RESULT]},
+    "inputs": ({str: str}, None),
 }
 
 

@@ -1,0 +1,75 @@
+"""What a run was made from, by sha256, and the run as an RO-Crate that other programs read."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from medsr_lib.data import source
+from medsr_lib.data.layouts import Options
+from medsr_lib.files import sha256
+from medsr_lib.series import report
+from medsr_lib.series.parameters import dump
+from medsr_lib.series.report import Run, Status
+
+NAME = "ro-crate-metadata.json"
+
+
+def inputs(
+    data: Mapping[str, Path], out: Path, parameters: Mapping[str, object], reading: Options
+) -> dict[str, str]:
+    """The sha256 of what a run is given, by the names in its command.
+
+    That is the data of each notebook (all files that decide the cases, see `source.content`), files
+    in parameters, also as NAME=FILE, and the networks in `out` that other notebooks left there.
+    """
+    places = dict.fromkeys(data.values())
+    found = {str(place): source.content(place, reading=reading, whole=True) for place in places}
+    values = [v for given in parameters.values() for v in _listed(given) if isinstance(v, str)]
+    files = [Path(v.partition("=")[2] or v) for v in values]
+    files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in data]
+    for path in files:
+        with suppress(OSError, ValueError):  # a text that is no file
+            if not path.stem.endswith("checkpoint"):
+                found[path.as_posix()] = sha256(path)
+    return found
+
+
+def write(run: Run) -> Path | None:
+    """Describe the notebooks that a run has finished, in its `ro-crate-metadata.json`.
+
+    Each is an action: command, parameters, versions, inputs and the files that
+    came out, with their sha256. Written by `rocrate`; None without that package.
+    """
+    try:
+        from rocrate.model.contextentity import ContextEntity
+        from rocrate.rocrate import ROCrate
+    except ImportError:
+        return None
+    crate = ROCrate()
+    crate.name, crate.description, crate.license = run.command, "A run of medsr_lib", "not stated"
+    crate.datePublished = run.created
+
+    def add(kind: str, name: str, **about: str) -> ContextEntity:
+        properties = {"@type": kind, "name": name, **about}
+        return crate.add(ContextEntity(crate, f"#{quote(name)}", properties))
+
+    tools = [add("SoftwareApplication", k, softwareVersion=v) for k, v in run.versions.items()]
+    given = [add("CreativeWork", name, sha256=digest) for name, digest in run.inputs.items()]
+    for result in (one for one in run.results if one.status is Status.DONE):
+        name = result.notebook
+        of = result.parameters.items()
+        values = [add("PropertyValue", f"{name}.{k}", value=dump(v)) for k, v in of]
+        files = [*sorted((run.folder / name).rglob("*")), run.folder / f"{name}.ipynb"]
+        made = [
+            crate.add_file(path, path.relative_to(run.folder), properties={"sha256": sha256(path)})
+            for path in files
+            if path.is_file()
+        ]
+        about = {"name": result.title, "description": run.command, "endTime": run.created}
+        crate.add_action(tools, f"#{name}", [*given, *values], made, properties=about)
+    return report.save(run.folder / NAME, crate.metadata.generate())
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
