@@ -209,8 +209,6 @@ def diagnosis_changes(table: pd.DataFrame, *, positive: str, reference: str, tit
     changes = pd.DataFrame(kinds | {"cleared": ~ill & right}) * [-1, -1, 1, 1]
     figure, axes = plt.subplots(figsize=(PHONE, 0.9 + 0.3 * len(methods)))
     _stacks(axes, changes.groupby(table["method"]).sum().loc[methods], DIAGNOSED)
-    reach = max(abs(x) for x in axes.get_xlim())
-    axes.set_xlim(-reach, reach)
     axes.set_xlabel("← images now wrong      images now right →")
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.1)
     caption(figure, title, f"compared with {reference!r}", numbers_behind(table))

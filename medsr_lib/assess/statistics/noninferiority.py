@@ -146,7 +146,7 @@ def equivalence(differences: pd.Series, *, margin: float, seed: int) -> Equivale
 
     Schuirmann 1987 (J Pharmacokinet Biopharm 15:657): equivalent where the 90 % interval of the
     mean over patients (`bootstrap.estimates`) lies within ±margin. It says nothing of single cases,
-    so the largest of them is given as well. Needs 15 patients, and as many as skewness asks for, see
+    so the largest of them is given, too. Needs 15 patients, and as many as skewness asks for, see
     `non_inferiority`.
 
     Args:

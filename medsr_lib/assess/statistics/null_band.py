@@ -279,7 +279,7 @@ def deficit_closed(
     for HR itself, 0 for the baseline, below 0 for a worse method. It takes from a gain what depends
     on how much there was to gain, though not all of it: the verdict rests on `null_band`.
 
-    Both are of each patient's means over cases; what is returned is the mean over patients, with the
+    Both are of each patient's means over cases; the value is the mean over patients, with the
     interval and p (that it is 0) of `bootstrap.estimates`.
 
     Args:

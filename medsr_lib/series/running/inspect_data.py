@@ -29,12 +29,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, what in _TEXTS.items():
         group.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=what)
     group.add_argument(
-        "--lesion-labels", type=_numbers(int), metavar="N,...", help="values that are lesion"
+        "--lesion-labels", type=_numbers(int), metavar="N,...", help="mask values of a lesion"
     )
     group.add_argument("--per-volume", metavar="N", help="slices of a volume, or all (default: 1)")
-    group.add_argument("--least-area", type=float, metavar="MM2", help="of a lesion in a slice")
+    group.add_argument("--least-area", type=float, metavar="MM2", help="least area of a lesion")
     group.add_argument(
-        "--percentiles", type=_numbers(float), metavar="LOW,HIGH", help="that become 0 and 1"
+        "--percentiles",
+        type=_numbers(float),
+        metavar="LOW,HIGH",
+        help="percentiles for 0 and 1",
     )
 
 
@@ -86,7 +89,7 @@ def inspect(folder: Path, sheet: Path, options: "Options") -> list[str]:
     items = [item for item in kind.items(folder, options) if str(item) in set(table["path"])]
     chosen = items[:: -(-len(items) // MOST_PICTURES)]
     cases = [case for item in chosen for case in kind.cases(item)][:MOST_PICTURES]
-    figure = show.gallery(cases, columns=6)
+    figure = show.gallery(cases)
     with atomic(sheet) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return [*words(table), str(sheet)]
