@@ -4,7 +4,9 @@ import json
 import os
 import threading
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +87,14 @@ def uninterrupted(folder: Path) -> str:
     return states.describe(folder).fingerprint
 
 
+@cache
+def library_of(owner: str) -> TemporaryDirectory:
+    """The library's data set, written once."""
+    folder = TemporaryDirectory()
+    kernel.library_folder(Path(folder.name), owner=owner)
+    return folder
+
+
 def prepare(service, folder: Path) -> None:
     """The data sets that a chain needs.
 
@@ -96,8 +106,7 @@ def prepare(service, folder: Path) -> None:
     slices.mkdir(parents=True)
     (slices / "1.mat").write_bytes(b"a slice")
     service.add_dataset(FIGSHARE, folder / "slices")
-    library = folder / "library"
-    kernel.library_folder(library, owner=service.owner)
+    library = Path(library_of(service.owner).name)
     service.add_dataset(f"{service.owner}/{metadata.LIBRARY}", library)
 
 

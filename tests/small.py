@@ -12,7 +12,7 @@ from medsr_lib.series import notebook as notebooks
 SLICES = {
     "scale": 2,
     "fold": 2,
-    "steps": 60,
+    "steps": 30,
     "pretraining": 60,
     "trainings": 2,
     "classifier_steps": 20,
@@ -57,6 +57,20 @@ def parameters_of(number: str) -> dict[str, object]:
     """Those of `SLICES` that a notebook has."""
     (notebook,) = notebooks.find([number])
     return {name: SLICES[name] for name in notebook.parameters if name in SLICES}
+
+
+def played(number: str, data: Path, out: Path, **given: object) -> dict:
+    """What a notebook on slices records with small parameters and these, run in this process."""
+    (notebook,) = notebooks.find([number])
+    folders = {"data_dir": str(data), "out_dir": str(out)}
+    return play(notebook.content, **parameters_of(number) | folders | given)
+
+
+def has_viewer(page: Path) -> bool:
+    """Whether a page has one viewer of several images that needs no kernel, and not too large."""
+    text = page.read_text(encoding="utf-8")
+    (viewer,) = re.findall(r'<div class="mv-page".*?</script></div>', text, re.DOTALL)
+    return viewer.count('"layers"') > 1 and len(viewer) < 3e6
 
 
 def play(content: NotebookNode, **given: object) -> dict:

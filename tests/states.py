@@ -1,6 +1,5 @@
 """States of trainings: compared bit for bit, and trainings that are interrupted."""
 
-import os
 import resource
 from contextlib import contextmanager
 
@@ -42,7 +41,6 @@ def saved_at_every_step():
     """Within this context a training saves after every step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "SAVE_EVERY", 0.0)
-        patch.setattr(os, "fsync", lambda descriptor: None)  # slow, and no power cut is meant
         yield patch
 
 

@@ -1,14 +1,14 @@
 """Every notebook is executed with small parameters, and what it recorded is checked."""
 
 import json
-import re
 
 import chains
 import numpy as np
 import pandas as pd
 import pytest
+import small
 from PIL import Image
-from small import parameters_of, play
+from small import parameters_of, play, played
 from torch.utils.benchmark import Timer
 
 from medsr_lib.assess import statistics
@@ -26,13 +26,6 @@ MOST = "majority"
 def executed(ran_all) -> dict[str, dict]:
     """What each notebook on slices recorded."""
     return ran_all.values
-
-
-def played(number, out, data, **given):
-    """What a notebook on slices records with these parameters, run in this process."""
-    (notebook,) = notebooks.find([number])
-    folders = {"data_dir": str(data), "out_dir": str(out)}
-    return play(notebook.content, **parameters_of(number) | folders | given)
 
 
 @pytest.mark.slow
@@ -63,7 +56,7 @@ def images_of(folder, *, masks):
 def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, capsys):
     reading = {"lesion_labels": [4], "patient_pattern": "P(.)"} if masks else {}
     data = images_of(tmp_path / "data", masks=masks)
-    found = played("01", tmp_path, data, reading=reading)
+    found = played("01", data, tmp_path, reading=reading)
     drawn = {path.stem for path in (tmp_path / "01_data_exploration").glob("*.png")}
     assert (found["patients"], found["images_per_label"]) == (2, {"no label": 6})
     assert found["leak_percent"]["split by patient"] == 0 < found["leak_percent"]["split by image"]
@@ -75,11 +68,8 @@ def test_01_explores_images_of_anyone_with_or_without_masks(masks, tmp_path, cap
 
 @pytest.mark.slow
 def test_pages_hold_the_viewer_alive_and_small(ran_all):
-    for name in ("01_data_exploration", "02_espcn", "04_regional_ssim"):
-        page = (ran_all.out / f"{name}.html").read_text(encoding="utf-8")
-        (viewer,) = re.findall(r'<div class="mv-page".*?</script></div>', page, re.DOTALL)
-        assert viewer.count('"layers"') > 1
-        assert len(viewer) < 3e6
+    for name in ("01_data_exploration", "02_espcn"):
+        assert small.has_viewer(ran_all.out / f"{name}.html")
 
 
 @pytest.mark.slow
@@ -97,7 +87,7 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
     assert [table["ESPCN"]["psnr_min"], table["ESPCN"]["psnr_max"]] == sorted(of_seed)
     assert of_seed[0] != of_seed[1]
     assert found["done"]
-    assert found["steps_done"] == 2 * 60
+    assert found["steps_done"] == 2 * 30
 
 
 @pytest.mark.slow
@@ -106,13 +96,13 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
 ):
     monkeypatch.setattr(Timer, "blocked_autorange", lambda timer, **_: timer.timeit(1))
     name, first, second = "02_espcn", tmp_path / "first", tmp_path / "second"
-    small = {"steps": 30, "limit": 2, "trainings": 3}
-    played("02", tmp_path / "whole", brains, **small)
+    few = {"limit": 2, "trainings": 3}
+    played("02", brains, tmp_path / "whole", **few)
     folder = chains.notebook_that_stops(
         tmp_path / "notebooks", name="02", behind="session.begin(", after=81
     )
     (stopped,) = notebooks.find(["02"], folder)
-    options = parameters_of("02") | small | {"data_dir": str(brains), "hours": 1000.0}
+    options = parameters_of("02") | few | {"data_dir": str(brains), "hours": 1000.0}
     with monkeypatch.context() as patch:
         patch.setattr(Clock, "has_time_left", Clock.has_time_left)  # put back after the session
         found = play(stopped.content, **options, out_dir=str(first))
@@ -120,7 +110,7 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
     steps = {p.name: checkpoint.load(p)["step"] for p in (first / name).glob("*_checkpoint.pt")}
     assert steps == {"espcn_checkpoint.pt": 30, "espcn_seed1_checkpoint.pt": 18}
     assert not (first / name / "espcn_seed1.pt").exists()
-    found = played("02", second, brains, **small, hours=1000.0, resume_from=str(first / name))
+    found = played("02", brains, second, **few, hours=1000.0, resume_from=str(first / name))
     assert found["done"]
     assert (second / name / "espcn_seed2.pt").exists()
     assert chains.same_trainings(second / name, tmp_path / "whole" / name)
@@ -129,8 +119,8 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
 @pytest.mark.slow
 def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     found = executed["03_srgan"]
-    assert (found["done"], found["steps_done"]) == (True, 60)
-    assert found["epochs_done"] == pytest.approx(60 * 8 / found["training_slices"])
+    assert (found["done"], found["steps_done"]) == (True, 30)
+    assert found["epochs_done"] == pytest.approx(30 * 8 / found["training_slices"])
     table = {(row["region"], row["method"]): row for row in found["table"]}
     espcn = executed["02_espcn"]["trainings"][0]["psnr"]
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)
@@ -146,7 +136,7 @@ def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
 
 @pytest.mark.slow
 def test_03_ends_well_when_its_session_has_no_time_to_train(brains, tmp_path):
-    found = played("03", tmp_path, brains, hours=1e-3)
+    found = played("03", brains, tmp_path, hours=1e-3)
     assert (found["done"], found["steps_done"]) == (False, 0)
 
 
@@ -287,7 +277,7 @@ def test_07_takes_the_methods_it_is_given(brains, tmp_path):
         "def twice(lr): return F.interpolate(lr, scale_factor=2, mode='nearest')\n"
     )
     methods = ["bicubic", f"mine={tmp_path / 'net.py'}:twice"]
-    found = played("07", tmp_path, brains, methods=methods, robust_steps=2)
+    found = played("07", brains, tmp_path, methods=methods, robust_steps=2)
     assert networks_of(found)["bicubic", "mine", "psnr", "tumour"]["value"] < -1
     assert list(found["methods"]) == ["mine"]
 
@@ -316,7 +306,7 @@ def test_04_can_be_redone_from_its_report_and_rows(ran_all):
 def test_04_takes_the_methods_it_is_given(ran_all, brains, tmp_path):
     espcn = ran_all.out / "02_espcn" / "espcn.pt"
     methods = ["lanczos", f"mine={espcn}"]
-    found = played("04", tmp_path, brains, methods=methods, primary="mine")
+    found = played("04", brains, tmp_path, methods=methods, primary="mine")
     named = dict.fromkeys(row["method"] for row in found["table"])
     assert list(named) == ["bicubic", "linear", "lanczos", "mine"]
 

@@ -47,11 +47,11 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def lab(chromium, tmp_path_factory):
     """JupyterLab as `tasks.py lab` starts it, with small notebooks."""
     from browser import jupyter
 
     root = tmp_path_factory.mktemp("lab")
     jupyter.prepare(root)
-    with jupyter.serving(root) as lab:
+    with jupyter.serving(root, chromium.new_context()) as lab:
         yield lab

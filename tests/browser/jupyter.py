@@ -109,17 +109,26 @@ def _small(notebook: Notebook):
 
 @dataclass
 class Lab:
-    """A running JupyterLab."""
+    """A running JupyterLab, and a context of the browser, which keeps what it has loaded."""
 
     root: Path
     process: subprocess.Popen
     port: int
     token: str
+    context: object
 
     @property
     def address(self) -> str:
         """Of the index page, without the token."""
         return f"http://127.0.0.1:{self.port}/lab/tree/README.md"
+
+    def visited(self, name: str = "README.md", *, width: int = 1400, height: int = 1000):
+        """A page of the browser at a file, and what it asks for."""
+        page = self.context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        heard = listen(page)
+        page.goto(f"{self.address}?token={self.token}&reset".replace("README.md", name))
+        return page, heard
 
     def api(self, path: str, method: str = "GET"):
         """What the server's interface answers."""
@@ -134,7 +143,7 @@ class Lab:
 
 
 @contextmanager
-def serving(root: Path):
+def serving(root: Path, context):
     """JupyterLab in the folder `root`, by the command line of `tasks.py lab`."""
     own = {f"JUPYTER_{name}_DIR": str(root / name.lower()) for name in ("RUNTIME", "CONFIG")}
     own |= {f"JUPYTERLAB_{n}_DIR": str(root / n.lower()) for n in ("SETTINGS", "WORKSPACES")}
@@ -149,7 +158,7 @@ def serving(root: Path):
     try:
         told = root / "runtime" / f"jpserver-{process.pid}.json"
         wait(lambda: told.is_file() and told.read_text(), 60, (root / "log.txt").read_text)
-        yield Lab(root, process, port, json.loads(told.read_text())["token"])
+        yield Lab(root, process, port, json.loads(told.read_text())["token"], context)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -214,14 +223,12 @@ class Opened:
 
 
 @contextmanager
-def opened(lab: Lab, chromium, name: str, *, run: bool = True):
+def opened(lab: Lab, name: str, *, run: bool = True):
     """A notebook, opened from the index page, all cells run, and saved; or only its outputs."""
-    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    heard = listen(page)
     if name == MONITOR:
-        page.goto(f"{lab.address}?token={lab.token}&reset".replace("README.md", f"{name}.ipynb"))
+        page, heard = lab.visited(f"{name}.ipynb")
     else:
-        page.goto(f"{lab.address}?token={lab.token}&reset")
+        page, heard = lab.visited()
         page.locator(f'.jp-RenderedMarkdown a[href*="{name}"]').first.click()
     page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()
     start = time.monotonic()
@@ -232,7 +239,7 @@ def opened(lab: Lab, chromium, name: str, *, run: bool = True):
         page.keyboard.press("Control+s")
         page.locator(".lm-DockPanel .jp-mod-current:not(.jp-mod-dirty)").wait_for()
     yield Opened(name, page, heard, lab, seconds)
-    page.context.close()
+    page.close()
     for session in lab.api("sessions"):
         lab.api(f"sessions/{session['id']}", "DELETE")
 

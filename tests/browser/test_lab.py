@@ -5,7 +5,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from browser import accessible, jupyter
+from browser import accessible
 
 from medsr_lib.series import notebook as notebooks
 
@@ -13,14 +13,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def index(lab, chromium):
+def index(lab):
     """The page that `tasks.py lab` opens, and what it has asked for."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    heard = jupyter.listen(page)
-    page.goto(f"{lab.address}?token={lab.token}&reset")
+    page, heard = lab.visited(width=1280, height=900)
     page.locator(".jp-RenderedMarkdown table").wait_for()
     yield page, heard
-    page.context.close()
+    page.close()
 
 
 def test_the_index_lists_the_notebooks_and_asks_nobody_else(index):

@@ -23,13 +23,13 @@ KEYS, KEYS_OF_METHODS = ("ArrowUp", "b", "+", "0"), ("d", "d", "2", "1")
 
 
 @pytest.fixture(scope="module")
-def notebook(request, lab, chromium):
+def notebook(request, lab):
     """A notebook of which all cells have run, after the one whose network it needs."""
     before = NETWORK_OF.get(request.param)
     if before and not (lab.root / "runs/lab/phantom" / before / "results.json").exists():
-        with jupyter.opened(lab, chromium, before):
+        with jupyter.opened(lab, before):
             pass
-    with jupyter.opened(lab, chromium, request.param) as opened:
+    with jupyter.opened(lab, request.param) as opened:
         yield opened
 
 
@@ -95,8 +95,8 @@ def test_nothing_is_asked_of_others_and_nothing_complains(notebook):
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_kept_outputs_are_shown_without_asking_others(lab, chromium, name):
-    with jupyter.opened(lab, chromium, name, run=False) as opened:
+def test_kept_outputs_are_shown_without_asking_others(lab, name):
+    with jupyter.opened(lab, name, run=False) as opened:
         opened.page.locator(".jp-OutputArea-output img").first.wait_for()
         assert "Traceback" not in opened.page.locator(".jp-Notebook").text_content()
         assert opened.heard.hosts == {"127.0.0.1"}

@@ -522,35 +522,32 @@ FULL = """
 import resource, sys
 from medsr_lib.data import store
 
-for limit in sys.argv[3:]:
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), most))
-    try:
-        store.prepare(sys.argv[1], sys.argv[2])
-    except OSError as error:
-        print(error)
+for path in sys.argv[2:4]:
+    for limit in sys.argv[4:]:
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), most))
+        try:
+            store.prepare(sys.argv[1], path)
+        except OSError as error:
+            print(error)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-@pytest.mark.parametrize("former", [True, False])
-def test_a_full_disk_is_an_error_and_leaves_the_former_store(
-    mixed, slices, path, write_mat, former
-):
-    whole = path.read_bytes()
+def test_a_full_disk_is_an_error_and_leaves_the_former_store(mixed, slices, path, write_mat):
+    whole, new = path.read_bytes(), path.with_name("new.h5")
     write_mat(mixed / "data" / "2.mat", seed=77)
-    if not former:
-        path.unlink()
     limits = [str(int(share * len(whole))) for share in (0.002, 0.01, 0.1, 0.5, 0.9, 0.99)]
-    command = [sys.executable, "-c", FULL, mixed, path, *limits]
+    command = [sys.executable, "-c", FULL, mixed, path, new, *limits]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    kept = "the former file is kept" if former else "nothing was written"
-    expected = rf"\[Errno \d+\] disk full, .*brain\.h5 could not be written; {kept}"
+    full = r"\[Errno \d+\] disk full, .*{} could not be written; {}"
+    expected = [full.format("brain.h5", "the former file is kept")] * len(limits)
+    expected += [full.format("new.h5", "nothing was written")] * len(limits)
     said = done.stdout.splitlines()
-    assert len(said) == len(limits)
-    assert [line for line in said if not re.fullmatch(expected, line)] == []
-    assert files(path) == ["brain.h5"] * former
-    assert not former or path.read_bytes() == whole
+    assert len(said) == len(expected)
+    assert [line for e, line in zip(expected, said) if not re.fullmatch(e, line)] == []
+    assert files(path) == ["brain.h5"]
+    assert path.read_bytes() == whole
 
 
 def test_a_store_that_does_not_fit_is_refused_before_it_is_packed(mixed, path, monkeypatch):

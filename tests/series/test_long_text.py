@@ -16,7 +16,7 @@ from medsr_lib.series.notebook import Notebook
 from medsr_lib.series.pages import page
 from medsr_lib.series.running import execute
 
-SIZE = 5_000_000
+SIZE = 2_000_000
 
 
 def bars(text):
@@ -72,6 +72,6 @@ def in_time():
         (value, ["x #"]),
     ],
 )
-def test_five_megabytes_are_read_in_one_pass(read, pieces, in_time):
+def test_two_megabytes_are_read_in_one_pass(read, pieces, in_time):
     for piece in pieces:
         read(piece * (SIZE // len(piece)))

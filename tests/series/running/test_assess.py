@@ -1,6 +1,7 @@
 import nbformat
 import numpy as np
 import pytest
+import small
 from PIL import Image
 
 from medsr_lib.data.layouts import DEFAULTS
@@ -81,6 +82,7 @@ def test_images_and_methods_become_one_page(tmp_path, monkeypatch, capsys, masks
     page = (tmp_path / "out" / "04_regional_ssim.html").read_text(encoding="utf-8")
     assert ("No lesion is outlined in these images" in page) != masks
     assert "unknown, not checked" in page
+    assert small.has_viewer(tmp_path / "out" / "04_regional_ssim.html")
     found = assess.report.load_record(tmp_path / "out" / "04_regional_ssim")["values"]
     assert (found["patients"], found["left_out"]) == (5, 1)
     table = {(row["region"], row["method"]): row for row in found["table"]}
