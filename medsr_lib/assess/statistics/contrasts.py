@@ -170,16 +170,16 @@ def means(
     if not by:
         raise ValueError("by must name at least one column")
     binary = {metric for metric in metrics if _all_binary(table[metric])}
-    seeds = table["seed"].fillna(0) if "seed" in table else pd.Series(0, table.index)
+    table = table.assign(seed=table["seed"].fillna(0) if "seed" in table else 0)
     rows, samples, others = [], [], {}
     for keys, group in table.groupby([*by], sort=False, observed=True):
         for metric in metrics:
             finite = group[metric].where(np.isfinite(group[metric]))
-            there = finite.notna().groupby(seeds[group.index])
+            there = finite.notna().groupby(group["seed"])
             counts = {"cases": int(there.sum().min())}
             counts["skipped"] = int(there.size().max()) - counts["cases"]
             rows.append(dict(zip(by, keys)) | {"metric": metric} | counts)
-            by_seed = finite.groupby([group["patient"], seeds]).mean().unstack().dropna()
+            by_seed = finite.groupby([group["patient"], group["seed"]]).mean().unstack().dropna()
             samples.append(by_seed.mean(axis=1).to_numpy())
             if metric in binary and finite.notna().any():
                 right = finite.dropna()
