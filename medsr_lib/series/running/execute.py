@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,6 +90,14 @@ class Position:
         place = f"{self.notebook.name}  cell {self.number}/{len(self.notebook.code)}"
         self.bar.set_description_str(place, refresh=False)
         self.bar.set_postfix_str(self.source)
+
+    def follow(self, jobs: Collection[Callable[[], None]]) -> Iterator[Callable[[], None]]:
+        """Go through the files of data that are written before the notebook, up to Ctrl-C."""
+        for n, job in enumerate(jobs, 1):
+            if self.stop.presses:
+                raise KeyboardInterrupt
+            self.bar.set_postfix_str(f"writing data, file {n} of {len(jobs)}")
+            yield job
 
     def write(self, text: str) -> None:
         """A running cell wrote to stderr: a progress bar or a warning."""

@@ -1,5 +1,6 @@
 """Each notebook is given the kind of data that it reads."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image
 
 from medsr_lib.data import phantom
+from medsr_lib.data.phantom.brain import files as brain_files
+from medsr_lib.data.phantom.chest import files as chest_files
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series.running import folders
 
@@ -99,15 +102,43 @@ def test_a_run_hands_each_its_folder_and_says_what_is_left_out(both, capsys):
 
 def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     written = []
-    monkeypatch.setattr(phantom, "write_figshare", lambda root, **k: written.append((root, k)))
-    monkeypatch.setattr(phantom, "write_chest_xray", lambda root, **k: written.append((root, k)))
+
+    def write(root, *, progress, **recipe):
+        written.append((root, recipe))
+
+    monkeypatch.setattr(phantom, "write_figshare", write)
+    monkeypatch.setattr(phantom, "write_chest_xray", write)
     first, second = notebooks.find([], both.folder)
     unknown = both.add("06_x", parameters=CELL.format("mine"))
     brain, chest = Path("data/phantom"), Path("data/phantom-chest")
     assert folders.write_embedded([first, unknown]) == [brain]
     assert folders.write_embedded([second, first]) == [brain, chest]
-    slices = (brain, phantom.EMBEDDED)
-    assert written == [slices, slices, (chest, {"patients": 50, "seed": 0})]
+    assert folders.write_embedded() == [brain, chest]
+    slices, radiographs = (brain, phantom.EMBEDDED), (chest, {"patients": 50, "seed": 0})
+    assert [written.count(one) for one in (slices, radiographs)] == [3, 2]
+
+
+def test_embedded_data_are_written_side_by_side_and_end_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    both_write, fails = threading.Barrier(2, timeout=60), threading.Event()
+    draw = chest_files._draw
+
+    def fail(*args, **kwargs):
+        both_write.wait()
+        fails.set()
+        raise OSError("disk full")
+
+    def wait(*args, **kwargs):
+        if not fails.is_set():
+            both_write.wait()
+        assert fails.wait(60)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(brain_files, "_draw_slice", fail)
+    monkeypatch.setattr(chest_files, "_draw", wait)
+    with pytest.raises(OSError, match="disk full"):
+        folders.write_embedded()
+    assert list(Path("data").iterdir()) == []
 
 
 def test_every_notebook_of_the_series_reads_embedded_data():
