@@ -177,7 +177,7 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
     started, data = time.monotonic(), Path(str(result.parameters["data_dir"]))
     try:
         if not data.exists():
-            folders.write(data, position.follow)
+            folders.write(data, position.stop.follow)
         reading = notebooks.reading(result.parameters)
         result = replace(result, content=source.content(data, reading=reading))
     except (KeyboardInterrupt, OSError, ValueError) as none:

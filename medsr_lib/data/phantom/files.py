@@ -16,7 +16,7 @@ Progress = Callable[[Collection[Job]], Iterable[Job]]
 
 def bar(jobs: Collection[Job]) -> Iterable[Job]:
     """The jobs, with a bar in terminals alone."""
-    return tqdm(jobs, "phantom", leave=False, disable=None)
+    return tqdm(jobs, "writing data", leave=False, disable=None)
 
 
 def write(

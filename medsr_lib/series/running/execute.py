@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from joblib import cpu_count
 from tqdm import tqdm
 
+from medsr_lib.data.phantom.files import Job, bar
 from medsr_lib.series.notebook import INJECTED, Notebook, tags
 from medsr_lib.series.outputs import ESCAPES
 
@@ -40,6 +41,13 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
+
+    def follow(self, jobs: Collection[Job]) -> Iterator[Job]:
+        """Go through jobs up to Ctrl-C, with a bar."""
+        for job in bar(jobs):
+            if self.presses:
+                raise KeyboardInterrupt
+            yield job
 
     def _pressed(self, *_: object) -> None:
         self.presses += 1
@@ -90,14 +98,6 @@ class Position:
         place = f"{self.notebook.name}  cell {self.number}/{len(self.notebook.code)}"
         self.bar.set_description_str(place, refresh=False)
         self.bar.set_postfix_str(self.source)
-
-    def follow(self, jobs: Collection[Callable[[], None]]) -> Iterator[Callable[[], None]]:
-        """Go through the files of data that are written before the notebook, up to Ctrl-C."""
-        for n, job in enumerate(jobs, 1):
-            if self.stop.presses:
-                raise KeyboardInterrupt
-            self.bar.set_postfix_str(f"writing data, file {n} of {len(jobs)}")
-            yield job
 
     def write(self, text: str) -> None:
         """A running cell wrote to stderr: a progress bar or a warning."""

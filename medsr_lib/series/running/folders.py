@@ -9,17 +9,17 @@ Or it says "any images". A comment that names none of them leaves it at the kind
 data that `data_dir` names.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Event
 
 from medsr_lib.data import phantom, source
 from medsr_lib.data.layouts import DEFAULTS, Options
-from medsr_lib.data.phantom.files import Job, Progress, bar
+from medsr_lib.data.phantom.files import Progress, bar
 from medsr_lib.data.source import Source
 from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.running import execute
 
 EMBEDDED = {  # folders of synthetic data; a notebook whose `data_dir` is called so reads the source
     Path("data/phantom"): source.FIGSHARE,
@@ -46,20 +46,8 @@ def write(folder: Path, progress: Progress = bar) -> None:
 def write_embedded(notebooks: Sequence[Notebook] | None = None) -> list[Path]:
     """Write the embedded data that the notebooks read, all by default, side by side."""
     found = list(EMBEDDED if notebooks is None else embedded(notebooks))
-    stopped = Event()
-
-    def progress(jobs: Collection[Job]) -> Iterator[Job]:
-        for job in bar(jobs):
-            if stopped.is_set():
-                raise KeyboardInterrupt
-            yield job
-
-    with ThreadPoolExecutor() as pool:
-        try:
-            list(pool.map(partial(write, progress=progress), found))
-        except BaseException:  # as Ctrl-C: the others end too, and leave nothing
-            stopped.set()
-            raise
+    with execute.Stop() as stop, ThreadPoolExecutor() as pool:
+        list(pool.map(partial(write, progress=stop.follow), found))
     return found
 
 
