@@ -144,8 +144,7 @@ COMMANDS: dict[str, list[list[str]]] = {  # what follows `--` is added to the la
     "run": [["-m", "medsr_lib", "run"]],
     "test": [["-m", "pytest"]],
     "lab": [
-        ["-m", "medsr_lib", "data", "phantom", "data/phantom"],  # done once
-        ["-m", "medsr_lib", "data", "chest", "data/phantom-chest"],
+        ["-c", "from medsr_lib.series.running import folders as f; f.write_embedded()"],  # once
         [
             # The library says first how threads wait; JupyterLab hands it on to its kernels.
             *("-c", "import medsr_lib; from jupyterlab.labapp import main; main()"),

@@ -46,8 +46,8 @@ def run(
         data: folder of the data, or several: each notebook is given the one that holds what it
             reads, as its parameters cell says (see `folders`). Of all notebooks, those without data
             are left out; `out/index.html` says so. A mapping gives each notebook, by its name, its
-            own without asking. By default the embedded data, which are written where they are
-            missing.
+            own without asking. By default the embedded data; those that are missing are written
+            when the first notebook that reads them begins, beside whatever else runs.
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
@@ -64,15 +64,18 @@ def run(
         checks.whole("at_a_time", at_a_time, least=1)
     found, values = notebooks.find(names, folder), dict(parameters or {})
     given = notebooks.accepted(found, values)
-    if data is None:
-        data = folders.write_embedded(found)
     options = notebooks.reading(values)
     without: list[str] = []
     if isinstance(data, Mapping):
         assigned, places = dict(data), list(data.values())
     else:
-        places = [data] if isinstance(data, Path) else list(data)
-        assigned, without = folders.assign(found, places, named=bool(names), options=options)
+        there = folders.embedded(found) if data is None else data
+        there = [there] if isinstance(there, Path) else there
+        places = list(there)
+        for place in places if data is None else ():
+            if place.exists():
+                folders.write(place)  # refuses other files; what is missing is written in time
+        assigned, without = folders.assign(found, there, named=bool(names), options=options)
     found = [notebook for notebook in found if notebook.name in assigned]
     results = [_waiting(one, given[one.name], assigned[one.name], out) for one in found]
     about = Run(
@@ -158,20 +161,32 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
         title=notebook.title,
         question=notebook.question,
         digest=notebook.digest,
-        content=source.content(data, reading=notebooks.reading(given)),
         parameters=defaults | dict(given) | places,
         changed=tuple(sorted(name for name, value in given.items() if value != defaults[name])),
     )
 
 
 def _one(result: Result, out: Path, position: execute.Position) -> Result:
-    """Run one notebook and write its page; what an earlier run left there is removed first."""
+    """Run one notebook and write its page; what an earlier run left there is removed first.
+
+    Embedded data that are missing are written before it starts.
+    """
     notebook = position.notebook
     copy, html, own = out / notebook.path.name, out / f"{notebook.name}.html", out / notebook.name
     own.mkdir(parents=True, exist_ok=True)
     for left in (own / report.RECORD, html):
         left.unlink(missing_ok=True)
-    started = time.monotonic()
+    started, data = time.monotonic(), Path(str(result.parameters["data_dir"]))
+    try:
+        if not data.exists():
+            folders.write(data, position.stop.follow)
+        reading = notebooks.reading(result.parameters)
+        result = replace(result, content=source.content(data, reading=reading))
+    except (KeyboardInterrupt, OSError, ValueError) as none:
+        position.bar.close()
+        stopped = isinstance(none, KeyboardInterrupt)
+        status, why = (Status.STOPPED, execute.STOPPED) if stopped else (Status.FAILED, str(none))
+        return replace(result, status=status, seconds=time.monotonic() - started, error=why)
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
     ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED

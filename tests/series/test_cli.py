@@ -74,7 +74,7 @@ def test_ctrl_c_is_130(series, capsys, monkeypatch):
 
 
 def test_without_data_the_embedded_ones_are_written_and_run(here, series, monkeypatch):
-    monkeypatch.setattr(folders, "write_embedded", lambda found: [here / "data"])
+    monkeypatch.setattr(folders, "embedded", lambda found: {here / "data": []})
     series.add("01_a")
     assert cli.main(["run", "--notebooks", "notebooks"]) == 0
     assert (here / "runs/demo/index.html").is_file()

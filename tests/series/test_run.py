@@ -5,11 +5,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
 
+from medsr_lib.data import phantom, source
+from medsr_lib.data.phantom.brain import files as brain_files
+from medsr_lib.data.phantom.chest import files as chest_files
 from medsr_lib.series import report, run
 from medsr_lib.series.report import Status
 from medsr_lib.series.running import lock
@@ -60,6 +66,68 @@ def test_notebooks_run_side_by_side_once_the_first_has_packed_the_data(series):
     series.add("02_a", wait, MEETS.format(("a", "b")))
     series.add("03_b", wait, MEETS.format(("b", "a")))
     assert [r.status for r in series.run(at_a_time=2)] == ["done"] * 3
+
+
+@pytest.fixture
+def embedded(series, monkeypatch):
+    """Two notebooks, one for each kind of small embedded data, which are missing."""
+    monkeypatch.chdir(series.root)
+    monkeypatch.setattr(phantom, "EMBEDDED", SLICES)
+    monkeypatch.setattr(phantom, "EMBEDDED_CHEST", {"patients": 5, "seed": 0, "size": 96})
+    for name, data in {"01_slices": "phantom", "08_chest": "phantom-chest"}.items():
+        code = f"from pathlib import Path; Path(out_dir, '{name}', 'ran').touch()"
+        series.add(name, code, parameters=f'data_dir = "../data/{data}"\nout_dir = ""')
+    return series
+
+
+SLICES = {"patients": 1, "slices_per_patient": 2, "seed": 0, "size": 64}
+
+
+def test_data_are_written_side_by_side_and_beside_the_first_notebook(embedded, monkeypatch):
+    both_write, draw = threading.Barrier(2, timeout=60), chest_files._draw
+    write = brain_files._write_folds
+    ran = embedded.out / "01_slices" / "ran"
+
+    def last_of_the_slices(*args):
+        both_write.wait()
+        write(*args)
+
+    def radiograph(*args, **kwargs):
+        if not ran.exists():
+            both_write.wait()
+        while not ran.exists():
+            time.sleep(0.05)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(brain_files, "_write_folds", last_of_the_slices)
+    monkeypatch.setattr(chest_files, "_draw", radiograph)
+    results = embedded.run(data=None, at_a_time=2)
+    assert [r.status for r in results] == ["done"] * 2
+    contents = [source.content(f"data/{name}") for name in ("phantom", "phantom-chest")]
+    assert [r.content for r in results] == contents
+    assert [r.status for r in embedded.run(data=None, at_a_time=1)] == ["done"] * 2
+
+
+def test_ctrl_c_while_data_are_written_leaves_none_of_them(embedded, monkeypatch):
+    draw = brain_files._draw_slice
+
+    def draw_and_stop(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(brain_files, "_draw_slice", draw_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        embedded.run("01", data=None)
+    assert list(Path("data").iterdir()) == []
+    (result,) = report.read_run(embedded.out).results
+    assert (result.status, result.error) == ("stopped", "KeyboardInterrupt: stopped by the user")
+
+
+def test_data_that_cannot_be_written_fail_their_notebook(embedded, monkeypatch):
+    monkeypatch.setattr(brain_files, "_draw_slice", Mock(side_effect=OSError("disk full")))
+    (result,) = embedded.run("01", data=None)
+    assert (result.status, result.error, result.page) == ("failed", "disk full", None)
+    assert "disk full" in (embedded.out / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_notebook_waits_for_those_of_its_data_that_train(series):

@@ -1,7 +1,7 @@
 """A phantom's folder: it appears when it is whole, and is never written over other files."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,20 +10,31 @@ from medsr_lib.files import atomic_folder
 
 NOTE = "phantom.json"
 
+Job = Callable[[], None]  # writes a file
+Progress = Callable[[Collection[Job]], Iterable[Job]]
+
+
+def bar(jobs: Collection[Job]) -> Iterable[Job]:
+    """The jobs, with a bar in terminals alone."""
+    return tqdm(jobs, "writing data", leave=False, disable=None)
+
 
 def write(
     root: Path,
     recipe: Mapping[str, int],
-    jobs: Callable[[Path], Mapping[Path, Callable[[], None]]],
+    jobs: Callable[[Path], Mapping[Path, Job]],
+    progress: Progress,
 ) -> None:
     """Do the jobs in a temporary folder, note the recipe in `phantom.json`, and make it `root`.
 
-    Nothing is done where `root` holds this very phantom. The bar is shown in terminals alone.
+    Nothing is done where `root` holds this very phantom.
 
     Args:
         root: the phantom's folder.
         recipe: the numbers that it was drawn with.
         jobs: given a folder, the files that the phantom consists of, and the call that writes each.
+        progress: goes through the calls, and may show how far it is; what it raises ends the
+            writing, and leaves nothing.
 
     Raises:
         FileExistsError: `root` holds other files, or not all of this phantom.
@@ -43,7 +54,7 @@ def write(
         )
     try:
         with atomic_folder(root) as folder:
-            for write_file in tqdm(jobs(folder).values(), "phantom", leave=False, disable=None):
+            for write_file in progress(jobs(folder).values()):
                 write_file()
             (folder / NOTE).write_text(text)
     except OSError:

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from joblib import cpu_count
 from tqdm import tqdm
 
+from medsr_lib.data.phantom.files import Job, bar
 from medsr_lib.series.notebook import INJECTED, Notebook, tags
 from medsr_lib.series.outputs import ESCAPES
 
@@ -40,6 +41,13 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
+
+    def follow(self, jobs: Collection[Job]) -> Iterator[Job]:
+        """Go through jobs up to Ctrl-C, with a bar."""
+        for job in bar(jobs):
+            if self.presses:
+                raise KeyboardInterrupt
+            yield job
 
     def _pressed(self, *_: object) -> None:
         self.presses += 1

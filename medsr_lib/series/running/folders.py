@@ -9,13 +9,17 @@ Or it says "any images". A comment that names none of them leaves it at the kind
 data that `data_dir` names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from medsr_lib.data import phantom, source
 from medsr_lib.data.layouts import DEFAULTS, Options
+from medsr_lib.data.phantom.files import Progress, bar
 from medsr_lib.data.source import Source
 from medsr_lib.series.notebook import Notebook
+from medsr_lib.series.running import execute
 
 EMBEDDED = {  # folders of synthetic data; a notebook whose `data_dir` is called so reads the source
     Path("data/phantom"): source.FIGSHARE,
@@ -24,21 +28,32 @@ EMBEDDED = {  # folders of synthetic data; a notebook whose `data_dir` is called
 ANY = "any images"
 
 
-def write_embedded(notebooks: Sequence[Notebook]) -> list[Path]:
-    """The folders of the embedded data that the notebooks read; written unless they are there."""
+def embedded(notebooks: Sequence[Notebook]) -> dict[Path, list[Source]]:
+    """The folders of the embedded data that the notebooks read, and the kind in each."""
     wanted = [_embedded(notebook) or source.FIGSHARE for notebook in notebooks]
-    found = [folder for folder, kind in EMBEDDED.items() if kind in wanted]
-    for folder in found:
-        if EMBEDDED[folder] is source.FIGSHARE:
-            phantom.write_figshare(folder, **phantom.EMBEDDED)
-        else:
-            phantom.write_chest_xray(folder, **phantom.EMBEDDED_CHEST)
+    return {folder: [kind] for folder, kind in EMBEDDED.items() if kind in wanted}
+
+
+def write(folder: Path, progress: Progress = bar) -> None:
+    """Write embedded data into their own folder, unless they are there; nothing into others."""
+    kind = {place.resolve(): kind for place, kind in EMBEDDED.items()}.get(folder.resolve())
+    if kind is source.FIGSHARE:
+        phantom.write_figshare(folder, **phantom.EMBEDDED, progress=progress)
+    elif kind is source.CHEST_XRAY:
+        phantom.write_chest_xray(folder, **phantom.EMBEDDED_CHEST, progress=progress)
+
+
+def write_embedded(notebooks: Sequence[Notebook] | None = None) -> list[Path]:
+    """Write the embedded data that the notebooks read, all by default, side by side."""
+    found = list(EMBEDDED if notebooks is None else embedded(notebooks))
+    with execute.Stop() as stop, ThreadPoolExecutor() as pool:
+        list(pool.map(partial(write, progress=stop.follow), found))
     return found
 
 
 def assign(
     notebooks: Sequence[Notebook],
-    folders: Sequence[Path],
+    folders: Sequence[Path] | Mapping[Path, list[Source]],
     *,
     named: bool,
     options: Options = DEFAULTS,
@@ -50,7 +65,7 @@ def assign(
 
     Args:
         notebooks: to be run.
-        folders: of data, one or several.
+        folders: of data, one or several; a mapping says what each holds, and none need be there.
         named: they were chosen by name, so that none may be left out.
         options: how a folder of images and masks is to be understood.
 
@@ -59,22 +74,25 @@ def assign(
         ValueError: no folder holds what a notebook needs, and it was named or nothing else can run;
             or two folders hold it; or as `source.held`.
     """
-    there = {folder: source.held(folder, options=options) for folder in folders}
+    if not isinstance(folders, Mapping):
+        folders = {folder: source.held(folder, options=options) for folder in folders}
     given: dict[str, Path] = {}
     without: list[str] = []
     for notebook in notebooks:
         kinds = _reads(notebook)
-        kind = next((kind for kind in kinds if any(kind in held for held in there.values())), None)
-        fit = [folder for folder in folders if kind in there[folder]]
+        kind = next(
+            (kind for kind in kinds if any(kind in held for held in folders.values())), None
+        )
+        fit = [folder for folder in folders if kind in folders[folder]]
         if kind and len(fit) > 1:
             both = " and ".join(map(str, fit))
             raise ValueError(f"{notebook.name}: {both} both hold {kind.name}; give one of them")
         if fit or not kinds:
-            given[notebook.name] = (fit or folders)[0]
+            given[notebook.name] = (fit or list(folders))[0]
         else:
             held = ", ".join(
                 f"{folder} holds {' and '.join(s.name for s in found) or 'no data of a known kind'}"
-                for folder, found in there.items()
+                for folder, found in folders.items()
             )
             needs = " or ".join(f"{kind.name} ({kind.layout})" for kind in kinds)
             without.append(f"{notebook.name} needs {needs}, but {held}")

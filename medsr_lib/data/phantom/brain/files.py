@@ -9,7 +9,7 @@ the other files here, so that everything that reads the original runs without it
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -64,6 +64,7 @@ def write_figshare(
     slices_per_patient: int,
     seed: int,
     size: int = 512,
+    progress: files.Progress = files.bar,
 ) -> Path:
     """Write synthetic slices as `root/data/N.mat`, and their folds as `root/cvind.mat`.
 
@@ -79,6 +80,7 @@ def write_figshare(
         slices_per_patient: neighbouring slices of each.
         seed: the same seed gives the same arrays.
         size: height and width in pixels, 64 or more; the field of view is the same.
+        progress: as in `files.write`.
 
     Returns:
         `root` as a path.
@@ -99,8 +101,8 @@ def write_figshare(
     title = "MATLAB 7.3 MAT-file, medsr phantom " + " ".join(str(v) for v in recipe.values())
     slices = _slices(patients, slices_per_patient, seed)
 
-    def jobs(folder: Path) -> dict[Path, Callable[[], None]]:
-        of: dict[Path, Callable[[], None]] = {}
+    def jobs(folder: Path) -> dict[Path, files.Job]:
+        of: dict[Path, files.Job] = {}
         for number, (visit, k) in enumerate(slices, 1):
             path, place = folder / "data" / f"{number}.mat", (k, slices_per_patient)
             of[path] = partial(_write_slice, path, visit, place, seed=seed, size=size, title=title)
@@ -109,7 +111,7 @@ def write_figshare(
             cvind: partial(_write_folds, cvind, [visit.fold for visit, _ in slices], title)
         }
 
-    files.write(root, recipe, jobs)
+    files.write(root, recipe, jobs, progress)
     return root
 
 

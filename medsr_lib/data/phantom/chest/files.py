@@ -6,7 +6,6 @@ the radiographs lies what the original lacks, the masks of the opacities.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +49,12 @@ class Exposure:
 
 
 def write_chest_xray(
-    root: str | os.PathLike[str], *, patients: int, seed: int, size: int = 460
+    root: str | os.PathLike[str],
+    *,
+    patients: int,
+    seed: int,
+    size: int = 460,
+    progress: files.Progress = files.bar,
 ) -> Path:
     """Write synthetic radiographs as `root/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`.
 
@@ -65,6 +69,7 @@ def write_chest_xray(
         patients: number of patients, 5 or more.
         seed: the same seed gives the same images.
         size: height of the largest images in pixels, 96 or more; those of PNEUMONIA are smaller.
+        progress: as in `files.write`.
 
     Returns:
         `root` as a path.
@@ -79,12 +84,12 @@ def write_chest_xray(
     root, recipe = Path(root), {"chest phantom": VERSION, **recipe}
     title = "medsr chest phantom " + " ".join(str(value) for value in recipe.values())
 
-    def jobs(folder: Path) -> dict[Path, Callable[[], None]]:
+    def jobs(folder: Path) -> dict[Path, files.Job]:
         write = partial(_write, masks=folder / MASKS, seed=seed, size=size, title=title)
         paths = ((s, folder / s.split / s.label / f"{s.name}.jpeg") for s in exposures(patients))
         return {path: partial(write, shot, path) for shot, path in paths}
 
-    files.write(root, recipe, jobs)
+    files.write(root, recipe, jobs, progress)
     return root
 
 
