@@ -85,7 +85,7 @@ def test_what_the_library_and_the_notebooks_import_is_installed_for_running_them
     assert tops >= {"torch", "h5py", "papermill", "ipywidgets", "seaborn"}
     places = metadata.packages_distributions()
     seen = {}
-    for wanted in within(["notebooks", "kaggle", "cluster", "medical", "methods"]):
+    for wanted in within(["notebooks", "kaggle", "cluster", "medical", "methods", "record"]):
         needed(wanted, seen)
     come = {top for top in tops if {canonicalize_name(d) for d in places.get(top, ())} & set(seen)}
     assert not tops - come

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from medsr_lib import checks
+from medsr_lib import checks, devices
 from medsr_lib.assess.quality import metrics as of_image
 from medsr_lib.assess.quality.regions import NAMES, Tissue, check_names, of_case
 from medsr_lib.assess.quality.ssim import (
@@ -47,7 +47,7 @@ _MOMENTS = (("", "mean"), ("_sd", "std"))
 _OF_MEASUREMENT = ("method", "region")  # the columns of which every case should have every value
 MIN_PIXELS = 50  # of a region: half an SSIM window; fewer say little beyond their surroundings
 TILE = 16  # pixels of the squares in which the borders of regions are measured
-BATCH = 8  # cases of one size that are measured together
+BATCH = 8  # cases of one size at once, on a GPU; on a CPU it would only take memory
 
 
 @torch.inference_mode()
@@ -113,7 +113,8 @@ def score(
     check_names(region_names)
     left_out: dict[str, str] = {}
     loop = restored(
-        *(methods, cases), degrade=degrade, scale=scale, device=device, batch=BATCH,
+        *(methods, cases), degrade=degrade, scale=scale, device=device,
+        batch=1 if devices.choose(device).type == "cpu" else BATCH,
         left_out=left_out if keep_going else None, progress=progress,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
