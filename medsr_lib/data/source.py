@@ -197,8 +197,7 @@ def content(folder: str | Path, *, reading: Options = DEFAULTS, whole: bool = Fa
     Args:
         folder: of data of one or several kinds.
         reading: how a folder of images and masks is to be understood: it decides what is read.
-        whole: take each file by all its bytes, in place of size and time: a gigabyte a second, and
-            the same for a copy on another machine.
+        whole: take files by their bytes, not by size and time: slower, and the same for a copy.
 
     Raises:
         FileNotFoundError, ValueError: as `held`.

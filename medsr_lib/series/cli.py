@@ -75,11 +75,9 @@ README and docs mark their numbers. Each is computed again, in seconds, from row
 are kept in docs/results. The exit code is 1 if a page shows another number.
 
 --deep makes the rows anew: it checks data and networks by sha256, says which versions differ, and
-gives the recorded commands again, into a temporary folder, which may take hours. A number agrees if
-each figure is within 2 units of its last digit.
+gives the recorded commands again (hours). Figures may differ by 2 units of their last digit.
 
 examples:
-  medsr verify
   medsr verify espcn-tumour
   medsr verify --deep chest-points --data data/chest_xray
 """

@@ -2,7 +2,6 @@
 
 A page marks a number, or a whole table, as `<!--n:ID-->text<!--/n-->`. What the text must be is
 computed by the function of that ID in `docs/results/recompute.py`, from tables kept beside it.
-`redo` has these tables made anew first, by the commands of the runs that made them.
 """
 
 import importlib.util
@@ -116,11 +115,8 @@ def write(root: Path) -> list[Checked]:
 
 
 def redo(root: Path, ids: Collection[str], *, data: Path | None, runs: Path) -> int:
-    """Have `docs/results/rerun.py` compute numbers from data, by the recorded commands.
-
-    Networks that these name lie below `runs`. Returns 0 if all agree, 1 if not, 2 where one cannot
-    be computed; standard error says why.
-    """
+    """Have `docs/results/rerun.py` compute numbers from data: 0 if all agree, 1 if not, 2 where one
+    cannot be computed; standard error says why. Networks of the commands lie below `runs`."""
     if not ids or data is None:
         raise ValueError("--deep needs the ID of a number, and --data")
     script = root / RECOMPUTE.with_name("rerun.py")

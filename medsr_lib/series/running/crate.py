@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,13 +26,12 @@ def inputs(
     """
     places = dict.fromkeys(data.values())
     found = {str(place): source.content(place, reading=reading, whole=True) for place in places}
-    values = [v for given in parameters.values() for v in _listed(given) if isinstance(v, str)]
-    files = [Path(v.partition("=")[2] or v) for v in values]
+    lists = (v if isinstance(v, list) else [v] for v in parameters.values())
+    files = [Path(v.partition("=")[2] or v) for v in chain(*lists) if isinstance(v, str)]
     files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in data]
     for path in files:
         with suppress(OSError, ValueError):  # a text that is no file
-            if not path.stem.endswith("checkpoint"):
-                found[path.as_posix()] = sha256(path)
+            found |= {} if path.stem.endswith("checkpoint") else {path.as_posix(): sha256(path)}
     return found
 
 
@@ -47,8 +47,8 @@ def write(run: Run) -> Path | None:
     except ImportError:
         return None
     crate = ROCrate()
-    crate.name, crate.description, crate.license = run.command, "A run of medsr_lib", "not stated"
-    crate.datePublished = run.created
+    crate.name, crate.datePublished, crate.license = run.command, run.created, "not stated"
+    crate.description = "A run of medsr_lib"
 
     def add(kind: str, name: str, **about: str) -> ContextEntity:
         properties = {"@type": kind, "name": name, **about}
@@ -69,7 +69,3 @@ def write(run: Run) -> Path | None:
         about = {"name": result.title, "description": run.command, "endTime": run.created}
         crate.add_action(tools, f"#{name}", [*given, *values], made, properties=about)
     return report.save(run.folder / NAME, crate.metadata.generate())
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
