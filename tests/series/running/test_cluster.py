@@ -93,13 +93,13 @@ def test_a_combination_that_killed_four_workers_has_failed(command, monkeypatch,
 def test_a_killed_workers_combination_runs_again_and_nothing_else(
     series, command, workers, monkeypatch, tmp_path, capsys
 ):
-    grid = [*command, "-p", "scale=2,3,8,4", "--scheduler", workers]
+    grid = [*command, "-p", "scale=2,3,4", "--scheduler", workers]
     assert cli.main(grid) == 0
     found = begun(series)
-    assert {scale: len(ran) for scale, ran in found.items()} == {"2": 1, "3": 2, "8": 1, "4": 1}
+    assert {scale: len(ran) for scale, ran in found.items()} == {"2": 1, "3": 2, "4": 1}
     assert len({worker for ran in found.values() for worker in ran}) >= 2
     rows = (series.root / "grid" / "sweep.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[1] for row in rows] == ["done"] * 4
+    assert [row.split(",")[1] for row in rows] == ["done"] * 3
     assert cli.main(grid) == 0
     assert begun(series) == found
     monkeypatch.chdir(tmp_path / "data")
