@@ -105,6 +105,8 @@ def test_data_are_written_side_by_side_and_beside_the_first_notebook(embedded, m
     assert [r.status for r in results] == ["done"] * 2
     contents = [source.content(f"data/{name}") for name in ("phantom", "phantom-chest")]
     assert [r.content for r in results] == contents
+    known = [source.content(f"data/{name}", whole=True) for name in ("phantom", "phantom-chest")]
+    assert list(report.read_run(embedded.out).inputs.values()) == known
     assert [r.status for r in embedded.run(data=None, at_a_time=1)] == ["done"] * 2
 
 

@@ -1,6 +1,6 @@
 """What a run was made from, by sha256, and the run as an RO-Crate that other programs read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -21,11 +21,10 @@ def inputs(
 ) -> dict[str, str]:
     """The sha256 of what a run is given, by the names in its command.
 
-    That is the data of each notebook (all files that decide the cases, see `source.content`), files
+    That is the data that are there (all files that decide the cases, see `source.content`), files
     in parameters, also as NAME=FILE, and the networks in `out` that other notebooks left there.
     """
-    places = dict.fromkeys(data.values())
-    found = {str(place): source.content(place, reading=reading, whole=True) for place in places}
+    found = of_data(data.values(), reading)
     lists = (v if isinstance(v, list) else [v] for v in parameters.values())
     files = [Path(v.partition("=")[2] or v) for v in chain(*lists) if isinstance(v, str)]
     files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in data]
@@ -33,6 +32,12 @@ def inputs(
         with suppress(OSError, ValueError):  # a text that is no file
             found |= {} if path.stem.endswith("checkpoint") else {path.as_posix(): sha256(path)}
     return found
+
+
+def of_data(places: Iterable[Path], reading: Options) -> dict[str, str]:
+    """The sha256 of the folders of data that are there, by their names."""
+    each = dict.fromkeys(place for place in places if place.exists())
+    return {str(place): source.content(place, reading=reading, whole=True) for place in each}
 
 
 def write(run: Run) -> Path | None:
