@@ -197,6 +197,7 @@ def _one(
         stopped = isinstance(none, KeyboardInterrupt)
         status, why = (Status.STOPPED, execute.STOPPED) if stopped else (Status.FAILED, str(none))
         return replace(result, status=status, seconds=time.monotonic() - started, error=why)
+    started = time.monotonic()
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
     ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED
