@@ -45,3 +45,8 @@ def test_the_answer_says_what_noise_does_to_a_network_trained_without(last, says
 @pytest.mark.parametrize(("decibels", "how"), [(-1.25, "1.2 dB worse"), (0.5, "0.5 dB better")])
 def test_a_mismatch_says_which_network_is_worse(decibels, how):
     assert f" restores this tumour {how} than one" in sentences.mismatch("blur", "kspace", decibels)
+
+
+def test_without_noise_the_title_is_about_clean_lr_alone():
+    title = sentences.on_noise({"no noise": GAIN})
+    assert title == "A network trained on clean LR: gain +0.5 dB on clean LR"

@@ -389,7 +389,10 @@ def on_noise(gains: Mapping[str, Any]) -> str:
     Args:
         gains: level of noise, in words, from none on -> gain in PSNR.
     """
-    (_, clean), *_, (most, noisy) = gains.items()
+    (_, clean), *others = gains.items()
+    if not others:
+        return f"A network trained on clean LR: gain {_signed(clean.value, 1)} dB on clean LR"
+    most, noisy = others[-1]
     return (
         f"A network trained on clean LR: gain {_signed(clean.value, 1)} dB on clean LR, "
         f"{_signed(noisy.value, 1)} dB with {most}"

@@ -47,7 +47,7 @@ def run(
             reads, as its parameters cell says (see `folders`). Of all notebooks, those without data
             are left out; `out/index.html` says so. A mapping gives each notebook, by its name, its
             own without asking. By default the embedded data; those that are missing are written
-            when the first notebook that reads them begins, beside whatever else runs.
+            one after the other, while notebooks whose data are there run.
         out: folder of the run, given as `out_dir`.
         parameters: further values, each for all of the notebooks that have it.
         folder: where the notebooks are; see `notebook.find`.
@@ -90,7 +90,16 @@ def run(
     needs = _needs(found, assigned)
     at_a_time = at_a_time or min(AT_A_TIME, cpu_count())
     running: dict[Future[Result], int] = {}
-    with lock.hold(out), execute.Stop() as stop, ThreadPoolExecutor(at_a_time) as pool:
+    with (
+        lock.hold(out),
+        execute.Stop() as stop,
+        ThreadPoolExecutor(1) as writer,
+        ThreadPoolExecutor(at_a_time) as pool,
+    ):
+        written = {
+            place.resolve(): writer.submit(folders.write, place, stop.follow)
+            for place in (places if data is None else ())
+        }
         about = replace(about, results=report.earlier(out))
         _write(about, results)
         for line in without:
@@ -99,7 +108,8 @@ def run(
             for i in _ready(results, needs) if not stop.presses else ():
                 if len(running) < at_a_time and i not in running.values():
                     position = execute.Position(found[i], stop, at_a_time)
-                    running[pool.submit(_one, results[i], out.resolve(), position)] = i
+                    ready = written.get(Path(str(results[i].parameters["data_dir"])))
+                    running[pool.submit(_one, results[i], out.resolve(), position, ready)] = i
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -169,10 +179,12 @@ def _waiting(notebook: Notebook, given: Mapping[str, object], data: Path, out: P
     )
 
 
-def _one(result: Result, out: Path, position: execute.Position) -> Result:
+def _one(
+    result: Result, out: Path, position: execute.Position, written: Future[None] | None = None
+) -> Result:
     """Run one notebook and write its page; what an earlier run left there is removed first.
 
-    Embedded data that are missing are written before it starts.
+    It starts when its data, where they are the embedded ones, are `written`.
     """
     notebook = position.notebook
     copy, html, own = out / notebook.path.name, out / f"{notebook.name}.html", out / notebook.name
@@ -181,8 +193,8 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
         left.unlink(missing_ok=True)
     started, data = time.monotonic(), Path(str(result.parameters["data_dir"]))
     try:
-        if not data.exists():
-            folders.write(data, position.stop.follow)
+        if written:
+            written.result()
         reading = notebooks.reading(result.parameters)
         result = replace(result, content=source.content(data, reading=reading))
     except (KeyboardInterrupt, OSError, ValueError) as none:
@@ -190,6 +202,7 @@ def _one(result: Result, out: Path, position: execute.Position) -> Result:
         stopped = isinstance(none, KeyboardInterrupt)
         status, why = (Status.STOPPED, execute.STOPPED) if stopped else (Status.FAILED, str(none))
         return replace(result, status=status, seconds=time.monotonic() - started, error=why)
+    started = time.monotonic()
     values = {name: result.parameters[name] for name in (*FOLDERS, *result.changed)}
     error = execute.execute(copy, values, position)
     ended_badly = Status.STOPPED if error == execute.STOPPED else Status.FAILED

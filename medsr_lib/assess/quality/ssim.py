@@ -58,22 +58,26 @@ def maps(
         inverse = _array((1 / share.masked_fill_(~mask[INNER], 1)).to(dtype))
         used = _array(mask.to(dtype))
     on, original = _library(hr), hr.to(dtype)
-    level, y = _levelled(original, torch.zeros_like(original[:, :1, :1]), used)
-    differences = [_levelled(sr.to(dtype), original, used) for sr in every]
+    level, y = _apart(original, torch.zeros_like(original[:, :1, :1]), used)
+    differences = [_apart(sr.to(dtype), original, used) for sr in every]
     kind, shape = dtype if hr.itemsize < 4 else hr.dtype, y[INNER].shape
     result = {name: hr.new_empty((len(every), *shape), dtype=kind) for name in names}
     found = {name: _array(of) for name, of in result.items()}
     window_of = cache(Window)  # its memory is used again, while the cache holds it
     for here, reach in bands(hr, shape, dtype):
         own = None if inverse is None else inverse[here]
-        near = y[reach]
+        near = y[reach] - level[here[0]]
+        if used is not None:
+            near *= used[reach]
         window = window_of((2, *near.shape), full_precision(hr.device), hr.device)
         twice, uy, vy, vyy, brightness, bright = _of_hr(near, window, level[here[0]], own, C1, C2)
         window = window_of((3, *near.shape), dtype, hr.device)
         x, xx, xy = window.given
         rest = on.empty_like(vy)
         for m, (shift, d) in enumerate(differences):
-            x[...] = d[reach]
+            on.subtract(d[reach], shift[here[0]], out=x)
+            if used is not None:
+                x *= used[reach]
             on.multiply(x, x, out=xx)
             on.multiply(x, twice, out=xy)
             ud, unlike, both = window.average(own)
@@ -127,19 +131,20 @@ def _of_hr(y: Any, window: "Window", level: Any, inverse: Any, C1: float, C2: fl
     return [2 * y, *ready]
 
 
-def _levelled(image: Tensor, other: Tensor, used: Any) -> tuple[Any, Any]:
-    """The mean (B, 1, 1) of an image less another, and how far from it that is, with a frame."""
+def _apart(image: Tensor, other: Tensor, used: Any) -> tuple[Any, Any]:
+    """An image less another with a frame, and its mean (B, 1, 1): the mean comes first."""
     on, x, less = _library(image), _array(image), _array(other)
     if used is None:
         framed, inner = _framed(x, on)
         on.subtract(x, less, out=inner)
-        mean = x.mean((1, 2), keepdims=True) - less.mean((1, 2), keepdims=True)
-        inner -= mean
-        return mean, _fill_frame(framed, on)
-    levelled = (x - less) * used
-    mean = levelled.sum((1, 2), keepdims=True) / on.clip(used.sum((1, 2), keepdims=True), 1, None)
-    levelled -= mean * used
-    return mean, levelled
+        return _mean(x) - _mean(less), _fill_frame(framed, on)
+    pixels = on.clip(used.sum((1, 2), keepdims=True), 1, None)
+    return ((x - less) * used).sum((1, 2), keepdims=True) / pixels, x - less
+
+
+def _mean(x: Any) -> Any:
+    """Means (B, 1, 1), by rows of one long line, which are added up fastest."""
+    return x.reshape(len(x), -1).mean(1)[:, None, None]
 
 
 def bands(hr: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Iterator[tuple[Bands, Bands]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from medsr_lib.files import atomic_folder
@@ -54,8 +55,11 @@ def write(
         )
     try:
         with atomic_folder(root) as folder:
-            for write_file in progress(jobs(folder).values()):
-                write_file()
+            with threadpool_limits(
+                1, "blas"
+            ):  # its threads cost more than they gain in small steps
+                for write_file in progress(jobs(folder).values()):
+                    write_file()
             (folder / NOTE).write_text(text)
     except OSError:
         if not is_whole():  # else another process was quicker

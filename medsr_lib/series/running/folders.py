@@ -10,8 +10,6 @@ data that `data_dir` names.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from medsr_lib.data import phantom, source
@@ -19,7 +17,6 @@ from medsr_lib.data.layouts import DEFAULTS, Options
 from medsr_lib.data.phantom.files import Progress, bar
 from medsr_lib.data.source import Source
 from medsr_lib.series.notebook import Notebook
-from medsr_lib.series.running import execute
 
 EMBEDDED = {  # folders of synthetic data; a notebook whose `data_dir` is called so reads the source
     Path("data/phantom"): source.FIGSHARE,
@@ -44,10 +41,10 @@ def write(folder: Path, progress: Progress = bar) -> None:
 
 
 def write_embedded(notebooks: Sequence[Notebook] | None = None) -> list[Path]:
-    """Write the embedded data that the notebooks read, all by default, side by side."""
+    """Write the embedded data that the notebooks read, all by default; their folders."""
     found = list(EMBEDDED if notebooks is None else embedded(notebooks))
-    with execute.Stop() as stop, ThreadPoolExecutor() as pool:
-        list(pool.map(partial(write, progress=stop.follow), found))
+    for folder in found:
+        write(folder)
     return found
 
 

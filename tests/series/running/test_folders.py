@@ -1,9 +1,5 @@
 """Each notebook is given the kind of data that it reads."""
 
-import os
-import signal
-import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +7,6 @@ import pytest
 from PIL import Image
 
 from medsr_lib.data import phantom
-from medsr_lib.data.phantom.brain import files as brain_files
-from medsr_lib.data.phantom.chest import files as chest_files
 from medsr_lib.series import notebook as notebooks
 from medsr_lib.series.running import folders
 
@@ -119,22 +113,6 @@ def test_embedded_data_are_those_that_the_notebooks_read(both, monkeypatch):
     assert folders.write_embedded() == [brain, chest]
     slices, radiographs = (brain, phantom.EMBEDDED), (chest, {"patients": 50, "seed": 0})
     assert [written.count(one) for one in (slices, radiographs)] == [3, 2]
-
-
-def test_ctrl_c_ends_both_embedded_data_and_leaves_none(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    both_write = threading.Barrier(2, timeout=60)
-
-    def stop(draw, *args, **kwargs):
-        both_write.wait()
-        os.kill(os.getpid(), signal.SIGINT)
-        return draw(*args, **kwargs)
-
-    for module, name in ((brain_files, "_draw_slice"), (chest_files, "_draw")):
-        monkeypatch.setattr(module, name, partial(stop, getattr(module, name)))
-    with pytest.raises(KeyboardInterrupt):
-        folders.write_embedded()
-    assert list(Path("data").iterdir()) == []
 
 
 def test_every_notebook_of_the_series_reads_embedded_data():
