@@ -118,7 +118,7 @@ def run(
                 tqdm.write(outcome(results[i]), file=sys.stderr)
                 _write(about, results)
         if data is None:  # they may have been written by this run
-            about = replace(about, inputs=about.inputs | crate.of_data(places, options))
+            about = replace(about, inputs={**about.inputs, **crate.of_data(places, options)})
             _write(about, results)
         crate.write(replace(about, results=results, created=report.now()))
     if stop.presses:
