@@ -259,6 +259,7 @@ ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "esrgan-slim": "upscalerjs slim",
     "esrgan-medium": "upscalerjs medium",
     "esrgan-thick": "upscalerjs thick",
+    "RealSR": "RealSR",
 }
 KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
 LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
@@ -274,13 +275,15 @@ def atlas_rows(scale: int, kind: str) -> pd.DataFrame:
     return rows.assign(seed=rows["seed"].fillna(0).astype(int))
 
 
-def atlas_gain(scale: int, kind: str, method: str, region: str, metric: str = "psnr") -> Estimate:
-    """Over bicubic interpolation of the same LR, over trainings where there are several."""
+def atlas_gain(
+    scale: int, kind: str, method: str, region: str, *, baseline: str = "bicubic", **more: str
+) -> Estimate:
+    """Of PSNR, over a baseline given the same LR, over trainings where there are several."""
     rows = atlas_rows(scale, kind)
-    rows = rows[rows["method"].isin({method, "bicubic"})]
+    rows = rows[rows["method"].isin({method, baseline})]
     if not method.startswith("ESPCN"):  # not trained by us, so not repeated
         rows = rows[rows["seed"] == 0]
-    return statistics.over_seeds(rows, Contrast(metric, method, "bicubic", region))
+    return statistics.over_seeds(rows, Contrast("psnr", method, baseline, region, **more))
 
 
 def atlas(scale: int, regions: tuple[str, ...] = ("whole", "tumour")) -> str:
@@ -391,11 +394,29 @@ def between_trainings(name: str = "chest", image: str = "original") -> str:
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
-    "atlas-x2": lambda: atlas(2),
-    "atlas-x3": lambda: atlas(3),
     "atlas-x4": lambda: atlas(4),
     "atlas-bands-x4": lambda: atlas_bands(4),
     "atlas-noise": noise,
+    "srmd-blur": lambda: decibels(atlas_gain(4, "blur", "SRMD", "tumour")),
+    "srmd-kspace": lambda: decibels(atlas_gain(4, "kspace", "SRMD", "tumour")),
+    "srmd-bicubic": lambda: decibels(atlas_gain(4, "bicubic", "SRMD", "tumour")),
+    "thick-kspace": lambda: decibels(atlas_gain(4, "kspace", "esrgan-thick", "tumour")),
+    "realsr-whole": lambda: decibels(atlas_gain(4, "bicubic", "RealSR", "whole")),
+    "realsr-tumour": lambda: decibels(atlas_gain(4, "bicubic", "RealSR", "tumour")),
+    "realsr-more": lambda: decibels(
+        atlas_gain(4, "bicubic", "RealSR", "tumour", reference="whole")
+    ),
+    "espcn-short": lambda: decibels(
+        atlas_gain(4, "bicubic", "ESPCN, bicubic", "tumour", baseline="linear")
+    ),
+    "espcn-noise": lambda: decibels(
+        atlas_gain(
+            4, "bicubic, noise 1 %", "ESPCN, bicubic, noise 1 %", "tumour", baseline="linear"
+        )
+    ),
+    "clean-on-noise": lambda: decibels(
+        atlas_gain(4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour")
+    ),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
