@@ -123,7 +123,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
     """
     if not cases or len(cases) != len(regions):
         raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
-    columns = in_a_row(len(cases))
+    columns = 4 if len(cases) > 6 else in_a_row(len(cases))  # many are for a glance at each
     side = PHONE / max(2, columns)
     figure, panels = grid(-(-len(cases) // columns), columns, side, side + 0.2)
     drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
@@ -141,7 +141,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
         missing = [name for name, mask in shown.items() if not mask.any()]
         missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
         text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
-        axes.set_title(textwrap.fill(text, 26), size=8.5, pad=2, loc="center")
+        axes.set_title(textwrap.fill(text, 68 // columns), size=8.5, pad=2, loc="center")
     handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]
     for name in drawn_ones:
         colour = REGION_COLOURS[name]
