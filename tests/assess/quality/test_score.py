@@ -415,8 +415,8 @@ def test_names_the_case_that_cannot_be_measured(cases):
         ({"region_names": ["tumour", "tumor"]}, r"no region 'tumor'; there are whole, tumour,"),
         ({"region_names": []}, r"no region"),
         ({"metrics": ["ssim", "lpips"]}, "no metric 'lpips'; there are psnr, mse, ssim, luminance"),
-        ({"scale": 2}, r"degradation, cases 1, 2, .* must be \(8, 1, 32, 28\) at scale 2"),
-        ({"methods": {"mine": torch.clone}}, r"method 'mine', cases 1, 2, .*: SR is \(8, 1, 16"),
+        ({"scale": 2}, r"degradation, case 1: .* must be \(1, 1, 32, 28\) at scale 2"),
+        ({"methods": {"mine": torch.clone}}, r"method 'mine', case 1: SR is \(1, 1, 16"),
     ],
 )
 def test_refuses_arguments_that_do_not_fit(cases, change, reason):
