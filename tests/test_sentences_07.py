@@ -22,7 +22,7 @@ NONE = Estimate(0.1, float("nan"), float("nan"), cases=8, patients=4, seeds=3)
 )
 def test_it_says_whether_the_network_that_was_trained_for_it_is_best(lead, says):
     text = sentences.lead("blur", "kspace", lead, runs="3 trainings")
-    assert text.startswith("On blur, trained on blur less trained on kspace: ")
+    assert text.startswith("On blur, trained on blur minus trained on kspace: ")
     assert text.endswith(f" patients, 3 trainings each. {says}")
 
 

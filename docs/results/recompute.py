@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from medsr_lib.assess import statistics
+from medsr_lib.assess.sentences import number
 from medsr_lib.assess.statistics import Contrast, Estimate
 
 HERE = Path(__file__).parent
@@ -90,8 +91,13 @@ def means() -> str:
     for region, title in REGIONS.items():
         cells = [mean.loc[(region, method)] for method in BRAIN]
         shown = [f"{cell['psnr']:.2f} · {cell['ssim']:.4f}" for cell in cells]
-        lines.append(f"| {' | '.join([title, *shown])} |")
-    return rows_of(f"| {' | '.join(['Region', *BRAIN])} |", lines)
+        lines.append(line(title, *shown))
+    return rows_of(line("Region", *BRAIN), lines)
+
+
+def line(*cells: str) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def rows_of(head: str, lines: list[str]) -> str:
@@ -250,12 +256,11 @@ def classified(method: str) -> str:
     return f"{value} [{low}, {high}]".replace("-", "−")
 
 
-ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
+ATLAS = {  # methods of the atlas, x4, as the rows name them, and as the pages do
     "linear": "best linear filter",
     "lanczos": "Lanczos",
     "ESPCN, bicubic": "ESPCN of ours, trained on bicubic",
     "SRMD": "SRMD",
-    "waifu2x-photo": "waifu2x, photo",
     "esrgan-slim": "upscalerjs slim",
     "esrgan-medium": "upscalerjs medium",
     "esrgan-thick": "upscalerjs thick",
@@ -268,63 +273,49 @@ NOISY |= {"linear": "best linear filter, fitted for each", "lanczos": "Lanczos"}
 
 
 @cache
-def atlas_rows(scale: int, kind: str) -> pd.DataFrame:
-    """Rows of one scale and degradation; what has no seed is of the first."""
-    rows = table("atlas")
-    rows = rows[(rows["scale"] == scale) & (rows["degradation"] == kind)]
+def atlas_rows(kind: str) -> pd.DataFrame:
+    """Rows of one degradation; what has no seed is of the first."""
+    rows = table("atlas").query("degradation == @kind")
     return rows.assign(seed=rows["seed"].fillna(0).astype(int))
 
 
-def atlas_gain(
-    scale: int, kind: str, method: str, region: str, *, baseline: str = "bicubic", **more: str
-) -> Estimate:
+def atlas_gain(kind: str, method: str, region: str, baseline: str = "bicubic", **more: str) -> Any:
     """Of PSNR, over a baseline given the same LR, over trainings where there are several."""
-    rows = atlas_rows(scale, kind)
-    rows = rows[rows["method"].isin({method, baseline})]
+    rows = atlas_rows(kind)
     if not method.startswith("ESPCN"):  # not trained by us, so not repeated
         rows = rows[rows["seed"] == 0]
+    rows = rows[rows["method"].isin({method, baseline})]
     return statistics.over_seeds(rows, Contrast("psnr", method, baseline, region, **more))
 
 
-def atlas(scale: int, regions: tuple[str, ...] = ("whole", "tumour")) -> str:
-    """Gain in PSNR by method and degradation, in several regions."""
-    there = set(table("atlas").query("scale == @scale")["method"])
+def atlas() -> str:
+    """Gain in PSNR by method and degradation, in the whole slice and in the tumour."""
+    columns = [(kind, region) for kind in KINDS for region in ("whole", "tumour")]
     lines = []
     for method, title in ATLAS.items():
-        if method not in there:
-            continue
-        cells = [
-            f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]".replace("-", "−")
-            for kind in KINDS
-            for e in (atlas_gain(scale, kind, method, region) for region in regions)
-        ]
-        lines.append(f"| {' | '.join([title, *cells])} |")
-    heads = [f"{title}, {REGIONS[r]}" for title in KINDS.values() for r in regions]
-    return rows_of(f"| {' | '.join(['Method', *heads])} |", lines)
+        cells = (number(atlas_gain(kind, method, region), 2) for kind, region in columns)
+        lines.append(line(title, *cells))
+    heads = [f"{KINDS[kind]}, {REGIONS[region]}" for kind, region in columns]
+    return rows_of(line("Method", *heads), lines)
 
 
-@cache
-def atlas_verdicts(scale: int, kind: str) -> pd.DataFrame:
-    """Null bands of the methods that are not ours, p corrected within the degradation."""
-    rows = atlas_rows(scale, kind)
-    rows = rows[rows["seed"] == 0]
-    methods = [name for name in ATLAS if name in set(rows["method"])]
-    found = statistics.null_bands(rows, methods=methods, baseline="bicubic", seed=SEED)
-    return statistics.verdict_table(found).set_index(["metric", "method"])
+def atlas_bands() -> str:
+    """The contrast in SSIM of each method, its band and the verdict, by degradation.
 
-
-def atlas_bands(scale: int) -> str:
-    """The contrast in SSIM of each method, its band and the verdict, by degradation."""
+    p is corrected within the degradation; of trainings, the first is held against the band.
+    """
     lines = []
     for kind, title in KINDS.items():
-        of = atlas_verdicts(scale, kind).loc["ssim"]
-        for method, row in of.iterrows():
-            band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
-            band = band if pd.notna(row["band_low"]) else "none"
-            name = ATLAS[str(method)]
-            said = row["verdict"] if band == "none" else reading(row)
-            lines.append(f"| {title} | {name} | {signed(row, 'contrast')} | {band} | {said} |")
-    head = "| LR by | Method | Contrast, SSIM | Null band at the same gain | Reading |"
+        rows = atlas_rows(kind).query("seed == 0")
+        found = statistics.null_bands(rows, methods=ATLAS, baseline="bicubic", seed=SEED)
+        verdicts = statistics.verdict_table(found)
+        for _, row in verdicts[verdicts["metric"] == "ssim"].iterrows():
+            about = (title, ATLAS[row["method"]], signed(row, "contrast"))
+            band, said = "none", row["verdict"]
+            if pd.notna(row["band_low"]):
+                band, said = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}", reading(row)
+            lines.append(line(*about, band, said))
+    head = line("LR by", "Method", "Contrast, SSIM", "Null band at the same gain", "Reading")
     return rows_of(head, lines).replace("-0.", "−0.")
 
 
@@ -334,11 +325,11 @@ def noise() -> str:
     for method, title in NOISY.items():
         cells = []
         for kind in LEVELS:
-            e = atlas_gain(4, kind, method, "tumour")
+            e = atlas_gain(kind, method, "tumour")
             trainings = f" ({e.seed_low:+.2f} to {e.seed_high:+.2f})" if e.seeds > 1 else ""
-            cells.append(f"{e.value:+.2f} [{e.low:+.2f}, {e.high:+.2f}]{trainings}")
-        lines.append(f"| {' | '.join([title, *cells])} |".replace("-", "−"))
-    return rows_of(f"| {' | '.join(['Method', *LEVELS.values()])} |", lines)
+            cells.append(number(e, 2) + trainings.replace("-", "−"))
+        lines.append(line(title, *cells))
+    return rows_of(line("Method", *LEVELS.values()), lines)
 
 
 REMEDIES = {
@@ -347,41 +338,30 @@ REMEDIES = {
     "lesion-weighted": "more weight where HR looks like a lesion",
     "worst pixels": "the worst pixels counted again",
 }
-COSTS = [("psnr", "whole"), ("psnr", "tumour"), ("psnr", "rim"), ("ssim", "tumour")]
+COSTS = [("psnr", "whole", 2), ("psnr", "tumour", 2), ("psnr", "rim", 2), ("ssim", "tumour", 4)]
 
 
 def remedies() -> str:
     """What each remedy changes from a training with the squared error alone."""
     lines = []
     for remedy, title in REMEDIES.items():
-        found = [
-            (metric, statistics.over_seeds(table("remedies"), contrast))
-            for metric, region in COSTS
-            for contrast in [Contrast(metric, remedy, "squared error", region)]
-        ]
-        cells = [
-            f"{e.value:+.{d}f} [{e.low:+.{d}f}, {e.high:+.{d}f}]".replace("-", "−")
-            for metric, e in found
-            for d in [2 if metric == "psnr" else 4]
-        ]
-        lines.append(f"| {' | '.join([title, *cells])} |")
-    heads = [f"{metric.upper()}, {REGIONS[region]}" for metric, region in COSTS]
-    return rows_of(f"| {' | '.join(['Remedy', *heads])} |", lines)
+        specs = [Contrast(metric, remedy, "squared error", region) for metric, region, _ in COSTS]
+        found = (statistics.over_seeds(table("remedies"), spec) for spec in specs)
+        cells = (number(e, digits) for e, (*_, digits) in zip(found, COSTS))
+        lines.append(line(title, *cells))
+    heads = [f"{metric.upper()}, {REGIONS[region]}" for metric, region, _ in COSTS]
+    return rows_of(line("Remedy", *heads), lines)
 
 
 def flags() -> str:
     """How well the disagreement of three trainings finds the worst pixels, and edges do."""
     rows, lines = table("flags"), []
     for region, title in REGIONS.items():
-        of = rows[rows["region"] == region]
-        each = of.groupby(["method", "patient"])["auc"].mean().groupby("method").mean()
-        e = statistics.paired_difference(
-            rows, metric="auc", method="disagreement", baseline="edges of SR", region=region,
-            reference=None, seed=SEED,
-        )  # fmt: skip
-        more = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]".replace("-", "−")
-        cells = [title, f"{each['disagreement']:.3f}", f"{each['edges of SR']:.3f}", more]
-        lines.append(f"| {' | '.join(cells)} |")
+        each = rows[rows["region"] == region].groupby(["method", "patient"])["auc"].mean()
+        means = (f"{each[name].mean():.3f}" for name in ("disagreement", "edges of SR"))
+        asked = Contrast("auc", "disagreement", "edges of SR", region)
+        more = statistics.paired_difference(rows, **vars(asked), seed=SEED)
+        lines.append(line(title, *means, number(more, 3)))
     return rows_of("| Region | Disagreement | Edges of SR | Difference |", lines)
 
 
@@ -394,20 +374,18 @@ def between_trainings(name: str = "chest", image: str = "original") -> str:
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
-    "atlas-x4": lambda: atlas(4),
-    "atlas-bands-x4": lambda: atlas_bands(4),
+    "atlas-x4": atlas,
+    "atlas-bands-x4": atlas_bands,
     "atlas-noise": noise,
-    "srmd-blur": lambda: decibels(atlas_gain(4, "blur", "SRMD", "tumour")),
-    "srmd-kspace": lambda: decibels(atlas_gain(4, "kspace", "SRMD", "tumour")),
-    "srmd-bicubic": lambda: decibels(atlas_gain(4, "bicubic", "SRMD", "tumour")),
-    "thick-kspace": lambda: decibels(atlas_gain(4, "kspace", "esrgan-thick", "tumour")),
-    "realsr-whole": lambda: decibels(atlas_gain(4, "bicubic", "RealSR", "whole")),
-    "realsr-tumour": lambda: decibels(atlas_gain(4, "bicubic", "RealSR", "tumour")),
-    "realsr-more": lambda: decibels(
-        atlas_gain(4, "bicubic", "RealSR", "tumour", reference="whole")
-    ),
+    "srmd-blur": lambda: decibels(atlas_gain("blur", "SRMD", "tumour")),
+    "srmd-kspace": lambda: decibels(atlas_gain("kspace", "SRMD", "tumour")),
+    "srmd-bicubic": lambda: decibels(atlas_gain("bicubic", "SRMD", "tumour")),
+    "thick-kspace": lambda: decibels(atlas_gain("kspace", "esrgan-thick", "tumour")),
+    "realsr-whole": lambda: decibels(atlas_gain("bicubic", "RealSR", "whole")),
+    "realsr-tumour": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour")),
+    "realsr-more": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour", reference="whole")),
     "espcn-short": lambda: decibels(
-        atlas_gain(4, "bicubic", "ESPCN, bicubic", "tumour", baseline="linear")
+        atlas_gain("bicubic", "ESPCN, bicubic", "tumour", baseline="linear")
     ),
     "espcn-noise": lambda: decibels(
         atlas_gain(
@@ -415,7 +393,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
         )
     ),
     "clean-on-noise": lambda: decibels(
-        atlas_gain(4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour")
+        atlas_gain("bicubic, noise 2 %", "ESPCN, bicubic", "tumour")
     ),
     "remedies": remedies,
     "flags": flags,

@@ -378,7 +378,7 @@ def lead(on: str, best: str, e: Any, *, runs: str) -> str:
         below=f"Even there, training on {best} is better.",
     )
     return (
-        f"On {on}, trained on {on} less trained on {best}: {number(e, 2, unit=' dB')}, "
+        f"On {on}, trained on {on} minus trained on {best}: {number(e, 2, unit=' dB')}, "
         f"n = {e.patients} patients, {runs} each. {says}"
     )
 
@@ -389,14 +389,9 @@ def on_noise(gains: Mapping[str, Any]) -> str:
     Args:
         gains: level of noise, in words, from none on -> gain in PSNR.
     """
-    (_, clean), *others = gains.items()
-    if not others:
-        return f"A network trained on clean LR: gain {_signed(clean.value, 1)} dB on clean LR"
-    most, noisy = others[-1]
-    return (
-        f"A network trained on clean LR: gain {_signed(clean.value, 1)} dB on clean LR, "
-        f"{_signed(noisy.value, 1)} dB with {most}"
-    )
+    clean, *others = gains
+    text = f"A network trained on clean LR: gain {_signed(gains[clean].value, 1)} dB on clean LR"
+    return text + "".join(f", {_signed(gains[k].value, 1)} dB with {k}" for k in others[-1:])
 
 
 def with_noise(gains: Mapping[str, Any], *, condition: str, runs: str) -> str:
@@ -420,7 +415,7 @@ def with_noise(gains: Mapping[str, Any], *, condition: str, runs: str) -> str:
 
 
 def _shown(e: Any, more: str, less: str, neither: str) -> str:
-    return more if e.low > 0 else less if e.high < 0 else neither
+    return (neither, more, less)[e.sign]
 
 
 def _signed(value: float, digits: int) -> str:

@@ -85,8 +85,10 @@ def run(
         data=[str(place) for place in places],
         without=without,
         versions=report.versions(),
-        inputs=crate.inputs(assigned, out, values, options),
+        inputs=crate.of_files(assigned, out, values),
     )
+    if data is not None:  # the embedded data may not be there before the end
+        about = replace(about, inputs={**about.inputs, **crate.of_data(places, options)})
     needs = _needs(found, assigned)
     at_a_time = at_a_time or min(AT_A_TIME, cpu_count())
     running: dict[Future[Result], int] = {}
@@ -117,7 +119,7 @@ def run(
                 results[i] = future.result()
                 tqdm.write(outcome(results[i]), file=sys.stderr)
                 _write(about, results)
-        if data is None:  # they may have been written by this run
+        if data is None:
             about = replace(about, inputs={**about.inputs, **crate.of_data(places, options)})
             _write(about, results)
         crate.write(replace(about, results=results, created=report.now()))

@@ -93,7 +93,7 @@ def forest(axes: Axes, estimates: Mapping[str, Estimated], *, width: float = 2.4
     for row, (name, e) in enumerate(estimates.items()):
         tone = METHOD_COLOURS.get(name, INK)
         axes.plot([e.low, e.high], [row, row], color=tone, lw=width, solid_capstyle="butt")
-        if getattr(e, "seeds", 0) > 1:
+        if getattr(e, "seeds", 0) > 1 and e.seed_low < e.seed_high:
             axes.plot([e.seed_low, e.seed_high], [row, row], "|", color=tone, ms=12, mew=1.2)
         axes.plot(e.value, row, "o", color=tone, markersize=8, markeredgecolor="white")
     axes.set_xlim(low - margin, high + margin)

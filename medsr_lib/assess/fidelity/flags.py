@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from skimage.filters import sobel
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -41,7 +42,7 @@ def areas(
     Args:
         method: LR (B, 1, h, w) -> SR (B, 1, scale h, scale w) in [0, 1], whose errors are flagged.
         flags: name -> LR -> map (B, 1, scale h, scale w) in [0, 1], higher where errors are
-            expected. `EDGES` is added: the gradient of SR by Sobel's filter.
+            expected. `EDGES` is added: the gradient of SR by Sobel's filter (scikit-image).
         cases: with masks, unless only "whole" is asked.
         degrade, scale, device, progress: as of `restored.restored`.
         region_names: of `regions.NAMES`.
@@ -64,7 +65,7 @@ def areas(
         (case,), maps = one.cases, dict(one.sr)
         sr = maps.pop(RESTORED)
         error = (sr - one.hr).abs()[0, 0].cpu()
-        maps[EDGES] = edges(sr)
+        maps[EDGES] = torch.from_numpy(sobel(sr[0, 0].cpu().numpy()))[None, None]
         for region, mask in regions.of_case(case, region_names).items():
             largest = _largest(error[mask], worst)
             for name, flag in maps.items():
@@ -74,14 +75,6 @@ def areas(
                 area = roc_auc_score(largest, flag[0, 0].cpu()[mask]) if tells else float("nan")
                 rows.append(given | about | {"auc": area})
     return pd.DataFrame(rows)
-
-
-def edges(image: Tensor) -> Tensor:
-    """Magnitude of the gradient (B, 1, H, W) by Sobel's filter, of an image (B, 1, H, W)."""
-    across = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=image.device) / 8
-    both = torch.stack([across, across.T])[:, None]
-    padded = torch.nn.functional.pad(image, [1] * 4, mode="replicate")
-    return torch.nn.functional.conv2d(padded, both).norm(dim=1, keepdim=True)
 
 
 def _largest(error: Tensor, share: float) -> Tensor:

@@ -47,7 +47,7 @@ _MOMENTS = (("", "mean"), ("_sd", "std"))
 _OF_MEASUREMENT = ("method", "region")  # the columns of which every case should have every value
 MIN_PIXELS = 50  # of a region: half an SSIM window; fewer say little beyond their surroundings
 TILE = 16  # pixels of the squares in which the borders of regions are measured
-BATCH = 8  # cases of one size at once, on a GPU; on a CPU it would only take memory
+BATCH = 8  # cases of one size at once on a GPU; one on a CPU, whose cache and memory that suits
 
 
 @torch.inference_mode()
@@ -242,41 +242,32 @@ def _rows(
     found = (of_case(case, region_names, tissue=tissue) for case in batch.cases)
     masks = torch.stack([mask for of in found for mask in of.values()]).to(batch.hr.device)
     masks = masks.unflatten(0, (len(batch.cases), -1))
-    # On a CPU slice by slice, which its cache holds; elsewhere all at once.
-    n = 1 if masks.device.type == "cpu" else len(masks)
-    parts = [_Regions(*of, metrics) for of in zip(batch.hr[:, 0].split(n), masks.split(n))]
-    pixels = torch.cat([some.sums.pixels for some in parts])
-    every = list(batch.sr.values())
+    regions, every = _Regions(batch.hr[:, 0], masks, metrics), list(batch.sr.values())
     extra = {
         name: torch.stack([_measured(name, of, sr, batch.hr) for sr in every])
         for name, of in measures.items()
     }
-    values = _values(parts, [sr[:, 0].split(n) for sr in every], region_names, metrics, extra)
+    values = _values(regions, [sr[:, 0] for sr in every], region_names, metrics, extra)
     for m, method in enumerate(batch.sr):
         for b, case in enumerate(batch.cases):
             for r, region in enumerate(region_names):
                 row = about(case) | {"method": method, "region": region}
-                row["pixels"] = int(pixels[b, r])
+                row["pixels"] = int(regions.sums.pixels[b, r])
                 yield row | {name: of_name[m][b][r] for name, of_name in values.items()}
 
 
 def _values(
-    parts: Sequence["_Regions"],
-    sr: Sequence[Sequence[Tensor]],
+    regions: "_Regions",
+    every: Sequence[Tensor],
     region_names: Sequence[str],
     metrics: Sequence[str],
     extra: Mapping[str, Tensor],
 ) -> dict[str, list[list[list[float]]]]:
     """Every measure by method, case and region; NaN where a region is too small."""
-    maps = {name: value for name, value in extra.items() if value.ndim == 4}
-    split = {name: of.split(len(sr[0][0]), 1) for name, of in maps.items()}
-    every = [
-        some.measure(of, {name: of_name[i] for name, of_name in split.items()})
-        for i, (some, of) in enumerate(zip(parts, zip(*sr)))
-    ]
-    found = {name: torch.cat([of[name] for of in every], 1) for name in every[0]}
+    further = {name: value for name, value in extra.items() if value.ndim == 4}
+    found = regions.measure(every, further)
     everywhere = torch.tensor([name == "whole" for name in region_names])
-    for name in extra.keys() - maps.keys():
+    for name in extra.keys() - further.keys():
         value = to_double(extra[name]).cpu()[..., None]
         found[name] = torch.where(everywhere, value, torch.nan)
     return {name: found[name].tolist() for name in dict.fromkeys((*METRICS, *metrics, *extra))}

@@ -110,8 +110,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
 
     Returns:
         With `seeds`, and the least and greatest value of a training in `seed_low` and `seed_high`.
-        A case that one of the trainings lacks is skipped. With one seed only patients vary, and so
-        they do where all seeds give the same, as two methods without training do.
+        A case that one of the trainings lacks is skipped. With one seed, only patients vary.
 
     Raises:
         ValueError: as `paired_difference`.
@@ -249,7 +248,6 @@ def detectable(*, patients: int, power: float, alpha: float) -> float:
 
 def _over_trainings(values: NDArray[np.floating], *, cases: int, skipped: int) -> Estimate:
     """`over_trainings` of a value for each patient (a row) and training (a column)."""
-    values = values if np.ptp(values, axis=1).any() else values[:, :1]
     n = len(values)
     variance = float(values.mean(1).var(ddof=1) / n) if n > 1 else float("nan")
     counts = {"cases": cases, "patients": n, "skipped": skipped}

@@ -55,9 +55,7 @@ def write(
         )
     try:
         with atomic_folder(root) as folder:
-            with threadpool_limits(
-                1, "blas"
-            ):  # its threads cost more than they gain in small steps
+            with threadpool_limits(1, "blas"):  # more cost more than they gain in small steps
                 for write_file in progress(jobs(folder).values()):
                     write_file()
             (folder / NOTE).write_text(text)

@@ -16,18 +16,15 @@ from medsr_lib.series.report import Run, Status
 NAME = "ro-crate-metadata.json"
 
 
-def inputs(
-    data: Mapping[str, Path], out: Path, parameters: Mapping[str, object], reading: Options
-) -> dict[str, str]:
-    """The sha256 of what a run is given, by the names in its command.
+def of_files(names: Iterable[str], out: Path, parameters: Mapping[str, object]) -> dict[str, str]:
+    """The sha256 of files that the notebooks `names` are given, by the names in their command.
 
-    That is the data that are there (all files that decide the cases, see `source.content`), files
-    in parameters, also as NAME=FILE, and the networks in `out` that other notebooks left there.
+    Those in parameters, also as NAME=FILE, and the networks that other notebooks left in `out`.
     """
-    found = of_data(data.values(), reading)
+    found: dict[str, str] = {}
     lists = (v if isinstance(v, list) else [v] for v in parameters.values())
     files = [Path(v.partition("=")[2] or v) for v in chain(*lists) if isinstance(v, str)]
-    files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in data]
+    files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in names]
     for path in files:
         with suppress(OSError, ValueError):  # a text that is no file
             found |= {} if path.stem.endswith("checkpoint") else {path.as_posix(): sha256(path)}
@@ -35,7 +32,7 @@ def inputs(
 
 
 def of_data(places: Iterable[Path], reading: Options) -> dict[str, str]:
-    """The sha256 of the folders of data that are there, by their names."""
+    """The sha256 of the folders of data that are there, by their names: see `source.content`."""
     each = dict.fromkeys(place for place in places if place.exists())
     return {str(place): source.content(place, reading=reading, whole=True) for place in each}
 
@@ -43,8 +40,8 @@ def of_data(places: Iterable[Path], reading: Options) -> dict[str, str]:
 def write(run: Run) -> Path | None:
     """Describe the notebooks that a run has finished, in its `ro-crate-metadata.json`.
 
-    Each is an action: command, parameters, versions, inputs and the files that
-    came out, with their sha256. Written by `rocrate`; None without that package.
+    Each is an action: command, parameters, versions, inputs and the files that came out, with their
+    sha256. Written by `rocrate`; None without that package.
     """
     try:
         from rocrate.model.contextentity import ContextEntity

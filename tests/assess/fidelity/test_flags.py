@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from medsr_lib.assess.fidelity import flags
@@ -36,11 +35,16 @@ def test_a_map_that_knows_nothing_is_at_chance_and_a_constant_one_exactly(case):
     assert found["constant", "whole"] == 0.5
 
 
-def test_edges_are_scipys_sobel(case):
-    image = case.image.double()
-    across, down = (ndimage.sobel(image, axis=axis, mode="nearest") / 8 for axis in (0, 1))
-    found = flags.edges(case.image[None, None])[0, 0]
-    np.testing.assert_allclose(found, np.hypot(across, down), atol=1e-6)
+def test_edges_are_where_sr_changes(case):
+    step = torch.zeros(1, 1, 24, 24)
+    step[..., 12:] = 1
+    found = areas(case, {}, method=lambda lr: step, worst=0.3)
+    wide = torch.zeros(24, 24)
+    wide[:, 11:13] = 1  # where Sobel's filter sees the step
+    error = (step[0, 0] - case.image).abs().flatten()
+    worst = torch.zeros(576, dtype=torch.bool)
+    worst[error.topk(round(0.3 * 576)).indices] = True
+    assert found["edges of SR", "whole"] == pytest.approx(roc_auc_score(worst, wide.flatten()))
 
 
 def test_without_a_pixel_to_tell_apart_there_is_no_area(case):

@@ -48,6 +48,8 @@ def test_networks_are_inputs_if_they_are_named_or_of_another_notebook(tmp_path, 
     other = tmp_path / "other.onnx"
     other.write_text("x")
     values = {"methods": [f"mine={other}", "bicubic", "\0"], "scale": 4, "primary": "mine"}
-    found = crate.inputs({"03_b": series.data}, tmp_path, values, source.DEFAULTS)
-    assert set(found) == {str(series.data), str(other), str(tmp_path / "02_a/a.pt")}
+    found = crate.of_files(["03_b"], tmp_path, values)
+    assert set(found) == {str(other), str(tmp_path / "02_a/a.pt")}
     assert found[str(other)] == sha256(other)
+    data = crate.of_data([series.data, tmp_path / "missing"], source.DEFAULTS)
+    assert data == {str(series.data): source.content(series.data, whole=True)}
