@@ -380,7 +380,6 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "srmd-blur": lambda: decibels(atlas_gain("blur", "SRMD", "tumour")),
     "srmd-kspace": lambda: decibels(atlas_gain("kspace", "SRMD", "tumour")),
     "srmd-bicubic": lambda: decibels(atlas_gain("bicubic", "SRMD", "tumour")),
-    "thick-kspace": lambda: decibels(atlas_gain("kspace", "esrgan-thick", "tumour")),
     "realsr-whole": lambda: decibels(atlas_gain("bicubic", "RealSR", "whole")),
     "realsr-tumour": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour")),
     "realsr-more": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour", reference="whole")),
@@ -388,9 +387,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
         atlas_gain("bicubic", "ESPCN, bicubic", "tumour", baseline="linear")
     ),
     "espcn-noise": lambda: decibels(
-        atlas_gain(
-            4, "bicubic, noise 1 %", "ESPCN, bicubic, noise 1 %", "tumour", baseline="linear"
-        )
+        atlas_gain("bicubic, noise 1 %", "ESPCN, bicubic, noise 1 %", "tumour", baseline="linear")
     ),
     "clean-on-noise": lambda: decibels(
         atlas_gain("bicubic, noise 2 %", "ESPCN, bicubic", "tumour")
