@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from medsr_lib import checks
 
@@ -26,6 +25,8 @@ def by_patient(table: pd.DataFrame, *, n_folds: int, seed: int) -> pd.Series:
     Raises:
         ValueError: one patient, or one fold.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to load; most never split
+
     checks.whole("n_folds", n_folds, least=2)
     patients = table["patient"].nunique()
     if patients < 2:

@@ -18,7 +18,8 @@ from medsr_lib.assess.statistics.bootstrap import estimates, skewness
 from medsr_lib.assess.statistics.estimate import Estimate, over_trainings
 from medsr_lib.assess.statistics.shares import share, share_difference
 
-KEYS = ["patient", "id", "method", "region"]
+CASE, PLACE = ["patient", "id"], ["method", "region"]
+KEYS = [*CASE, *PLACE]
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,8 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
         ValueError: as `paired_difference`.
     """
     checks.columns(table, "seed")
-    by_seed = {
-        seed: _differences(rows, [contrast])[0]
-        for seed, rows in table.groupby("seed", sort=True, observed=True)
-    }
-    cases = pd.DataFrame(by_seed)
+    (of_each,) = _differences(table, [contrast], case=[*CASE, "seed"])
+    cases = of_each.unstack("seed")
     measured = pd.DataFrame(cases[np.isfinite(cases).all(axis=1)])
     if measured.empty:
         raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
@@ -290,20 +288,23 @@ def _by_patient(difference: pd.Series) -> pd.Series:
     return difference.dropna().groupby(level="patient").mean()
 
 
-def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Series]:
+def _differences(
+    table: pd.DataFrame, specs: Sequence[Contrast], *, case: Sequence[str] = CASE
+) -> list[pd.Series]:
     """Of each contrast and case, by patient and id; NaN where one of the values is missing."""
-    checks.columns(table, *KEYS, numbers=[s.metric for s in specs])
+    keys = [*case, *PLACE]
+    checks.columns(table, *keys, numbers=[s.metric for s in specs])
     methods = list(dict.fromkeys(name for s in specs for name in (s.method, s.baseline)))
     references = [s.reference for s in specs if s.reference is not None]
     places = list(dict.fromkeys([*(s.region for s in specs), *references]))
     check_names(table, {"method": methods, "region": places})
     rows = table[table["method"].isin(methods) & table["region"].isin(places)]
-    check_once(rows)
-    rows = rows.set_index(KEYS)
-    cases = pd.MultiIndex.from_frame(table[["patient", "id"]].drop_duplicates()).sort_values()
+    check_once(rows, keys)
+    rows = rows.set_index(keys)
+    cases = pd.MultiIndex.from_frame(table[[*case]].drop_duplicates()).sort_values()
     wide = {}
     for metric in dict.fromkeys(s.metric for s in specs):
-        cells = rows[metric].unstack(["method", "region"])
+        cells = rows[metric].unstack(PLACE)
         columns = pd.MultiIndex.from_product([methods, places])
         wide[metric] = cells.reindex(columns=columns).reindex(cases)
     differences = []
@@ -316,9 +317,9 @@ def _differences(table: pd.DataFrame, specs: Sequence[Contrast]) -> list[pd.Seri
     return differences
 
 
-def check_once(table: pd.DataFrame) -> None:
+def check_once(table: pd.DataFrame, keys: Sequence[str] = KEYS) -> None:
     """Refuse a table in which a case has two rows of one method and region."""
-    if (twice := table.duplicated(KEYS)).any():
+    if (twice := table.duplicated(keys)).any():
         raise ValueError(
             f"case {table.loc[twice, 'id'].iloc[0]} occurs twice in the table; "
             "choose one scale and one degradation"

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 FEW = 8  # patients; below, no p: with 5 the least that sign flips can give is 2 / 2^5 = 0.06
 NO_INTERVAL = "[no interval]"
@@ -196,7 +195,7 @@ def as_table(
 def adjust(p: ArrayLike, *, method: Literal["holm", "bh"] = "holm") -> NDArray[np.float64]:
     """Correct the p values of a family of tests, in their order; NaN stays NaN and counts as none.
 
-    By statsmodels. "holm" keeps the chance of any false finding (Holm 1979, Scand J Stat 6:65), for
+    "holm" keeps the chance of any false finding (Holm 1979, Scand J Stat 6:65), for
     confirmatory families; "bh" the share of false among findings (Benjamini & Hochberg 1995, JRSS
     B 57:289), for exploring.
 
@@ -210,6 +209,10 @@ def adjust(p: ArrayLike, *, method: Literal["holm", "bh"] = "holm") -> NDArray[n
     if ((values[made] < 0) | (values[made] > 1)).any():
         raise ValueError("p values lie between 0 and 1")
     out = np.full(values.shape, np.nan)
-    if made.any():
-        out[made] = multipletests(values[made], method={"holm": "holm", "bh": "fdr_bh"}[method])[1]
+    if method == "bh":
+        out[made] = stats.false_discovery_control(values[made])
+    else:  # not by statsmodels, which collects all garbage for it: 0.2 s in a notebook
+        order = np.argsort(values)[: made.sum()]  # NaN come last
+        stepped = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1))
+        out[order] = np.minimum(stepped, 1)
     return out
