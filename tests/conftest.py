@@ -1,5 +1,6 @@
 """Small synthetic slices, folders of them, and images, for all tests."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import torch
 
 from medsr_lib.data import figshare, phantom
 from medsr_lib.series import report, run
+
+gc.set_threshold(50_000, 20, 100)  # torch and pandas alone are 300 000 objects to look through
 
 PATIENTS = {  # patient id -> (label, fold); the MR ones are two examinations of one patient
     "103414": (1, 1),
