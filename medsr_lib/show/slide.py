@@ -2,7 +2,8 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -22,51 +23,24 @@ from medsr_lib.show.panels import (
     same_size,
     square_around,
 )
-from medsr_lib.show.style import (
-    INK,
-    MUTED,
-    PHONE,
-    choose,
-    drawn,
-    margin_text,
-    name_rows,
-    people,
-    signed,
-)
+from medsr_lib.show.style import MUTED, PHONE, choose, drawn, margin_text, name_rows, people, signed
 
 
-class Sheet(NamedTuple):
-    """Where the parts of a slide lie, in inches from the lower left, and how long its lines are."""
-
-    width: float
-    height: float
-    edge: float  # the margin
-    side: float  # of a picture
-    pictures: Sequence[tuple[float, float]]  # whole image, baseline, original, best: lower left
-    joins: Sequence[tuple[float, float]]  # where the SSIM of baseline and best is written
-    chart: tuple[float, float, float, float]  # left, bottom, width, height
-    letters: Sequence[int]  # of a line of: question, message, heading, note, a method's name
-    lines: int  # of the message, at most
-    scale: float = 1  # of the type
-
-
-def _wide(_: int) -> Sheet:
-    """A slide of 16:9 for a talk."""
-    pictures = [(x, 3.4) for x in (0.35, 3.25, 6.86, 10.47)]
-    chart, letters = (2.6, 0.95, 5.6, 1.8), (130, 62, 90, 250, 26)
-    return Sheet(13.33, 7.5, 0.35, 2.5, pictures, [(6.3, 4.65), (9.92, 4.65)], chart, letters, 2)
-
-
-def _upright(rows: int) -> Sheet:
-    """The same for a phone: the pictures in two rows, the contrasts below them."""
-    chart = (1.4, 1.1, 2.75, 0.4 * rows)
-    top, side = sum(chart[1::2]), 2.35
+def _sheet(upright: bool, rows: int) -> SimpleNamespace:
+    """Where the parts lie, in inches: pictures are the whole image, baseline, original and best."""
+    if not upright:
+        return SimpleNamespace(
+            size=(13.33, 7.5), edge=0.35, message=7.02, side=2.5, scale=1, gap="\n", lines=2,
+            pictures=[(x, 3.4) for x in (0.35, 3.25, 6.86, 10.47)], chart=(2.6, 0.95, 5.6, 1.8),
+            joins=[(6.3, 4.65), (9.92, 4.65)], letters=(130, 62, 90, 250, 26),
+        )  # fmt: skip
+    top, side = 1.1 + 0.4 * rows, 2.35
     (a, b), (low, high) = (0.1, PHONE - 0.1 - side), (top + 1.3, top + 4.0)
-    pictures = [(a, high), (a, low), (b, high), (b, low)]
-    joins = [(x + side / 2, low - 0.32) for x in (a, b)]
-    letters = (56, 31, 46, 76, 16)
-    return Sheet(PHONE, high + 4.25, 0.1, side, pictures, joins, chart, letters, 4, 0.85)
-
+    return SimpleNamespace(
+        size=(PHONE, high + 4.25), edge=a, message=high + 3.63, side=side, scale=0.85, gap=" ",
+        pictures=[(a, high), (a, low), (b, high), (b, low)], chart=(1.4, 1.1, 2.75, 0.4 * rows),
+        joins=[(x + side / 2, low - 0.37) for x in (a, b)], letters=(56, 31, 46, 76, 16), lines=4,
+    )  # fmt: skip
 
 
 @drawn
@@ -113,8 +87,8 @@ def summary_slide(
     pictures = {"Original": hr, **same_size(restored, hr.shape)}
     baseline, *others = restored
     best = max(others, key=lambda name: ssim[name][1])
-    sheet = (_upright if upright else _wide)(len(contrasts))
-    width, height, edge, side = sheet[:4]
+    sheet = _sheet(upright, len(contrasts))
+    (width, height), edge, side, gap = sheet.size, sheet.edge, sheet.side, sheet.gap
     figure = plt.figure(figsize=(width, height), layout="none")
 
     def write(x: float, y: float, text: str, size: float, letters: int = 99, **style: Any) -> None:
@@ -129,8 +103,7 @@ def summary_slide(
     use = f"{question}.   Research use only, not for diagnosis"
     write(edge, height - 0.18, use, 13, of_question, va="top", color=MUTED)
     message = textwrap.fill(_message(said), of_message, max_lines=sheet.lines, placeholder=" …")
-    below = height - (0.62 if upright else 0.48)
-    write(edge, below, message, 22, va="top", weight="bold", linespacing=1.15)
+    write(edge, sheet.message, message, 22, va="top", weight="bold", linespacing=1.15)
     for (left, bottom), name in zip(sheet.pictures, ("", baseline, "Original", best)):
         axes = place(left, bottom, side, side)
         grey(axes, pictures[name or "Original"], WINDOW, box=box if name else None)
@@ -141,14 +114,12 @@ def summary_slide(
         write(left + side / 2, bottom + side + 0.1, shown, 14, ha="center", weight="bold")
     for (x, y), name in zip(sheet.joins, (baseline, best)):
         whole, inside = (f"{value:.3f}" for value in ssim[name])
-        joined = f"SSIM {inside}" if upright else f"SSIM\n{inside}"
-        write(x, y + 0.1, joined, 17, ha="center", weight="bold")
-        below = f"whole image {whole}" if upright else f"whole image\n{whole}"
-        write(x, y - (0 if upright else 0.1), below, 10, va="top", ha="center", color=MUTED)
+        write(x, y + 0.1, f"SSIM{gap}{inside}", 17, ha="center", weight="bold")
+        write(x, y - 0.1, f"whole image{gap}{whole}", 10, va="top", ha="center", color=MUTED)
         if not upright:
             link = place(x - 0.45, y - 0.1, 0.9, 0.2)
             link.set_axis_off()
-            link.annotate("", (0, 0.5), (1, 0.5), arrowprops={"arrowstyle": "<->", "color": INK})
+            link.annotate("", (0, 0.5), (1, 0.5), arrowprops={"arrowstyle": "<->", "color": MUTED})
     left, bottom, w, h = sheet.chart
     heading = "Gain in SSIM over bicubic: tumour − matched tissue, 95 % intervals"
     write(edge, bottom + h + 0.13, heading, 15, of_heading, weight="bold")
