@@ -77,7 +77,7 @@ def cells(
     """
     rows: Any = table.itertuples()
     texts = [number(e, digits) if np.isfinite(e.value) else "–" for e in rows]
-    texts = texts if sign else [text.replace("+", "") for text in texts]
+    texts = [(t if sign else t.replace("+", "")).replace(", ", ",\xa0") for t in texts]
     wide = table.assign(text=texts).pivot(index=index, columns=columns, values="text")
     down, across = (table[name].drop_duplicates() for name in (index, columns))
     wide = wide.reindex(index=down, columns=across).fillna("–")

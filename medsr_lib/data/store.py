@@ -97,9 +97,12 @@ class Store:
         return len(self.table)
 
     def __repr__(self) -> str:
+        return f"Store({self})"
+
+    def __str__(self) -> str:
         t = self.table
         kinds = ", ".join(f"{n} {label or '?'}" for label, n in t["label"].value_counts().items())
-        return f"Store({len(t)} images of {t['patient'].nunique()} patients: {kinds})"
+        return f"{len(t)} images of {t['patient'].nunique()} patients: {kinds}"
 
     def __getitem__(self, i: int) -> Case:
         if not -len(self) <= i < len(self):

@@ -255,6 +255,7 @@ def attention_maps(
     caption(
         figure,
         title,
+        "1 image",
         "bright: evidence for the disease (Grad-CAM, one scale for all)",
         None if mask is None else "yellow line: outline of the opacity",
     )

@@ -43,7 +43,7 @@ Estimated: TypeAlias = Any
 BAND = "#DCDCDC"
 _DRAWN = ("contrast", "contrast_low", "contrast_high", "band_low", "band_high")
 _OF_BANDS = (
-    *("metric", "region", "method", *_DRAWN, "lowest", "highest"),
+    *("metric", "region", "method", *_DRAWN),
     *("distance", "distance_low", "distance_high", "verdict", "patients", "cases"),
 )
 
@@ -69,14 +69,16 @@ def differences(
     name_rows(axes, [textwrap.fill(name, 20) for name in estimates])
     forest(axes, estimates)
     digits = digits_of(estimates.values())
+    behind = {people(e.cases, e.patients) for e in estimates.values()}
+    several = len(behind) > 1 or any(e.skipped for e in estimates.values())
     for row, e in enumerate(estimates.values()):
         margin_text(axes, row - 0.2, interval(e, digits))
-        margin_text(axes, row + 0.2, _numbers(e), color=MUTED)
+        margin_text(axes, row + 0.2, _numbers(e, own_n=several), color=MUTED)
     axes.set_xlabel(f"← {directions[0]}   |   {directions[1]} →\n{unit}")
     seeds = max(e.seeds for e in estimates.values())
     strokes = f"short strokes: range over {seeds} trainings" if seeds > 1 else None
     note = "point and line: estimate and 95 % interval"
-    caption(figure, title, note, strokes, "n: patients / images")
+    caption(figure, title, note, strokes, "n: patients / images" if several else behind.pop())
     return figure
 
 
@@ -108,8 +110,8 @@ def null_bands(
 
     Args:
         verdicts: a row per method with the columns metric, region, method, contrast, contrast_low,
-            contrast_high, band_low, band_high, lowest, highest (what makes the edges), distance,
-            distance_low, distance_high, verdict, patients and cases; ends may be NaN.
+            contrast_high, band_low, band_high, distance, distance_low, distance_high, verdict,
+            patients and cases; ends may be NaN.
         metric, region: which rows to draw.
         title: None says what the verdicts are.
     """
@@ -145,13 +147,11 @@ def null_bands(
         f"gain in {unit}: {region} − matched tissue"
     )
     first = rows.iloc[0]
-    edges = sorted({*rows["lowest"], *rows["highest"]} - {""})
     caption(
         figure,
         title or _message(rows, unit.split(",")[0], region),
         "point and line: the method and its 95 % interval",
-        "grey band: what changes show that treat every pixel alike and gain as much in the brain"
-        + (f" (ends: {', '.join(edges)})" if edges else ""),
+        "grey band: what changes show that treat every pixel alike and gain as much in the brain",
         people(first["cases"], first["patients"]),
     )
     return figure
@@ -278,7 +278,8 @@ def interval(e: Estimated, digits: int) -> str:
     return f"{value} [{low}, {high}]" if np.isfinite(e.low + e.high) else f"{value} [no interval]"
 
 
-def _numbers(e: Estimated) -> str:
-    p = "p < 0.001, " if e.p < 0.001 else f"p = {e.p:.3f}, " if np.isfinite(e.p) else ""
-    text = f"{p}n = {count(e.patients)} / {count(e.cases)}"
-    return f"{text} ({count(e.skipped)} skipped)" if e.skipped else text
+def _numbers(e: Estimated, *, own_n: bool) -> str:
+    p = "p < 0.001" if e.p < 0.001 else f"p = {e.p:.3f}" if np.isfinite(e.p) else ""
+    skipped = f" ({count(e.skipped)} skipped)" if e.skipped else ""
+    n = f"n = {count(e.patients)} / {count(e.cases)}{skipped}" if own_n else ""
+    return ", ".join(filter(None, [p, n]))

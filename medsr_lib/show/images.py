@@ -107,8 +107,8 @@ def with_and_without(
     if scores and not title:
         best = max(scores, key=lambda name: scores[name])
         title = f"Which is the better restoration? SSIM says: {best}"
-    what = f"slice {case.id} {case.label}"
-    caption(figure, title, what, note, "below: the part between the corners, enlarged")
+    what = f"slice {case.id}, {case.label}"
+    caption(figure, title, "1 image", what, note, "below: the part between the corners, enlarged")
     return figure
 
 
@@ -123,7 +123,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
     """
     if not cases or len(cases) != len(regions):
         raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
-    columns = 4 if len(cases) > 6 else in_a_row(len(cases))  # many are for a glance at each
+    columns = in_a_row(len(cases))
     side = PHONE / max(2, columns)
     figure, panels = grid(-(-len(cases) // columns), columns, side, side + 0.2)
     drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
@@ -140,7 +140,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
         contour(axes, as_mask(masks["tumour"], image.shape, "tumour"), width=0.7)
         missing = [name for name, mask in shown.items() if not mask.any()]
         missing = ["brain"] if "brain" in missing else missing  # without it there is nothing else
-        text = f"{case.id}: no {', '.join(missing)}" if missing else case.id
+        text = f"{case.id}: no {', '.join(missing)} tissue" if missing else case.id
         axes.set_title(textwrap.fill(text, 68 // columns), size=8.5, pad=2, loc="center")
     handles: list[Line2D | Patch] = [Line2D([], [], color=CONTOUR, label="tumour")]
     for name in drawn_ones:
@@ -151,10 +151,10 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
             handles.append(Patch(fc=to_rgba(colour, 0.35), ec=colour, label=f"{name} tissue"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     counts = {n: sum(not as_array(m[n], n).any() for m in regions) for n in drawn_ones}
-    without = [f"no {name} in {n} of them" for name, n in counts.items() if n]
+    without = [f"no {name} tissue in {n} of them" for name, n in counts.items() if n]
     last = drawn_ones[-1] if drawn_ones else "tumour"
     there = len(cases) - counts.get(last, 0)
-    title = f"{there} of {plural(len(cases), 'tumour')} with {last} tissue to compare with"
+    title = f"{there} of {plural(len(cases), 'tumour')} with {last} tissue"
     caption(figure, title, plural(len(cases), "image"), *without, _window(WINDOW))
     return figure
 
@@ -270,7 +270,7 @@ def beside_hr(
         scores=scores or {},
         window=window_of(original, box),
     )
-    caption(figure, title, note, None if mask is None else OUTLINE)
+    caption(figure, title, note, "1 image", None if mask is None else OUTLINE)
     return figure
 
 

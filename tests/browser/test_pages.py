@@ -51,7 +51,8 @@ def judged(out):
     name = "04_regional_ssim"
     values = {"slices": 40, "patients": 20, "verdicts": verdicts}
     (out / name).mkdir()
-    Image.new("RGB", (1333, 750), "white").save(out / name / "slide.png")
+    for file, size in {"slide.png": (1333, 750), "slide_upright.png": (510, 1080)}.items():
+        Image.new("RGB", size, "white").save(out / name / file)
     report.record(out / name, values, {"slide.png": "Slice 7 on one page"})
     failed = report.Result(
         name, Status.FAILED, error="ValueError: too few", cell=3, source="x = 1", seconds=3.0,
@@ -152,12 +153,43 @@ def test_contrast_and_labels_are_as_wcag_wants_them(pages, tab, name):
     assert not accessible.violations(tab)
 
 
-def test_the_first_screen_holds_data_answer_slide_and_numbers(pages, tab):
+def test_the_first_screen_holds_data_answer_numbers_and_on_a_desktop_the_slide(pages, tab):
     tab.goto(pages["index"].as_uri())
-    height = tab.viewport_size["height"]
-    for what in (".of", ".answer", ".first figure", ".numbers > :first-child"):
+    width, height = tab.viewport_size["width"], tab.viewport_size["height"]
+    slide = [".first figure"] if width > 1000 else []
+    for what in (".of", ".answer", ".numbers > :first-child", *slide):
         box = tab.locator(what).first.bounding_box()
         assert box["y"] + box["height"] <= height, what
+
+
+def test_the_slide_is_upright_on_a_phone(pages, tab):
+    tab.goto(pages["index"].as_uri())
+    image = tab.locator(".first figure img")
+    shown = image.evaluate("async i => (await i.decode(), i.currentSrc.split('/').pop())")
+    phone = tab.viewport_size["width"] < 1000
+    assert shown == ("slide_upright.png" if phone else "slide.png")
+    tab.locator("button.zoom").first.click()
+    large = tab.locator("dialog img").evaluate("i => i.currentSrc.split('/').pop()")
+    assert large == shown
+    tab.keyboard.press("Escape")
+
+
+def test_a_table_is_as_wide_as_a_phone_with_headings_beside_the_values(shown):
+    page, *_ = shown
+    if page.viewport_size["width"] > 1000:
+        pytest.skip("there is room")
+    page.wait_for_timeout(100)  # tables are measured after they are unfolded
+    wide = page.evaluate(
+        """[...document.querySelectorAll('.scroll, .output_html')]
+        .filter(f => f.scrollWidth > f.clientWidth + 1)
+        .map(f => f.textContent.trim().slice(0, 99))"""
+    )
+    assert not wide
+    heads = page.evaluate(
+        """[...document.querySelectorAll('.stacked td[data-head]')]
+        .map(c => getComputedStyle(c, '::before').content)"""
+    )
+    assert all(len(head) > 2 for head in heads)
 
 
 def test_a_figure_is_enlarged_by_a_tap_and_by_the_keyboard(pages, tab):

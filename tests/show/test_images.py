@@ -52,7 +52,7 @@ def test_the_title_names_the_image_with_the_highest_ssim(case, image, text_of):
         ssim = {name: 0.9 + 0.05 * (name == best) for name in images}
         text = text_of(show.with_and_without(case, images, ssim=ssim, note="bicubic ×4"))
         assert f"SSIM says: {best}" in text.replace("\n", " ")
-        assert "slice 7 glioma; bicubic ×4" in text
+        assert "1 image; slice 7, glioma; bicubic ×4" in text
     with pytest.raises(ValueError, match=r"unknown image in ssim \['SRGAN'\]"):
         show.with_and_without(case, images, ssim={"SRGAN": 1.0}, note="")
 
@@ -107,7 +107,7 @@ def test_images_are_beside_hr_in_rows_of_three_with_their_differences(image, mas
     assert errors == [False, False, True, True, True, True, True, False, False]
     assert panels[1, 2].get_xlabel() == "40 dB"
     assert "restored − original" in text_of(figure)
-    assert "seed 0; yellow line" in text_of(figure)
+    assert "seed 0; 1 image; yellow line" in text_of(figure)
 
 
 def test_grey_follows_hr_and_one_bad_image_does_not_pale_the_errors(image):
@@ -179,9 +179,9 @@ def test_region_montage_names_what_is_missing(case, regions, text_of):
     figure = show.region_montage([case, case], [shown, {**shown, "matched": empty}])
     text = text_of(figure)
     for part in (
-        "7: no matched",
+        "7: no matched tissue",
         "1 of 2 tumours with matched tissue",
-        "2 images; no matched in 1",
+        "2 images; no matched tissue in 1",
     ):
         assert part in text
     assert "mirror" not in text

@@ -3,6 +3,7 @@ import pytest
 from matplotlib.text import Text
 
 from medsr_lib import show
+from medsr_lib.show.style import PHONE
 
 ABOUT = {"data": "synthetic", "degradation": "bicubic ×4", "title": "The tumour gains less"}
 
@@ -24,9 +25,10 @@ def given(image, estimate):
     return make
 
 
+@pytest.mark.parametrize("upright", [False, True])
 @pytest.mark.parametrize("n", [2, 3, 6])
-def test_nothing_leaves_the_page_and_no_texts_overlap(case, given, n):
-    figure = show.summary_slide(case, **given(n))
+def test_nothing_leaves_the_page_and_no_texts_overlap(case, given, n, upright):
+    figure = show.summary_slide(case, **given(n), upright=upright)
     scales = [axes.xaxis for axes in figure.axes]
     ticks = {tick for scale in scales for tick in scale.findobj(Text)}  # some are not drawn
     ticks -= {scale.label for scale in scales}
@@ -54,6 +56,13 @@ def test_a_slide_is_16_to_9_with_one_window_and_n(case, given, text_of):
     assert "synthetic, 3 064 images of 233 patients, LR by bicubic ×4" in text
     for part in ("Research use only, not for diagnosis", "SSIM\n0.870", "0.910", "−0.0055"):
         assert part in text
+
+
+def test_upright_it_has_the_width_and_the_type_of_a_phone(case, given, text_of):
+    figure = show.summary_slide(case, **given(3), upright=True)
+    assert figure.get_size_inches()[0] == PHONE
+    assert min(text.get_size() for text in figure.findobj(Text)) >= 8.5
+    assert "SSIM 0.870" in text_of(figure)
 
 
 def test_the_message_says_which_methods_have_which_verdict(case, given, text_of):

@@ -73,7 +73,7 @@ class Estimate:
         sign = "+" if math.isfinite(self.p) else ""
 
         def text(x: float) -> str:
-            return f"{x:{sign}.{digits}f}"
+            return f"{x:{sign}.{digits}f}".replace("-", "−")
 
         interval = f"[{text(self.low)}, {text(self.high)}]" if math.isfinite(width) else NO_INTERVAL
         p = f", p = {self.p:.2g}" if math.isfinite(self.p) else ""

@@ -17,6 +17,11 @@ SAVED = re.compile(r"""["']([^"'/\\]+\.png)["']""")
 # none of these may run over a page twice, however its tags are broken: they end at the next "<"
 HEADING = re.compile(r'<h([23]) id="([^"<>]+)">((?:[^<]++|<(?!/?h[23]\b))*+)</h\1>')
 FILTERS = ("value", "entries", "table", "label", "spelt", "count", "interval", "duration")
+NAMED = re.compile(  # the head of a table of pandas, and below it the names of its index
+    r"(<thead>\s*+<tr[^<>]*+>\s*+)(?:<th>\s*+</th>\s*+)++((?:<th[^<>]*+>[^<>]++</th>\s*+)++)</tr>\s*+"
+    r"<tr>\s*+((?:<th>[^<>]++</th>\s*+)++)(?:<th>\s*+</th>\s*+)++</tr>"
+)
+INTERVAL = re.compile(r"\[[^][<>]{3,40}\]")  # is not broken
 COMMENT = re.compile(rb"Comment\0+([^.\0]{1,60})\.")  # as `show.style.drawn` leaves it
 
 
@@ -67,7 +72,8 @@ def write(
     exporter = HTMLExporter(
         template_name="basic",
         raw_template=(TEMPLATES / "cells.html.j2").read_text(encoding="utf-8"),
-        filters={"markdown2html": mathml.markdown_filter, "accessible": accessible, "kind": kind},
+        filters={of.__name__: of for of in (accessible, unbroken, kind)}
+        | {"markdown2html": mathml.markdown_filter},
         anchor_link_text="#",
     )
     body, _ = exporter.from_notebook_node(notebook.content)
@@ -82,13 +88,21 @@ def write(
 
 
 def accessible(html: str) -> str:
-    """A table of pandas with the scope of its headings, in a frame that the keyboard can scroll."""
-    pieces = re.split(r"(?=<tbody)|(?<=</tbody>)", html)
+    """A table of pandas with one row of headings and their scope, and numbers for people."""
+    pieces = re.split(r"(?=<tbody)|(?<=</tbody>)", NAMED.sub(r"\1\3\2</tr>", html))
     for n, piece in enumerate(pieces):
+        if piece.startswith("<tbody"):
+            piece = re.sub(r"(?<=<td>)-(?=[\d.])", "−", piece).replace("<td>NaN</td>", "<td>–</td>")
+            piece = unbroken(piece)
         headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
         pieces[n] = re.sub(r"<th(?![a-z])(?![^<>]*\bscope=)", headed, piece)
     html = re.sub(r"<th([^<>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
     return re.sub(r'<td scope="(?:col|row)"', "<td", html)
+
+
+def unbroken(html: str) -> str:
+    """Intervals are not broken over two lines."""
+    return INTERVAL.sub(r'<span class="n">\g<0></span>', html)
 
 
 def reachable(html: str) -> str:
@@ -112,22 +126,24 @@ def kind(png: str | bytes) -> str:
 
 
 def figures(folder: Path, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The figures that a notebook has recorded: file, caption, kind, and n as its file says it."""
+    """The figures that a notebook has recorded: file, `upright` for a phone, caption, kind, n."""
     found = []
     for figure in (record or {}).get("figures") or []:
-        data = b""
+        data, upright = b"", f"{Path(figure['file']).stem}_upright.png"
         with suppress(OSError, ValueError), (folder / figure["file"]).open("rb") as file:
             data = file.read(65_536)  # the first pixel is there
+            upright = upright if (folder / upright).is_file() else ""
         comment = COMMENT.search(data)
         about = {"kind": kind(data), "n": comment[1].decode(errors="replace") if comment else ""}
+        about["upright"] = upright if data else ""
         n = formatting.behind(figure | about, (record or {}).get("values") or {})
         found.append(figure | about | {"n": n})
     return found
 
 
 def _describe(notebook: Notebook, known: Mapping[str, Any]) -> None:
-    """Give every code cell its purpose, the caption of the figure it saves, with n, and heading."""
-    heading = notebook.title
+    """Give code cells their purpose, said once, heading, and the caption of the figure, with n."""
+    heading, before = notebook.title, ""
     for cell in notebook.content.cells:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^#+ *(.+)$", cell.source, flags=re.MULTILINE)
@@ -138,7 +154,9 @@ def _describe(notebook: Notebook, known: Mapping[str, Any]) -> None:
             comment = re.match(r"# *(.+)", cell.source)
             about = saved[0] if saved and not last else {}
             purpose = comment[1] if comment else heading if heading != notebook.title else "Set-up"
-            cell.metadata.page = {**about, "heading": heading, "purpose": purpose}
+            once = purpose if purpose != before else ""
+            cell.metadata.page = {**about, "heading": heading, "purpose": once}
+            before = purpose
 
 
 def _code_colours() -> str:

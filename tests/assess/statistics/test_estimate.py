@@ -22,11 +22,11 @@ P_VALUES = [0.04, 0.001, 0.03, 0.9, 0.012, 0.012]
         (Estimate(0.8, 0.49, 0.943, patients=10), "0.80 [0.49, 0.94] (n = 10 patients)"),
         (
             Estimate(1e-6, -2e-6, 4e-6, p=0.5, cases=9, patients=3, skipped=1),
-            "+0.0000010 [-0.0000020, +0.0000040], p = 0.5 (n = 3 patients, 9 cases, 1 skipped)",
+            "+0.0000010 [−0.0000020, +0.0000040], p = 0.5 (n = 3 patients, 9 cases, 1 skipped)",
         ),
         (Estimate(0.25), "0.2500 [no interval]"),
         (Estimate(0.5, 0.5, 0.5, p=1.0), "+0.5000 [+0.5000, +0.5000], p = 1"),
-        (Estimate(12.3, -40, 60, p=0.3), "+12 [-40, +60], p = 0.3"),
+        (Estimate(12.3, -40, 60, p=0.3), "+12 [−40, +60], p = 0.3"),
         (
             Estimate(0.2, 0.1, 0.3, patients=9, seeds=3, seed_low=0.15, seed_high=0.26),
             "0.20 [0.10, 0.30] (n = 9 patients, 3 trainings from 0.15 to 0.26)",

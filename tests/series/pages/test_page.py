@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -268,3 +269,16 @@ def test_code_stands_out_from_its_ground(look, style):
     used = r"\.(?:c1|k|kc|kn|nb|nf|nn|s1|s2|sa|si|mi|mf|o|ow|n|p) \{ color: #(\w+)"
     for colour in re.findall(used, rules, flags=re.I):
         assert contrast(colour.lower(), palette(look)["panel"]) >= 4.5, colour
+
+
+def test_a_table_of_pandas_has_one_row_of_headings():
+    table = pd.DataFrame({"a": [-0.5], "b": ["1 [−1, +2]"]}, index=pd.Index(["x"], name="way"))
+    html = " ".join(page.accessible(table.to_html()).split())
+    head, body = html.split("</thead>")
+    assert re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", head) == ["way", "a", "b"]
+    assert head.count("<tr") == 1
+    assert "<td>−0.5</td>" in body
+    assert '<span class="n">[−1, +2]</span>' in body
+    two = table.set_index("a", append=True)
+    html = page.accessible(two.to_html())
+    assert re.findall(r'<th scope="col">(.*?)</th>', html) == ["way", "a", "b"]
