@@ -224,19 +224,17 @@ def flips() -> str:
     return rows_of(f"| Restored from | Decisions flipped of {n} | Change in AUC |", lines)
 
 
-def diagnoses() -> str:
-    """Accuracy of the classifiers, their flips, and Dice of the segmenters, by method."""
-    rows = table("decisions")
-    lines = []
-    for method in ["HR", *BRAIN[:5]]:
-        of = rows[rows["method"] == method]
-        right = 100 * of.groupby("seed")["right"].mean()
-        turned = of.groupby("seed")["flipped"].sum()
-        dice = of.groupby("seed")["dice"].mean()
-        flips = "–" if method == "HR" else spread(turned, 0)
-        lines.append(f"| {method} | {spread(right, 0)} | {flips} | {spread(dice, 2)} |")
+def diagnoses(name: str, methods: Mapping[str, str]) -> str:
+    """Types named correctly and flipped, and Dice where outlines were drawn, by method."""
+    rows, lines = table(name), []
+    for method, title in {"HR": "HR", **methods}.items():
+        by_seed = rows[rows["method"] == method].groupby("seed")
+        flips = "–" if method == "HR" else spread(by_seed["flipped"].sum(), 0)
+        dice = [spread(by_seed["dice"].mean(), 2)] if "dice" in rows else []
+        lines.append(line(title, spread(100 * by_seed["right"].mean(), 0), flips, *dice))
     flip = f"Types that flip, of {rows['id'].nunique()}"
-    return rows_of(f"| Image | Types named correctly, % | {flip} | Dice of the segmenter |", lines)
+    outlined = ["Dice of the segmenter"] if "dice" in rows else []
+    return rows_of(line("Image", "Types named correctly, %", flip, *outlined), lines)
 
 
 def spread(values: pd.Series, digits: int) -> str:
@@ -366,6 +364,37 @@ def noise() -> str:
     return rows_of(line("Method", *LEVELS.values()), lines)
 
 
+LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
+INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
+
+
+def at_x4(name: str) -> dict[str, str]:
+    """The methods of a table of the atlas at x4, and what the page calls them."""
+    there = set(table(name)["method"])
+    return {"bicubic": "bicubic"} | {key: of for key, of in ATLAS.items() if key in there}
+
+
+def seen() -> str:
+    """How the tumour's look changes from HR; what came back, and what was invented."""
+    rows, lines = table("seen"), []
+    patients = rows.groupby(["method", "patient"])[["slope", "invented"]].mean()
+    mean = patients.groupby("method").mean()
+    zero = mean.loc[INVENTLESS, "invented"].idxmax()
+
+    def of(metric: str, method: str, baseline: str, factor: int, digits: int) -> str:
+        asked = Contrast(metric, method, baseline, "tumour")
+        e = statistics.paired_difference(rows, **vars(asked), seed=SEED)
+        return number(e, digits, factor=factor)
+
+    for method, title in at_x4("seen").items():
+        cells = [of(metric, method, "HR", *how) for metric, *how in LOOKS]
+        more = "–" if method == zero else of("invented", method, zero, 1, 3)
+        lines.append(line(title, *cells, f"{mean.loc[method, 'slope']:.2f}", more))
+    heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
+    shown = {"linear": "the linear filter"}.get(zero, zero)
+    return rows_of(line("Method", *heads, f"Invented, minus that of {shown}"), lines)
+
+
 REMEDIES = {
     "ensemble": "mean of three trainings",
     "consistent": "made consistent with LR",
@@ -423,9 +452,10 @@ NUMBERS: dict[str, Callable[[], str]] = {
     **scaled("atlas-slices", measured, "id", "whole"),
     **scaled("atlas-runs", measured, "patient", "whole"),
     **scaled("atlas-matched", measured, "id", "matched"),
-    **scaled("srmd-blur", gained, "blur", "SRMD", "tumour"),
-    **scaled("srmd-kspace", gained, "kspace", "SRMD", "tumour"),
-    **scaled("srmd-bicubic", gained, "bicubic", "SRMD", "tumour"),
+    **scaled("srmd-linear", gained, "bicubic", "SRMD", "tumour", "linear"),
+    "srmd-blur": partial(gained, 4, "blur", "SRMD", "tumour"),
+    "srmd-kspace": partial(gained, 4, "kspace", "SRMD", "tumour"),
+    "srmd-bicubic": partial(gained, 4, "bicubic", "SRMD", "tumour"),
     **scaled("espcn-short", gained, "bicubic", "ESPCN, bicubic", "tumour", "linear"),
     "atlas-noise": noise,
     "realsr-whole": partial(gained, 4, "bicubic", "RealSR", "whole"),
@@ -436,10 +466,13 @@ NUMBERS: dict[str, Callable[[], str]] = {
     ),
     "clean-on-noise": partial(gained, 4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour"),
     "seconds": seconds,
+    "seen": seen,
+    "decided": lambda: diagnoses("decided", at_x4("decided")),
+    "decided-apart": lambda: between_trainings("decided", "HR"),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
-    "diagnoses": diagnoses,
+    "diagnoses": lambda: diagnoses("decisions", {name: name for name in BRAIN[:5]}),
     "diagnoses-apart": lambda: between_trainings("decisions", "HR"),
     "bicubic-classified": lambda: classified("bicubic"),
     "espcn-classified": lambda: classified("ESPCN"),
