@@ -2,7 +2,7 @@
 
 .venv/bin/python docs/results/keep.py brain runs/assess runs/assess2     -> brain.csv.gz, brain.json
 .venv/bin/python docs/results/keep.py chest runs/chest                   -> chest.csv.gz, chest.json
-.venv/bin/python docs/results/keep.py atlas runs/x2 runs/x3 runs/x4      -> atlas.csv.gz, atlas.json
+.venv/bin/python docs/results/keep.py atlas-x2 runs/x2      -> atlas-x2.csv.gz, atlas-x2.json, ...
 .venv/bin/python docs/results/keep.py detector runs/chest                -> detector.csv.gz, ...
 
 Rows that several runs have in common are kept once. The record beside them holds each run's
@@ -11,9 +11,12 @@ command, versions, commit, and the sha256 of the data and networks that it was g
 
 import gzip
 import json
+import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -75,6 +78,14 @@ def record(run: Path, wanted: Sequence[str]) -> dict[str, object]:
         values = json.loads(file.read_text(encoding="utf-8"))["values"]
         kept |= {"values": {name: values[name] for name in wanted}} if wanted else {}
     return kept
+
+
+def given(name: str) -> dict[str, Any]:
+    """The parameters of the one command that made a table."""
+    (run,) = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    words = shlex.split(run["command"])
+    pairs = (after.split("=", 1) for word, after in pairwise(words) if word == "-p")
+    return {parameter: json.loads(value) for parameter, value in pairs}
 
 
 if __name__ == "__main__":

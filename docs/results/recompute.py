@@ -5,7 +5,7 @@ In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `med
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -224,19 +224,17 @@ def flips() -> str:
     return rows_of(f"| Restored from | Decisions flipped of {n} | Change in AUC |", lines)
 
 
-def diagnoses() -> str:
-    """Accuracy of the classifiers, their flips, and Dice of the segmenters, by method."""
-    rows = table("decisions")
-    lines = []
-    for method in ["HR", *BRAIN[:5]]:
-        of = rows[rows["method"] == method]
-        right = 100 * of.groupby("seed")["right"].mean()
-        turned = of.groupby("seed")["flipped"].sum()
-        dice = of.groupby("seed")["dice"].mean()
-        flips = "–" if method == "HR" else spread(turned, 0)
-        lines.append(f"| {method} | {spread(right, 0)} | {flips} | {spread(dice, 2)} |")
+def diagnoses(name: str, methods: Mapping[str, str]) -> str:
+    """Types named correctly and flipped, and Dice where outlines were drawn, by method."""
+    rows, lines = table(name), []
+    for method, title in {"HR": "HR", **methods}.items():
+        by_seed = rows[rows["method"] == method].groupby("seed")
+        flips = "–" if method == "HR" else spread(by_seed["flipped"].sum(), 0)
+        dice = [spread(by_seed["dice"].mean(), 2)] if "dice" in rows else []
+        lines.append(line(title, spread(100 * by_seed["right"].mean(), 0), flips, *dice))
     flip = f"Types that flip, of {rows['id'].nunique()}"
-    return rows_of(f"| Image | Types named correctly, % | {flip} | Dice of the segmenter |", lines)
+    outlined = ["Dice of the segmenter"] if "dice" in rows else []
+    return rows_of(line("Image", "Types named correctly, %", flip, *outlined), lines)
 
 
 def spread(values: pd.Series, digits: int) -> str:
@@ -256,59 +254,77 @@ def classified(method: str) -> str:
     return f"{value} [{low}, {high}]".replace("-", "−")
 
 
-ATLAS = {  # methods of the atlas, x4, as the rows name them, and as the pages do
+SCALES = (2, 3, 4)
+ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "linear": "best linear filter",
     "lanczos": "Lanczos",
     "ESPCN, bicubic": "ESPCN of ours, trained on bicubic",
+    "ESPCN, blur": "ESPCN of ours, trained on blur",
+    "ESPCN, kspace": "ESPCN of ours, trained on k-space",
     "SRMD": "SRMD",
+    "waifu2x-photo": "waifu2x photo",
     "esrgan-slim": "upscalerjs slim",
     "esrgan-medium": "upscalerjs medium",
     "esrgan-thick": "upscalerjs thick",
     "RealSR": "RealSR",
 }
 KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
+GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour", "matched")]
 LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
 NOISY = {f"ESPCN, {kind}": f"ESPCN, trained with {level}" for kind, level in LEVELS.items()}
 NOISY |= {"linear": "best linear filter, fitted for each", "lanczos": "Lanczos"}
 
 
 @cache
-def atlas_rows(kind: str) -> pd.DataFrame:
-    """Rows of one degradation; what has no seed is of the first."""
-    rows = table("atlas").query("degradation == @kind")
+def atlas_rows(scale: int, kind: str) -> pd.DataFrame:
+    """Rows of one scale and degradation; what has no seed is of the first."""
+    rows = table(f"atlas-x{scale}").query("degradation == @kind")
     return rows.assign(seed=rows["seed"].fillna(0).astype(int))
 
 
-def atlas_gain(kind: str, method: str, region: str, baseline: str = "bicubic", **more: str) -> Any:
+def atlas_methods(scale: int, kind: str) -> list[str]:
+    """What was compared; of our networks, those trained on bicubic and on this degradation."""
+    there = set(atlas_rows(scale, kind)["method"])
+    others = {f"ESPCN, {k}" for k in KINDS} - {"ESPCN, bicubic", f"ESPCN, {kind}"}
+    return [method for method in ATLAS if method in there - others]
+
+
+@cache
+def atlas_gain(
+    scale: int, kind: str, method: str, region: str, baseline: str = "bicubic", **more: str
+) -> Any:
     """Of PSNR, over a baseline given the same LR, over trainings where there are several."""
-    rows = atlas_rows(kind)
+    rows = atlas_rows(scale, kind)
     if not method.startswith("ESPCN"):  # not trained by us, so not repeated
         rows = rows[rows["seed"] == 0]
     rows = rows[rows["method"].isin({method, baseline})]
     return statistics.over_seeds(rows, Contrast("psnr", method, baseline, region, **more))
 
 
-def atlas() -> str:
-    """Gain in PSNR by method and degradation, in the whole slice and in the tumour."""
-    columns = [(kind, region) for kind in KINDS for region in ("whole", "tumour")]
+def atlas(scale: int) -> str:
+    """Gain in PSNR over bicubic and over the linear filter, by degradation, method and region."""
     lines = []
-    for method, title in ATLAS.items():
-        cells = (number(atlas_gain(kind, method, region), 2) for kind, region in columns)
-        lines.append(line(title, *cells))
-    heads = [f"{KINDS[kind]}, {REGIONS[region]}" for kind, region in columns]
-    return rows_of(line("Method", *heads), lines)
+    for kind, title in KINDS.items():
+        for method in atlas_methods(scale, kind):
+            found = (
+                "–" if method == base else number(atlas_gain(scale, kind, method, region, base), 2)
+                for base, region in GAINS
+            )
+            lines.append(line(title, ATLAS[method], *found))
+    heads = [f"{REGIONS[region]}, over {base}" for base, region in GAINS]
+    return rows_of(line("LR by", "Method", *heads), lines)
 
 
-def atlas_bands() -> str:
+def atlas_bands(scale: int) -> str:
     """The contrast in SSIM of each method, its band and the verdict, by degradation.
 
     p is corrected within the degradation; of trainings, the first is held against the band.
     """
     lines = []
     for kind, title in KINDS.items():
-        rows = atlas_rows(kind).query("seed == 0")
-        found = statistics.null_bands(rows, methods=ATLAS, baseline="bicubic", seed=SEED)
-        verdicts = statistics.verdict_table(found)
+        rows = atlas_rows(scale, kind).query("seed == 0")
+        held_to = {"methods": atlas_methods(scale, kind), "baseline": "bicubic", "seed": SEED}
+        verdicts = statistics.verdict_table(statistics.null_bands(rows, **held_to))
         for _, row in verdicts[verdicts["metric"] == "ssim"].iterrows():
             about = (title, ATLAS[row["method"]], signed(row, "contrast"))
             band, said = "none", row["verdict"]
@@ -319,17 +335,64 @@ def atlas_bands() -> str:
     return rows_of(head, lines).replace("-0.", "−0.")
 
 
+def measured(scale: int, unit: str, region: str) -> str:
+    """How many slices or runs ("id", "patient") the atlas has in a region."""
+    rows = atlas_rows(scale, "bicubic")
+    return str(rows[(rows["region"] == region) & rows["ssim"].notna()][unit].nunique())
+
+
+def seconds() -> str:
+    """Time that each method takes for a slice, by scale."""
+    taken = table("times").pivot(index="method", columns="scale", values="seconds")
+    lines = []
+    for method in (method for method in ATLAS if method in taken.index):
+        cells = ("–" if pd.isna(of) else f"{of:.2g}" for of in taken.loc[method, [*SCALES]])
+        lines.append(line(ATLAS[method].partition(",")[0], *cells))
+    return rows_of(line("Method", *(f"×{scale}" for scale in SCALES)), lines)
+
+
 def noise() -> str:
     """What an ESPCN gains in the tumour on LR with noise, by the noise that it was trained with."""
     lines = []
     for method, title in NOISY.items():
         cells = []
         for kind in LEVELS:
-            e = atlas_gain(kind, method, "tumour")
+            e = atlas_gain(4, kind, method, "tumour")
             trainings = f" ({e.seed_low:+.2f} to {e.seed_high:+.2f})" if e.seeds > 1 else ""
             cells.append(number(e, 2) + trainings.replace("-", "−"))
         lines.append(line(title, *cells))
     return rows_of(line("Method", *LEVELS.values()), lines)
+
+
+LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
+INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
+
+
+def at_x4(name: str) -> dict[str, str]:
+    """The methods of a table of the atlas at x4, and what the page calls them."""
+    there = set(table(name)["method"])
+    return {"bicubic": "bicubic"} | {key: of for key, of in ATLAS.items() if key in there}
+
+
+def seen() -> str:
+    """How the tumour's look changes from HR; what came back, and what was invented."""
+    rows, lines = table("seen"), []
+    patients = rows.groupby(["method", "patient"])[["slope", "invented"]].mean()
+    mean = patients.groupby("method").mean()
+    zero = mean.loc[INVENTLESS, "invented"].idxmax()
+
+    def of(metric: str, method: str, baseline: str, factor: int, digits: int) -> str:
+        asked = Contrast(metric, method, baseline, "tumour")
+        e = statistics.paired_difference(rows, **vars(asked), seed=SEED)
+        return number(e, digits, factor=factor)
+
+    for method, title in at_x4("seen").items():
+        cells = [of(metric, method, "HR", *how) for metric, *how in LOOKS]
+        more = "–" if method == zero else of("invented", method, zero, 1, 3)
+        lines.append(line(title, *cells, f"{mean.loc[method, 'slope']:.2f}", more))
+    heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
+    shown = {"linear": "the linear filter"}.get(zero, zero)
+    return rows_of(line("Method", *heads, f"Invented, minus that of {shown}"), lines)
 
 
 REMEDIES = {
@@ -373,31 +436,43 @@ def between_trainings(name: str = "chest", image: str = "original") -> str:
     return f"{min(apart)} to {max(apart)}"
 
 
+def scaled(prefix: str, compute: Callable[..., str], *about: str) -> dict[str, Callable[[], str]]:
+    """A number of the atlas at each scale: its ID ends in x2, x3, x4."""
+    return {f"{prefix}-x{scale}": partial(compute, scale, *about) for scale in SCALES}
+
+
+def gained(scale: int, *about: str, **more: str) -> str:
+    """A gain in decibels; see `atlas_gain`."""
+    return decibels(atlas_gain(scale, *about, **more))
+
+
 NUMBERS: dict[str, Callable[[], str]] = {
-    "atlas-x4": atlas,
-    "atlas-bands-x4": atlas_bands,
+    **scaled("atlas", atlas),
+    **scaled("atlas-bands", atlas_bands),
+    **scaled("atlas-slices", measured, "id", "whole"),
+    **scaled("atlas-runs", measured, "patient", "whole"),
+    **scaled("atlas-matched", measured, "id", "matched"),
+    **scaled("srmd-linear", gained, "bicubic", "SRMD", "tumour", "linear"),
+    "srmd-blur": partial(gained, 4, "blur", "SRMD", "tumour"),
+    "srmd-kspace": partial(gained, 4, "kspace", "SRMD", "tumour"),
+    "srmd-bicubic": partial(gained, 4, "bicubic", "SRMD", "tumour"),
+    **scaled("espcn-short", gained, "bicubic", "ESPCN, bicubic", "tumour", "linear"),
     "atlas-noise": noise,
-    "srmd-blur": lambda: decibels(atlas_gain("blur", "SRMD", "tumour")),
-    "srmd-kspace": lambda: decibels(atlas_gain("kspace", "SRMD", "tumour")),
-    "srmd-bicubic": lambda: decibels(atlas_gain("bicubic", "SRMD", "tumour")),
-    "realsr-whole": lambda: decibels(atlas_gain("bicubic", "RealSR", "whole")),
-    "realsr-tumour": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour")),
-    "realsr-more": lambda: decibels(atlas_gain("bicubic", "RealSR", "tumour", reference="whole")),
-    "espcn-short": lambda: decibels(
-        atlas_gain("bicubic", "ESPCN, bicubic", "tumour", baseline="linear")
+    "realsr-whole": partial(gained, 4, "bicubic", "RealSR", "whole"),
+    "realsr-tumour": partial(gained, 4, "bicubic", "RealSR", "tumour"),
+    "realsr-more": partial(gained, 4, "bicubic", "RealSR", "tumour", reference="whole"),
+    "espcn-noise": partial(
+        *(gained, 4, "bicubic, noise 1 %", "ESPCN, bicubic, noise 1 %", "tumour", "linear")
     ),
-    "espcn-noise": lambda: decibels(
-        atlas_gain("bicubic, noise 1 %", "ESPCN, bicubic, noise 1 %", "tumour", baseline="linear")
-    ),
-    "clean-on-noise": lambda: decibels(
-        atlas_gain("bicubic, noise 2 %", "ESPCN, bicubic", "tumour")
-    ),
+    "clean-on-noise": partial(gained, 4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour"),
+    "seconds": seconds,
+    "seen": seen,
+    "decided": lambda: diagnoses("decided", at_x4("decided")),
+    "decided-apart": lambda: between_trainings("decided", "HR"),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
-    "atlas-slices": lambda: str(table("atlas")["id"].nunique()),
-    "atlas-runs": lambda: str(table("atlas")["patient"].nunique()),
-    "diagnoses": diagnoses,
+    "diagnoses": lambda: diagnoses("decisions", {name: name for name in BRAIN[:5]}),
     "diagnoses-apart": lambda: between_trainings("decisions", "HR"),
     "bicubic-classified": lambda: classified("bicubic"),
     "espcn-classified": lambda: classified("ESPCN"),

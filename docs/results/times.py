@@ -1,0 +1,47 @@
+"""Measure how long the methods of the atlas take for a slice of 512 × 512 pixels -> times.csv.gz
+
+.venv/bin/python docs/results/times.py      # where the files lie that the recorded commands name
+
+Seconds of the processor on one thread, which other programs disturb little; the least of three.
+"""
+
+from functools import partial
+from time import process_time
+
+import keep
+import pandas as pd
+import torch
+
+from medsr_lib.restore import linear, methods, networks, resample
+
+SIDE = 512
+
+
+def main() -> None:
+    """Write the seconds of each method at each scale."""
+    torch.set_num_threads(1)
+    rows = []
+    for record in sorted(keep.HERE.glob("atlas-x*.json")):
+        given = keep.given(record.stem)
+        scale = given["scale"]
+        timed = {"lanczos": partial(resample.lanczos, scale=scale)}
+        timed |= {"linear": linear.LinearFilter(scale=scale).eval()}
+        timed |= {"ESPCN, bicubic": networks.ESPCN(scale=scale).eval()}
+        timed |= methods.find(given["methods"], scale=scale)
+        lr = torch.rand(1, 1, SIDE // scale, SIDE // scale)
+        for name, restore in timed.items():
+            taken = min(seconds(restore, lr) for _ in range(3))
+            rows.append({"method": name, "scale": scale, "seconds": taken})
+    keep.write("times", pd.DataFrame(rows).replace({"method": keep.SHOWN}))
+
+
+def seconds(restore: methods.Method, lr: torch.Tensor) -> float:
+    """Of one call."""
+    start = process_time()
+    with torch.inference_mode():
+        restore(lr)
+    return process_time() - start
+
+
+if __name__ == "__main__":
+    main()
