@@ -184,7 +184,9 @@ def test_the_index_says_how_far_it_came(ran):
     series, _ = ran
     page = (series.out / "index.html").read_text(encoding="utf-8")
     assert "1 of 3 notebooks done" in page
-    assert re.findall(r'<span class="status [a-z-]+">(. [a-z ]+)</span>\n<span>', page) == [
+    assert re.findall(
+        r'<p class="facts">\n<span class="status [a-z-]+">(. [a-z ]+)</span>', page
+    ) == [
         "✓ done",
         "✕ failed",
         "– not run",

@@ -21,7 +21,6 @@ NAMED = re.compile(  # the head of a table of pandas, and below it the names of 
     r"(<thead>\s*+<tr[^<>]*+>\s*+)(?:<th>\s*+</th>\s*+)++((?:<th[^<>]*+>[^<>]++</th>\s*+)++)</tr>\s*+"
     r"<tr>\s*+((?:<th>[^<>]++</th>\s*+)++)(?:<th>\s*+</th>\s*+)++</tr>"
 )
-INTERVAL = re.compile(r"\[[^][<>]{3,40}\]")  # is not broken
 COMMENT = re.compile(rb"Comment\0+([^.\0]{1,60})\.")  # as `show.style.drawn` leaves it
 
 
@@ -92,8 +91,8 @@ def accessible(html: str) -> str:
     pieces = re.split(r"(?=<tbody)|(?<=</tbody>)", NAMED.sub(r"\1\3\2</tr>", html))
     for n, piece in enumerate(pieces):
         if piece.startswith("<tbody"):
-            piece = re.sub(r"(?<=<td>)-(?=[\d.])", "−", piece).replace("<td>NaN</td>", "<td>–</td>")
-            piece = unbroken(piece)
+            piece = unbroken(piece).replace("<td>NaN</td>", "<td>–</td>")
+            piece = re.sub(r"(?<=<td>)-(?=[\d.])", "−", piece)
         headed = f'<th scope="{"row" if piece.startswith("<tbody") else "col"}"'
         pieces[n] = re.sub(r"<th(?![a-z])(?![^<>]*\bscope=)", headed, piece)
     html = re.sub(r"<th([^<>]*)>\s*</th>", r"<td\1></td>", "".join(pieces))
@@ -102,7 +101,7 @@ def accessible(html: str) -> str:
 
 def unbroken(html: str) -> str:
     """Intervals are not broken over two lines."""
-    return INTERVAL.sub(r'<span class="n">\g<0></span>', html)
+    return re.sub(r"\[[^][<>]{3,40}\]", r'<span class="n">\g<0></span>', html)
 
 
 def reachable(html: str) -> str:
@@ -135,9 +134,8 @@ def figures(folder: Path, record: Mapping[str, Any] | None) -> list[dict[str, An
             upright = upright if (folder / upright).is_file() else ""
         comment = COMMENT.search(data)
         about = {"kind": kind(data), "n": comment[1].decode(errors="replace") if comment else ""}
-        about["upright"] = upright if data else ""
         n = formatting.behind(figure | about, (record or {}).get("values") or {})
-        found.append(figure | about | {"n": n})
+        found.append(figure | about | {"n": n, "upright": upright if data else ""})
     return found
 
 
