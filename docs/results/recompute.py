@@ -469,6 +469,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "seen": seen,
     "seen-slices": lambda: str(table("seen")["id"].nunique()),
     "seen-runs": lambda: str(table("seen")["patient"].nunique()),
+    "decided": lambda: diagnoses("decided", at_x4("decided")),
+    "decided-apart": lambda: between_trainings("decided", "HR"),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
