@@ -467,6 +467,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "clean-on-noise": partial(gained, 4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour"),
     "seconds": seconds,
     "seen": seen,
+    "seen-slices": lambda: str(table("seen")["id"].nunique()),
+    "seen-runs": lambda: str(table("seen")["patient"].nunique()),
     "decided": lambda: diagnoses("decided", at_x4("decided")),
     "decided-apart": lambda: between_trainings("decided", "HR"),
     "remedies": remedies,

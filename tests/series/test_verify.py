@@ -158,6 +158,16 @@ def test_figures_may_differ_by_two_units_of_their_last_digit(kept, new, same, mo
     assert importlib.import_module("rerun").agree(kept, new) is same
 
 
+def test_the_record_of_a_table_gives_the_parameters_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.delitem(sys.modules, "keep", raising=False)
+    keep = importlib.import_module("keep")
+    monkeypatch.setattr(keep, "HERE", tmp_path)
+    command = "medsr run 07 --data DATA --out x2 -p scale=2 -p 'methods=[\"srmd\", \"a=b.py:c\"]'"
+    (tmp_path / "atlas-x2.json").write_text(json.dumps([{"command": command}]))
+    assert keep.given("atlas-x2") == {"scale": 2, "methods": ["srmd", "a=b.py:c"]}
+
+
 def test_deep_needs_a_number_and_data(root, capsys):
     assert main(["verify", "--deep", "--root", str(root), "--data", str(root)]) == 2
     assert "--deep needs the ID of a number, and --data" in capsys.readouterr().err
