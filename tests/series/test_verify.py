@@ -163,7 +163,7 @@ def test_the_record_of_a_table_gives_the_parameters_of_its_run(tmp_path, monkeyp
     monkeypatch.delitem(sys.modules, "keep", raising=False)
     keep = importlib.import_module("keep")
     monkeypatch.setattr(keep, "HERE", tmp_path)
-    command = "medsr run 07 --data DATA --out x2 -p scale=2 -p 'methods=[\"srmd\", \"a=b.py:c\"]'"
+    command = 'medsr run 07 --data DATA --out x2 -p scale=2 -p \'methods=["srmd", "a=b.py:c"]\''
     (tmp_path / "atlas-x2.json").write_text(json.dumps([{"command": command}]))
     assert keep.given("atlas-x2") == {"scale": 2, "methods": ["srmd", "a=b.py:c"]}
 
