@@ -123,7 +123,7 @@ def region_montage(cases: Sequence[Case], regions: Sequence[Mapping[str, Image]]
     """
     if not cases or len(cases) != len(regions):
         raise ValueError(f"regions of every case are needed; got {len(cases)} and {len(regions)}")
-    columns = in_a_row(len(cases))
+    columns = 4 if len(cases) > 6 else in_a_row(len(cases))  # many are for a glance at each
     side = PHONE / max(2, columns)
     figure, panels = grid(-(-len(cases) // columns), columns, side, side + 0.2)
     drawn_ones = [name for name in ("brain", "matched", "mirror") if name in regions[0]]
