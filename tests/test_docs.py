@@ -55,6 +55,15 @@ def test_readme_is_short_and_begins_with_the_picture():
     assert "docs/pictures/hero.png" in "".join(lines[:6])
 
 
+def test_badges_say_what_the_package_says():
+    badges = script("badges")
+    said = dict(re.findall(r"!\[(.+?): (.+?)\]\(docs/pictures/badge-", README))
+    assert said == badges.texts()
+    for left, right in said.items():
+        drawn = (DOCS / "pictures" / f"badge-{left.lower()}.svg").read_text(encoding="utf-8")
+        assert re.findall(r"<text .*>(.+)</text>", drawn) == [left, right]
+
+
 def test_the_python_in_readme_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     folder = tmp_path / "data" / "phantom"
@@ -79,6 +88,7 @@ def test_pictures_are_small_and_made_by_the_scripts():
     limits = dict.fromkeys(("hero.png", "page.png", "page_phone.png"), 300_000)
     limits["brain.png"] = 60_000
     made = [*limits, *(f"{path.name[:2]}.png" for path in NOTEBOOKS)]
+    made += [f"badge-{left.lower()}.svg" for left in script("badges").texts()]
     assert {path.name for path in (DOCS / "pictures").iterdir()} == set(made)
     for name in made:
         assert (DOCS / "pictures" / name).stat().st_size <= limits.get(name, 40_000), name
