@@ -1,7 +1,7 @@
-"""Photograph the page of a run for README.md.
+"""Photograph the page of a run for README.md, and the explorer of notebook 04 with its controls.
 
 python3 tasks.py run                                        -> runs/demo/index.html
-.venv/bin/python docs/screenshot.py runs/demo               -> docs/pictures/page*.png
+.venv/bin/python docs/screenshot.py runs/demo               -> docs/pictures/page.png, ...
 
 It needs Chromium and `pip install -c constraints.txt -e '.[browser]'`. The run must be one on the
 embedded synthetic data: a picture of a real slice does not belong into this repository.
@@ -39,11 +39,17 @@ def main() -> None:
             tab.locator(".first img").evaluate("image => image.decode()")
             end = tab.locator(".contents").bounding_box()["y"] - 8
             part = {"x": 0, "y": 0, "width": width, "height": end}
-            picture = Image.open(io.BytesIO(tab.screenshot(full_page=True, clip=part)))
-            file = arguments.out / name
-            picture.convert("RGB").quantize(128).save(file, optimize=True)
-            print(file, f"{file.stat().st_size / 1000:.0f} kB")
+            keep(tab.screenshot(full_page=True, clip=part), arguments.out / name)
+        tab = browser.new_page(viewport={"width": 1100, "height": 900})
+        tab.goto((arguments.run / "04_regional_ssim.html").resolve().as_uri())
+        keep(tab.locator(".mv-page").screenshot(), arguments.out / "explorer.png")
         browser.close()
+
+
+def keep(picture: bytes, file: Path) -> None:
+    """Write a picture with few colours."""
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(128).save(file, optimize=True)
+    print(file, f"{file.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
