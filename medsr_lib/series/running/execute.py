@@ -128,7 +128,7 @@ def execute(copy: Path, parameters: Mapping[str, object], position: Position) ->
             progress_bar=False,
             start_timeout=120,
             iopub_timeout=60,
-            extra_arguments=["--log-level=ERROR"],  # of the kernel itself, not of the notebook
+            extra_arguments=["--log-level=CRITICAL"],  # it may log its own end as an interruption
             record_timing=False,
             on_cell_start=position,
             stderr_file=position,
