@@ -195,9 +195,9 @@ def as_table(
 def adjust(p: ArrayLike, *, method: Literal["holm", "bh"] = "holm") -> NDArray[np.float64]:
     """Correct the p values of a family of tests, in their order; NaN stays NaN and counts as none.
 
-    "holm" keeps the chance of any false finding (Holm 1979, Scand J Stat 6:65), for
-    confirmatory families; "bh" the share of false among findings (Benjamini & Hochberg 1995, JRSS
-    B 57:289), for exploring.
+    "holm" keeps the chance of any false finding (Holm 1979, Scand J Stat 6:65), for confirmatory
+    families; "bh" the share of false among findings (Benjamini & Hochberg 1995, JRSS B 57:289), for
+    exploring, by SciPy.
 
     Raises:
         ValueError: another method, or p values outside [0, 1].
