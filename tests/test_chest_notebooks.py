@@ -81,8 +81,10 @@ def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
     assert (found["done"], found["steps_done"]) == (True, 2 * 2 * each)
     for name, gain in found["sr_gains"].items():
         assert gain["seeds"] == 2
-        assert (gain["seed_low"] == gain["seed_high"]) == name.startswith("linear")
-        assert gain["seed_low"] <= gain["value"] <= gain["seed_high"]
+        if name.startswith("linear"):  # it is the same beside each training
+            assert gain["seed_low"] == pytest.approx(gain["seed_high"])
+        else:
+            assert gain["seed_low"] < gain["value"] < gain["seed_high"]
 
 
 @pytest.mark.slow
