@@ -4,6 +4,7 @@
 """
 
 import sys
+from pathlib import Path
 
 import keep
 import pandas as pd
@@ -16,6 +17,7 @@ from medsr_lib.data import source
 
 def main(folder: str, fold: int) -> None:
     """Write SSIM of the whole slice and the tumour's share of its pixels."""
+    record = keep.made(Path(folder))
     found = source.of(folder)
     table = source.index(folder)
     rows = []
@@ -24,7 +26,7 @@ def main(folder: str, fold: int) -> None:
         gone = insert.remove(case.image, case.mask)
         ssim = metrics.ssim(gone[None, None], case.image[None, None], data_range=1).item()
         rows.append({"id": case.id, "ssim": ssim, "share": case.mask.float().mean().item()})
-    keep.write("erased", pd.DataFrame(rows))
+    keep.write("erased", pd.DataFrame(rows), record)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@
 .venv/bin/python docs/results/keep.py detector runs/chest                -> detector.csv.gz, ...
 
 Rows that several runs have in common are kept once. The record beside them holds each run's
-command, versions, commit, and the sha256 of the data and networks that it was given.
+command, versions, commit, and the sha256 of the data and networks that it was given. A script that
+makes a table itself gives `write` the record of `made`.
 """
 
 import gzip
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,7 +22,12 @@ from typing import Any
 
 import pandas as pd
 
+from medsr_lib.data.source import content
+from medsr_lib.series import report
+from medsr_lib.series.running import crate
+
 HERE = Path(__file__).parent
+OUT = Path(os.environ.get("MEDSR_KEPT", HERE))  # where tables are kept
 FILES = (  # what the notebooks write
     *("scores.csv", "decisions.csv", "uniform.csv", "robustness.csv", "networks.csv"),
 )
@@ -53,16 +60,37 @@ def main(name: str, runs: list[str]) -> None:
     names = ("id", "scale", "degradation", "method", "region", "seed")
     keys = [key for key in names if key in rows]
     rows = rows.drop_duplicates(keys)
-    write(name, rows)
-    records = [record(run, RECORDED.get(name, ())) for run in folders]
-    (HERE / f"{name}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    write(name, rows, *(record(run, RECORDED.get(name, ())) for run in folders))
     print(f"{name}: {len(rows)} rows of {len(runs)} runs")
 
 
-def write(name: str, rows: pd.DataFrame) -> None:
-    """Write a table so that the same rows give the same bytes."""
+def write(name: str, rows: pd.DataFrame, *records: dict[str, object]) -> None:
+    """Write a table, so that the same rows give the same bytes, and the records of what made it."""
     text = rows.to_csv(index=False, float_format="%.7g", lineterminator="\n")
-    (HERE / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    (OUT / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    (OUT / f"{name}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+def made(
+    data: Path | None = None, run: Path | None = None, *, methods: Sequence[str] = ()
+) -> dict[str, object]:
+    """Of the script that calls this, before it begins: what `record` gives of a run.
+
+    Args:
+        data: the folder of data, DATA in the command.
+        run: the folder that it leaves networks in, RUN in the command.
+        methods: that the command does not name.
+    """
+    folders = {data: "DATA", run: "RUN"}
+    script, *words = sys.argv
+    words = [folders.get(Path(word), word) for word in words]
+    inputs = {"DATA": content(data, whole=True)} if data else {}
+    return {
+        "command": shlex.join(["python", f"docs/results/{Path(script).name}", *words]),
+        "inputs": inputs | crate.of_files((), HERE, {"methods": [*words, *methods]}),
+        "versions": report.versions(),
+        "created": report.now(),
+    }
 
 
 def record(run: Path, wanted: Sequence[str]) -> dict[str, object]:

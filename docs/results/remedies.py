@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from keep import write
+from keep import made, write
 
 from medsr_lib.assess.fidelity import flags
 from medsr_lib.assess.quality import score
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--most", type=int, default=50, help="slices that are restored, about")
     options = parser.parse_args()
+    record = made(options.data, options.run)
     options.run.mkdir(parents=True, exist_ok=True)
     slices = store.prepare(options.data, options.run / "slices.h5")
     train, test = splits.split(slices.table, fold=3)
@@ -68,9 +69,9 @@ def main() -> None:
     asked = {"degrade": to_lr, "scale": 4, "region_names": REGIONS}
     each = {name: {seed: f"{name}, {seed}" for seed in SEEDS} for name in [*losses, "consistent"]}
     rows = score.by_seed(score.score(methods, tested, **asked), each)
-    write("remedies", rows[[*KEPT, "psnr", "ssim"]])
+    write("remedies", rows[[*KEPT, "psnr", "ssim"]], record)
     flagged = flags.areas(ensemble, {"disagreement": ensemble.disagreement}, tested, **asked)
-    write("flags", flagged[["id", "patient", "method", "region", "auc"]])
+    write("flags", flagged[["id", "patient", "method", "region", "auc"]], record)
 
 
 def fitted(

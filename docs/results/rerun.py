@@ -2,14 +2,16 @@
 
 .venv/bin/python docs/results/rerun.py chest-points --data DATA --runs runs
 
-The record beside the kept rows (see `keep.py`) names the commands. They run into a temporary
-folder, once DATA, and the networks that they name below --runs, have the recorded sha256. What
-differs in versions is said. A number agrees with the kept one if the words are the same and each
-figure is within 2 units of its last digit. `medsr verify --deep` calls this.
+The record beside the kept rows (see `keep.py`) names the commands, of `medsr run` or of a script
+beside this one. They run into a temporary folder, once DATA, and the networks that they name below
+--runs, have the recorded sha256. What differs in versions is said. A number agrees with the kept
+one if the words are the same and each figure is within 2 units of its last digit. `medsr verify
+--deep` calls this.
 """
 
 import argparse
 import json
+import os
 import re
 import shlex
 import shutil
@@ -24,6 +26,7 @@ import keep
 
 from medsr_lib import files
 from medsr_lib.data.source import content
+from medsr_lib.restore.foreign import shipped
 from medsr_lib.series import report, verify
 
 HERE = Path(__file__).resolve().parent
@@ -67,20 +70,31 @@ def make(table: str, folder: Path, *, data: Path, runs: Path) -> None:
     for run, out in zip(known, made):
         command = again(run, data=data, runs=runs, out=out)
         log(shlex.join(command[1:]))
-        if subprocess.run(command, cwd=runs, stdout=subprocess.DEVNULL).returncode:
+        env = {**os.environ, "MEDSR_KEPT": str(folder)}  # a script keeps its tables itself
+        if subprocess.run(command, cwd=runs, env=env, stdout=subprocess.DEVNULL).returncode:
             raise ValueError(f"the run of {table} failed, see above")
-    keep.HERE = folder
-    keep.main(table, [str(out) for out in made])
+    if known[0]["command"].startswith("medsr "):
+        keep.OUT = folder
+        keep.main(table, [str(out) for out in made])
 
 
 def again(run: Mapping[str, Any], *, data: Path, runs: Path, out: Path) -> list[str]:
     """The command of a run for other folders, once its inputs are there and the same."""
-    words = shlex.split(run["command"])
-    at = words.index("--out") + 1
-    before, words[at] = Path(words[at]), str(out)
+    program, *words = shlex.split(run["command"])
+    if program == "medsr":
+        at = words.index("--out") + 1
+        before, words[at] = Path(words[at]), "RUN"
+        words = ["-m", "medsr_lib", *words]
+    else:
+        before, words[0] = out, str(HERE.parents[1] / words[0])
     inputs = run.get("inputs", {})
-    if "DATA" not in inputs:
+    if "DATA" in words and "DATA" not in inputs:
         raise ValueError(f"the record has no sha256 of the data of: {run['command']}")
+    named = re.findall(r"[\w-]+", run["command"])
+    absent = [n.name for n in shipped.NETWORKS if n.name in named and not shipped.is_here(n)]
+    if absent:
+        get = f"medsr networks get {' '.join(absent)}"
+        raise ValueError(f"fetch what is missing, `{get}`; it is needed by: {run['command']}")
     for name, digest in inputs.items():
         path = data if name == "DATA" else runs / name
         if not path.exists():
@@ -95,12 +109,8 @@ def again(run: Mapping[str, Any], *, data: Path, runs: Path, out: Path) -> list[
     for name, version in run["versions"].items():
         if now.get(name) != version:
             log(f"{name}: {version} made the kept rows, {now.get(name)} is here")
-    return [
-        sys.executable,
-        "-m",
-        "medsr_lib",
-        *(str(data) if w == "DATA" else w for w in words[1:]),
-    ]
+    folders = {"DATA": data, "RUN": out}
+    return [sys.executable, *(str(folders.get(word, word)) for word in words)]
 
 
 def agree(kept: str, new: str) -> bool:

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="of each classifier")
     parser.add_argument("--most", type=int, default=40, help="slices that are restored, about")
     options = parser.parse_args()
+    record = keep.made(options.data, options.run)
     options.run.mkdir(parents=True, exist_ok=True)
     slices = store.prepare(options.data, options.run / "slices.h5")
     train, test = splits.split(slices.table, fold=FOLD)
@@ -54,7 +55,7 @@ def main() -> None:
     how = lr | {"upsample": compared["bicubic"], "tissue": "brain"}
     looks = appearance.appearance(compared | references, tested, **how)
     looks = looks[looks["region"] == "tumour"]
-    keep.write("seen", looks[["id", "patient", "method", "region", *SEEN]])
+    keep.write("seen", looks[["id", "patient", "method", "region", *SEEN]], record)
 
     cut, _ = decisions.patches(compared, tested, **lr, where=partial(store.around, size=PATCH))
     read = []
@@ -63,7 +64,7 @@ def main() -> None:
         rows = decisions.classify(network, cut, tested.table, classes=slices.classes)
         read.append(rows.assign(seed=seed))
     about = ["id", "patient", "label", "method", "seed", "predicted", "right", "flipped"]
-    keep.write("decided", pd.concat(read)[about])
+    keep.write("decided", pd.concat(read)[about], record)
 
 
 def classifier(

@@ -20,9 +20,9 @@ SIDE = 512
 def main() -> None:
     """Write the seconds of each method at each scale."""
     torch.set_num_threads(1)
-    rows = []
-    for record in sorted(keep.HERE.glob("atlas-x*.json")):
-        given = keep.given(record.stem)
+    rows, atlas = [], [keep.given(of.stem) for of in sorted(keep.HERE.glob("atlas-x*.json"))]
+    record = keep.made(methods=[name for given in atlas for name in given["methods"]])
+    for given in atlas:
         scale = given["scale"]
         timed = {"lanczos": partial(resample.lanczos, scale=scale)}
         timed |= {"linear": linear.LinearFilter(scale=scale).eval()}
@@ -32,7 +32,7 @@ def main() -> None:
         for name, restore in timed.items():
             taken = min(seconds(restore, lr) for _ in range(3))
             rows.append({"method": name, "scale": scale, "seconds": taken})
-    keep.write("times", pd.DataFrame(rows).replace({"method": keep.SHOWN}))
+    keep.write("times", pd.DataFrame(rows).replace({"method": keep.SHOWN}), record)
 
 
 def seconds(restore: methods.Method, lr: torch.Tensor) -> float:

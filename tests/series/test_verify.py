@@ -1,6 +1,8 @@
 import importlib
 import json
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from medsr_lib.data import phantom, source
 from medsr_lib.files import sha256
-from medsr_lib.series import verify
+from medsr_lib.series import report, verify
 from medsr_lib.series.cli import main
 
 SCRIPTS = Path(__file__).parents[2] / "docs/results"
@@ -28,6 +30,25 @@ rows = table.assign(method="net", region="whole", psnr=net + table["mask_pixels"
 rows.to_csv(Path(out_dir) / "04_a" / "scores.csv", index=False)
 _ = report.record(Path(out_dir) / "04_a", {})"""
 
+BOTH = """
+import sys
+from pathlib import Path
+import keep
+import pandas as pd
+from medsr_lib.data import source
+data, run = map(Path, sys.argv[1:3])
+record = keep.made(data, run)
+run.mkdir()
+rows = pd.DataFrame({"n": [len(source.index(data))]})
+keep.write("one", rows, record)
+keep.write("two", 2 * rows, record)
+"""
+OF_BOTH = """
+from pathlib import Path
+import pandas as pd
+of = lambda name: lambda: str(pd.read_csv(Path(__file__).parent / f"{name}.csv.gz")["n"].sum())
+NUMBERS = {name: of(name) for name in ("one", "two")}
+"""
 RECOMPUTE = """
 from pathlib import Path
 
@@ -139,6 +160,50 @@ def test_a_number_is_computed_from_the_data_by_the_recorded_command(deep, monkey
     record.unlink()
     with pytest.raises(ValueError, match=r"no brain.json names the command that made the rows of"):
         again(["psnr"], data=data, runs=runs)
+
+
+def test_a_script_that_keeps_tables_is_given_again_from_its_record(tmp_path, monkeypatch, capfd):
+    results, data, runs = (tmp_path / name for name in ("a/docs/results", "slices", "runs"))
+    results.mkdir(parents=True)
+    phantom.write_figshare(data, patients=2, slices_per_patient=1, size=64, seed=0)
+    for script in ("keep.py", "rerun.py"):
+        shutil.copy(SCRIPTS / script, results)
+    (results / "both.py").write_text(BOTH)
+    (results / verify.RECOMPUTE.name).write_text(OF_BOTH)
+    (tmp_path / "a/README.md").write_text("<!--n:one-->1<!--/n--> <!--n:two-->1<!--/n-->")
+    runs.mkdir()
+    (runs / "code.py").write_text("factor = 2")
+    words = [sys.executable, results / "both.py", data, "run", "mine=code.py:factor"]
+    subprocess.run(words, cwd=runs, check=True)
+
+    (kept,) = json.loads((results / "two.json").read_text())
+    assert kept["command"] == "python docs/results/both.py DATA RUN mine=code.py:factor"
+    code = sha256(runs / "code.py")
+    assert kept["inputs"] == {"DATA": source.content(data, whole=True), "code.py": code}
+    assert kept["versions"].items() >= report.versions().items()
+    assert (results / "one.json").read_text() == (results / "two.json").read_text()
+
+    verify.write(tmp_path / "a")
+    (runs / "run").rename(runs / "earlier")
+    asked = ["verify", "one", "two", "--deep", "--root", str(tmp_path / "a")]
+    asked += ["--data", str(data), "--runs", str(runs)]
+    before = (results / "two.csv.gz").stat().st_mtime_ns
+    assert main(asked) == 0
+    said = capfd.readouterr()
+    agreed = re.findall(r"(\w+): agrees; .*\n(\d)\n(\d)\n", said.out)
+    assert agreed == [("one", "2", "2"), ("two", "4", "4")]
+    assert said.err.count("both.py") == 1  # one call for both
+    assert (results / "two.csv.gz").stat().st_mtime_ns == before
+    assert not (runs / "run").exists()
+
+    (runs / "code.py").write_text("factor = 3")
+    assert main(asked) == 2
+    assert "code.py is not what the run was given (sha256 " in capfd.readouterr().err
+    kept["command"] += " srmd"
+    (results / "one.json").write_text(json.dumps([kept]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    assert main(asked) == 2
+    assert "fetch what is missing, `medsr networks get srmd`; it is" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a run was made from, by sha256, and the run as an RO-Crate that other programs read."""
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
@@ -19,11 +20,13 @@ NAME = "ro-crate-metadata.json"
 def of_files(names: Iterable[str], out: Path, parameters: Mapping[str, object]) -> dict[str, str]:
     """The sha256 of files that the notebooks `names` are given, by the names in their command.
 
-    Those in parameters, also as NAME=FILE, and the networks that other notebooks left in `out`.
+    Those in parameters, as `restore.methods` names them (NAME=net.pt+consistent, NAME=code.py:of),
+    and the networks that other notebooks left in `out`.
     """
     found: dict[str, str] = {}
     lists = (v if isinstance(v, list) else [v] for v in parameters.values())
-    files = [Path(v.partition("=")[2] or v) for v in chain(*lists) if isinstance(v, str)]
+    texts = (v.partition("=")[2] or v for v in chain(*lists) if isinstance(v, str))
+    files = [Path(re.sub(r"((?<=\.py):\w+)?(\+consistent)?$", "", text)) for text in texts]
     files += [path for path in sorted(out.glob("*/*.pt")) if path.parent.name not in names]
     for path in files:
         with suppress(OSError, ValueError):  # a text that is no file

@@ -47,9 +47,11 @@ def test_networks_are_inputs_if_they_are_named_or_of_another_notebook(tmp_path, 
         (tmp_path / place).write_text(place)
     other = tmp_path / "other.onnx"
     other.write_text("x")
-    values = {"methods": [f"mine={other}", "bicubic", "\0"], "scale": 4, "primary": "mine"}
-    found = crate.of_files(["03_b"], tmp_path, values)
-    assert set(found) == {str(other), str(tmp_path / "02_a/a.pt")}
+    code = tmp_path / "code.py"
+    code.write_text("y")
+    asked = [f"mine={other}+consistent", f"theirs={code}:restore", "bicubic", "\0"]
+    found = crate.of_files(["03_b"], tmp_path, {"methods": asked, "scale": 4, "primary": "mine"})
+    assert set(found) == {str(other), str(code), str(tmp_path / "02_a/a.pt")}
     assert found[str(other)] == sha256(other)
     data = crate.of_data([series.data, tmp_path / "missing"], source.DEFAULTS)
     assert data == {str(series.data): source.content(series.data, whole=True)}
