@@ -165,6 +165,15 @@ def split(table: pd.DataFrame, *, fold: int | None) -> tuple[pd.DataFrame, pd.Da
     return table[~test], table[test]
 
 
+def evenly(table: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """At most `most` rows, spread over the table, whose first may all have one label; None: all."""
+    if most is None:
+        return table
+    checks.whole("most", most, least=1)
+    n = min(most, len(table))
+    return table.iloc[np.arange(n) * len(table) // max(n, 1)]
+
+
 def _check(table: pd.DataFrame, *, by: str) -> None:
     """Refuse, by a ValueError that names them, patients who are in more than one fold."""
     per_patient = table.groupby(by)["fold"].nunique(dropna=False)

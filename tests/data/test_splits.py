@@ -35,6 +35,20 @@ def test_folds_are_alike_in_size_and_labels(folds):
     assert (by_label > 0).all(axis=None)
 
 
+def test_a_limit_takes_evenly_from_all_labels(table):
+    table = table.sort_values("label")
+    shares = [t["label"].value_counts(normalize=True) for t in (table, splits.evenly(table, 30))]
+    assert shares[1].to_dict() == pytest.approx(shares[0].to_dict(), abs=2 / 30)
+    for most in (1, 7, len(table) - 1, len(table), len(table) + 1):
+        rows = splits.evenly(table, most)
+        assert (len(rows), rows.index.has_duplicates) == (min(most, len(table)), False)
+        assert rows.index[0] == table.index[0]
+    assert splits.evenly(table, None) is table
+    assert splits.evenly(table[:0], 3).empty
+    with pytest.raises(ValueError, match="most must be a whole number of at least 1, got 0"):
+        splits.evenly(table, 0)
+
+
 def test_the_seed_decides(table):
     a, b, c = (splits.by_patient(table, n_folds=5, seed=seed) for seed in (1, 1, 2))
     pd.testing.assert_series_equal(a, b)
