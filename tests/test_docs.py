@@ -148,6 +148,16 @@ def test_every_marked_number_is_what_the_kept_rows_give():
     assert [str(c) for c in checked if not c.right] == []
 
 
+def test_every_kept_table_has_the_record_of_the_command_that_made_it():
+    for table in (DOCS / "results").glob("*.csv.gz"):
+        record = table.with_name(table.name.replace(".csv.gz", ".json"))
+        for run in json.loads(record.read_text(encoding="utf-8")):
+            program, *words = run["command"].split()
+            assert program in ("medsr", "python"), table.name
+            assert ("DATA" in run["inputs"]) == ("DATA" in words), table.name
+            assert program == "medsr" or (ROOT / words[0]).is_file(), table.name
+
+
 def test_every_result_in_readme_is_marked():
     """What has a unit, an interval or three digits after the point was measured, and has an id."""
     findings = README.split("## Four findings")[1].split("\n## ")[0]
