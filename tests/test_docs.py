@@ -151,7 +151,9 @@ def test_every_marked_number_is_what_the_kept_rows_give():
 def test_every_kept_table_has_the_record_of_the_command_that_made_it():
     for table in (DOCS / "results").glob("*.csv.gz"):
         record = table.with_name(table.name.replace(".csv.gz", ".json"))
-        for run in json.loads(record.read_text(encoding="utf-8")):
+        runs = json.loads(record.read_text(encoding="utf-8"))
+        assert runs, table.name
+        for run in runs:
             program, *words = run["command"].split()
             assert program in ("medsr", "python"), table.name
             assert ("DATA" in run["inputs"]) == ("DATA" in words), table.name
