@@ -11,13 +11,13 @@ from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore.linear import LinearFilter
 from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
 from medsr_lib.restore.networks.readers import LesionClassifier, UNet
-from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
+from medsr_lib.restore.networks.sr import ESPCN, WDSR, Discriminator, SRResNet
 from medsr_lib.restore.training import checkpoint
 
 CLASSES = {
     c.__name__: c
     for c in (
-        *(ESPCN, SRResNet, Discriminator, LesionClassifier, UNet),
+        *(ESPCN, SRResNet, WDSR, Discriminator, LesionClassifier, UNet),
         *(DenoisingAutoencoder, LinearFilter),
     )
 }

@@ -5,6 +5,7 @@ from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore import networks
 from medsr_lib.restore.networks import (
     ESPCN,
+    WDSR,
     Discriminator,
     LesionClassifier,
     SRResNet,
@@ -12,10 +13,18 @@ from medsr_lib.restore.networks import (
 )
 from medsr_lib.restore.training import checkpoint
 
+
+def started(network):
+    """With a last convolution that is no longer 0."""
+    torch.nn.init.normal_(network.last.weight)
+    return network
+
+
 LESIONS = ("meningioma", "glioma", "pituitary")
 SMALL = {
     "espcn": lambda: ESPCN(scale=3),
     "srresnet": lambda: SRResNet(scale=2, blocks=2, width=4),
+    "wdsr": lambda: started(WDSR(scale=2, blocks=2, width=4)),
     "srresnet without norm": lambda: SRResNet(scale=3, blocks=1, width=4, norm=None),
     "discriminator": lambda: Discriminator(size=40, width=2),
     "classifier": lambda: LesionClassifier(classes=LESIONS, width=4),
@@ -133,7 +142,7 @@ def test_load_refuses_changed_weights(tmp_path):
 
 
 def test_save_refuses_a_class_it_does_not_know(tmp_path):
-    message = r"cannot save a network of class Linear, only ESPCN, SRResNet, Discriminator, Lesion"
+    message = r"cannot save a network of class Linear, only ESPCN, SRResNet, WDSR, Discriminator"
     with pytest.raises(ValueError, match=message):
         networks.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")
     assert not (tmp_path / "a.pt").exists()
