@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, required=True)
     parser.add_argument("--degradation", required=True, help="bicubic, blur or kspace")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=5000)
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     slices = store.prepare(options.data, options.run / "slices.h5")
@@ -43,8 +43,8 @@ def main() -> None:
         training,
         **lr,
         steps=options.steps,
-        crop=24 * options.scale,
-        recipe=fit.Recipe(batch=16, learning_rate=(2e-3, 1e-5), clip=0.02),
+        crop=48 * options.scale,
+        recipe=fit.Recipe(batch=4, learning_rate=(1e-3, 1e-5), clip=0.02),
         seed=options.seed,
         checkpoint=options.run / f"{name}_checkpoint.pt",
         precision=Precision(dtype="bfloat16", channels_last=True),
