@@ -3,8 +3,9 @@
 .venv/bin/python docs/results/best.py DATA RUN --scale 4 --degradation bicubic --seed 0
 
 A WDSR over the best linear filter of the same slices. It is written to RUN/x4_bicubic_0.pt, which
-`medsr assess` takes; its checkpoint lies beside it, and a second call goes on from there. Half
-precision (bfloat16) halves the time on a processor that computes in it; the filter stays whole.
+`medsr assess` takes; its checkpoint lies beside it, and a second call goes on from there. Once
+several seeds are there, their mean is in RUN/x4_bicubic.pt, too. Half precision (bfloat16) halves
+the time on a processor that computes in it; the filter stays whole.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import torch
 
 from medsr_lib.data import splits, store
 from medsr_lib.restore import degrade, linear, networks
+from medsr_lib.restore.networks.ensemble import Ensemble
 from medsr_lib.restore.training import fit
 from medsr_lib.restore.training.engine import Precision
 
@@ -51,6 +53,10 @@ def main() -> None:
     about = {"scale": options.scale, "degradation": options.degradation, "fold": options.fold}
     more = {"steps": options.steps, "seed": options.seed}
     networks.save(network, options.run / f"{name}.pt", **about, **more)
+    kind = name.rpartition("_")[0]
+    trained = [networks.load(path, **about) for path in sorted(options.run.glob(f"{kind}_?.pt"))]
+    if len(trained) > 1:
+        networks.save(Ensemble(trained), options.run / f"{kind}.pt", **about)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from medsr_lib.restore.networks import (
     SRResNet,
     UNet,
 )
+from medsr_lib.restore.networks.ensemble import Ensemble
 from medsr_lib.restore.training import checkpoint
 
 
@@ -124,6 +125,21 @@ def test_a_file_that_stands_for_another_training_is_refused_with_the_remedy(tmp_
         ValueError, match=f"trained for something else: steps is 3, not 4; {remedy}"
     ):
         networks.load(path, cases=cases[:3], steps=4)
+
+
+def test_an_ensemble_is_one_file_and_knows_what_its_members_were_trained_on(tmp_path, cases):
+    members = ESPCN(scale=2), SRResNet(scale=2, blocks=1, width=4)
+    members[0].trained_on, members[1].trained_on = digests(cases[:1]), digests(cases[2:])
+    before = Ensemble(members).eval()
+    networks.save(before, tmp_path / "a.pt", scale=2)
+    after, lr = networks.load(tmp_path / "a.pt", scale=2), torch.rand(1, 1, 8, 9)
+    assert torch.equal(after(lr), before(lr))
+    assert trained_on(after) == digests([cases[0], *cases[2:]])
+
+
+def test_an_ensemble_with_a_member_that_could_not_be_made_again_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot save a network of class Linear"):
+        networks.save(Ensemble([ESPCN(scale=2), torch.nn.Linear(2, 2)]), tmp_path / "a.pt")
 
 
 def test_save_notes_the_fingerprint_of_the_weights_it_writes(tmp_path):
