@@ -98,8 +98,8 @@ def load(path: str | Path, *, cases: Sequence[Case] | None = None, **expected: V
         raise FileNotFoundError(f"{path}: no such file; train the network and save it first")
     name = state.get("network")  # a training's checkpoint has the weights here
     complete = {"arguments", "weights", "about", "cases"} <= state.keys()
-    ours = isinstance(name, str) and name in (*CLASSES, Ensemble.__name__)
-    if not ours or not complete:
+    kinds = (*CLASSES, Ensemble.__name__)
+    if not isinstance(name, str) or name not in kinds or not complete:
         raise ValueError(f"{path}: not a network written by networks.save")
     about, known = state["about"], frozenset(state["cases"])
     other = [
