@@ -4,7 +4,7 @@ In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `med
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -21,7 +21,7 @@ SEED = 0  # of the bootstrap, as in the runs
 SHORT = "not distinguishable from a uniform change"
 
 BRAIN = ["bicubic", "linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
-TRAINED = ["ESPCN", "SRResNet"]  # three times; the others are fixed
+TRAINED = ["ESPCN", "SRResNet", "WDSR"]  # three times; the others are fixed
 SEEDS = {"": "seed 0", "-seed1": "seed 1", "-seed2": "seed 2"}
 PAIRS = [  # method, baseline, as the page says it, trainings where they are not several
     ("ESPCN", "linear", "ESPCN − linear", ""),
@@ -52,11 +52,17 @@ def decibels(e: Estimate) -> str:
     return f"{e.value:.2f} dB [{e.low:.2f}, {e.high:.2f}]".replace("-", "−")
 
 
-def difference(method: str, baseline: str, region: str) -> Estimate:
+@cache
+def by_seed(name: str) -> pd.DataFrame:
+    """Rows in which a training is a method's seed, and no longer a method."""
+    rows = table(name)
+    of = rows["method"].str.partition("-seed")
+    return rows.assign(method=of[0], seed=of[2].replace("", "0").astype(int))
+
+
+def difference(method: str, baseline: str, region: str, name: str = "brain") -> Estimate:
     """Of PSNR, over trainings where a method has several."""
-    rows = table("brain")
-    name = rows["method"].str.partition("-seed")
-    rows = rows.assign(method=name[0], seed=name[2].replace("", "0").astype(int))
+    rows = by_seed(name)
     contrast = Contrast("psnr", method, baseline, region)
     own = rows[rows["method"].isin({method, baseline} & {*TRAINED})]
     if method not in TRAINED:  # against the training it stems from, the first
@@ -78,21 +84,19 @@ def differences() -> str:
     return rows_of("| Comparison | Difference, dB | Trainings |", lines)
 
 
-def means_by_region() -> pd.DataFrame:
+def means_by_region(name: str = "brain") -> pd.DataFrame:
     """PSNR and SSIM by region and method; a method with several trainings as their mean."""
-    rows = table("brain")
-    rows = rows.assign(method=rows["method"].str.partition("-seed")[0])
-    return rows.groupby(["region", "method"])[["psnr", "ssim"]].mean()
+    return by_seed(name).groupby(["region", "method"])[["psnr", "ssim"]].mean()
 
 
-def means() -> str:
+def means(name: str = "brain", methods: Sequence[str] = BRAIN) -> str:
     """The table of `means_by_region`."""
-    mean, lines = means_by_region(), []
+    mean, lines = means_by_region(name), []
     for region, title in REGIONS.items():
-        cells = [mean.loc[(region, method)] for method in BRAIN]
+        cells = [mean.loc[(region, method)] for method in methods]
         shown = [f"{cell['psnr']:.2f} · {cell['ssim']:.4f}" for cell in cells]
         lines.append(line(title, *shown))
-    return rows_of(line("Region", *BRAIN), lines)
+    return rows_of(line("Region", *methods), lines)
 
 
 def line(*cells: str) -> str:
@@ -106,15 +110,16 @@ def rows_of(head: str, lines: list[str]) -> str:
     return "\n".join(["", "", head, "|" + "---|" * columns, *lines, ""])
 
 
-def bands() -> str:
+def bands(name_of: str = "brain", methods: Sequence[str] = BRAIN[1:]) -> str:
     """The contrast in SSIM of each training, its band and the verdict."""
-    lines = []
-    for method in BRAIN[1:]:
+    held, lines = verdicts(name_of), []
+    for method in methods:
         names = {method: method}
         if method in TRAINED:
             names = {method + seed: f"{method}, {said}" for seed, said in SEEDS.items()}
+            names = {key: title for key, title in names.items() if ("ssim", key) in held.index}
         for name, title in names.items():
-            row = verdicts().loc[("ssim", name)]
+            row = held.loc[("ssim", name)]
             band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
             lines.append(f"| {title} | {signed(row, 'contrast')} | {band} | {reading(row)} |")
     head = "| Method | Contrast, SSIM | Null band at the same gain | Reading |"
@@ -134,15 +139,15 @@ def reading(row: pd.Series) -> str:
 
 
 @cache
-def verdicts() -> pd.DataFrame:
+def verdicts(name: str = "brain") -> pd.DataFrame:
     """Of all methods and trainings, p corrected for all of them and both metrics."""
-    found = statistics.null_bands(table("brain"), baseline="bicubic", seed=SEED)
+    found = statistics.null_bands(table(name), baseline="bicubic", seed=SEED)
     return statistics.verdict_table(found).set_index(["metric", "method"])
 
 
-def count(unit: str, region: str = "whole") -> str:
+def count(unit: str, region: str = "whole", name: str = "brain") -> str:
     """How many slices or runs ("id", "patient") were measured in a region."""
-    rows = table("brain")
+    rows = table(name)
     measured = rows[(rows["region"] == region) & rows["ssim"].notna()]
     return str(measured[unit].nunique())
 
@@ -269,6 +274,7 @@ ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "RealSR": "RealSR",
 }
 KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
+BEST_GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour")]
 GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour", "matched")]
 LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
 NOISY = {f"ESPCN, {kind}": f"ESPCN, trained with {level}" for kind, level in LEVELS.items()}
@@ -362,6 +368,20 @@ def noise() -> str:
             cells.append(number(e, 2) + trainings.replace("-", "−"))
         lines.append(line(title, *cells))
     return rows_of(line("Method", *LEVELS.values()), lines)
+
+
+BEST = {"best-x2": "×2, bicubic", "best-x4": "×4, bicubic", "best-kspace": "×4, k-space"}
+
+
+def best() -> str:
+    """Gain in PSNR of our best network, by scale and degradation, over its trainings."""
+    lines = []
+    for name, title in BEST.items():
+        found = [difference("WDSR", base, region, name) for base, region in BEST_GAINS]
+        spread = f"{found[-1].seed_low:.2f} to {found[-1].seed_high:.2f}"
+        lines.append(line(title, *(number(e, 2) for e in found), spread))
+    heads = [f"{REGIONS[region]}, over {base}" for base, region in BEST_GAINS]
+    return rows_of(line("LR", *heads, "its three trainings"), lines)
 
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
@@ -488,6 +508,14 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "chest-traces": lambda: area(recorded("chest")["traces"]["as they come"]["auc"]),
     "chest-traces-after": lambda: area(recorded("chest")["traces"]["one JPEG 75 for all"]["auc"]),
     "chest-attention": lambda: f"{recorded('chest')['attention'][0]['correlation']:.2f}",
+    "best": best,
+    "best-means": partial(means, "best-x4", ["bicubic", "linear", "SRMD", "WDSR"]),
+    "best-bands": partial(bands, "best-x4", ["WDSR"]),
+    "best-srmd": lambda: decibels(difference("WDSR", "SRMD", "tumour", "best-x4")),
+    "folds": partial(means, "best-folds", ["bicubic", "linear", "WDSR"]),
+    "folds-bands": partial(bands, "best-folds", ["linear", "WDSR"]),
+    "folds-slices": lambda: count("id", name="best-folds"),
+    "folds-runs": lambda: count("patient", name="best-folds"),
     "erased-ssim": lambda: f"{erased('ssim'):.3f}",
     "erased-share": lambda: f"{100 * (1 - erased('share')):.1f} %",
     "erased-slices": lambda: str(len(table("erased"))),

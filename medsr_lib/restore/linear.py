@@ -52,10 +52,14 @@ class LinearFilter(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         """LR (B, 1, h, w) -> SR (B, 1, scale h, scale w)."""
         images.check_shape(lr, "lr")
+        sr = self.weighted(lr)
+        return sr if self.training else sr.clamp(0, 1)
+
+    def weighted(self, lr: Tensor) -> Tensor:
+        """The same, never clipped."""
         weights = self.get_buffer("weights")
         padded = F.pad(lr, [weights.shape[-1] // 2] * 4, mode="replicate")
-        sr = F.pixel_shuffle(F.conv2d(padded, weights), self.scale)
-        return sr if self.training else sr.clamp(0, 1)
+        return F.pixel_shuffle(F.conv2d(padded, weights), self.scale)
 
 
 class CrossFitted(nn.Module):

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,18 +11,20 @@ from torch import nn
 from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore.linear import LinearFilter
 from medsr_lib.restore.networks.denoise import DenoisingAutoencoder
+from medsr_lib.restore.networks.ensemble import Ensemble
 from medsr_lib.restore.networks.readers import LesionClassifier, UNet
-from medsr_lib.restore.networks.sr import ESPCN, Discriminator, SRResNet
+from medsr_lib.restore.networks.sr import ESPCN, WDSR, Discriminator, SRResNet
 from medsr_lib.restore.training import checkpoint
 
 CLASSES = {
     c.__name__: c
     for c in (
-        *(ESPCN, SRResNet, Discriminator, LesionClassifier, UNet),
+        *(ESPCN, SRResNet, WDSR, Discriminator, LesionClassifier, UNet),
         *(DenoisingAutoencoder, LinearFilter),
     )
 }
-"""What `load` can make again: a network that keeps what it was made with in `arguments`."""
+"""What `load` can make again: a network that keeps what it was made with in `arguments`; and an
+`Ensemble` of these."""
 
 Value = str | int | float | None
 REMEDY = "use another --out (out_dir), or delete"  # of what an earlier run left
@@ -51,7 +54,7 @@ def save(
     """Write a trained network to one file, for `load`.
 
     Args:
-        network: one of `restore.networks`.
+        network: one of `restore.networks`, or an `Ensemble` of such.
         path: the file; replaced as a whole or not at all.
         cases: what it was trained on, besides what its `trained_on` names: `fit`, `fit_gan` and
             `linear.fit` note that there themselves, what trains on patches of cases does not.
@@ -62,15 +65,10 @@ def save(
         OSError: the disk is full; a former file is kept.
         ValueError: a network of another class, which `load` could not make again.
     """
-    name = type(network).__name__
-    if CLASSES.get(name) is not type(network):
-        raise ValueError(
-            f"{path}: cannot save a network of class {name}, only {', '.join(CLASSES)}; "
-            "save its state_dict with torch.save"
-        )
+    name, arguments = _plan(network, path)
     state = {
         "network": name,
-        "arguments": network.arguments,
+        "arguments": arguments,
         "weights": network.state_dict(),
         "cases": sorted(trained_on(network) | digests(cases)),
         "about": {**about, "fingerprint": fingerprint(network)},
@@ -100,7 +98,8 @@ def load(path: str | Path, *, cases: Sequence[Case] | None = None, **expected: V
         raise FileNotFoundError(f"{path}: no such file; train the network and save it first")
     name = state.get("network")  # a training's checkpoint has the weights here
     complete = {"arguments", "weights", "about", "cases"} <= state.keys()
-    if not isinstance(name, str) or name not in CLASSES or not complete:
+    kinds = (*CLASSES, Ensemble.__name__)
+    if not isinstance(name, str) or name not in kinds or not complete:
         raise ValueError(f"{path}: not a network written by networks.save")
     about, known = state["about"], frozenset(state["cases"])
     other = [
@@ -116,7 +115,7 @@ def load(path: str | Path, *, cases: Sequence[Case] | None = None, **expected: V
             f"{path} was trained on other cases ({len(differing)} of {len(known | differing)} "
             f"differ): {REMEDY} {path}"
         )
-    network: nn.Module = CLASSES[name](**state["arguments"])
+    network = _built(name, state["arguments"])
     network.load_state_dict(state["weights"])
     found = fingerprint(network)
     if about["fingerprint"] != found:
@@ -126,3 +125,23 @@ def load(path: str | Path, *, cases: Sequence[Case] | None = None, **expected: V
         )
     network.about, network.trained_on = about, known  # type: ignore[assignment]
     return network.eval()
+
+
+def _plan(network: nn.Module, path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The name of a network's class, and what the network was made with."""
+    name = type(network).__name__
+    if isinstance(network, Ensemble):
+        return name, {"members": [_plan(member, path) for member in network.members]}
+    if CLASSES.get(name) is not type(network):
+        raise ValueError(
+            f"{path}: cannot save a network of class {name}, only {', '.join(CLASSES)}; "
+            "save its state_dict with torch.save"
+        )
+    return name, network.arguments
+
+
+def _built(name: str, arguments: dict[str, Any]) -> nn.Module:
+    if name == Ensemble.__name__:
+        return Ensemble([_built(*member) for member in arguments["members"]])
+    network: nn.Module = CLASSES[name](**arguments)
+    return network

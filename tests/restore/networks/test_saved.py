@@ -5,17 +5,27 @@ from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore import networks
 from medsr_lib.restore.networks import (
     ESPCN,
+    WDSR,
     Discriminator,
     LesionClassifier,
     SRResNet,
     UNet,
 )
+from medsr_lib.restore.networks.ensemble import Ensemble
 from medsr_lib.restore.training import checkpoint
+
+
+def started(network):
+    """With a last convolution that is no longer 0."""
+    torch.nn.init.normal_(network.last.weight)
+    return network
+
 
 LESIONS = ("meningioma", "glioma", "pituitary")
 SMALL = {
     "espcn": lambda: ESPCN(scale=3),
     "srresnet": lambda: SRResNet(scale=2, blocks=2, width=4),
+    "wdsr": lambda: started(WDSR(scale=2, blocks=2, width=4)),
     "srresnet without norm": lambda: SRResNet(scale=3, blocks=1, width=4, norm=None),
     "discriminator": lambda: Discriminator(size=40, width=2),
     "classifier": lambda: LesionClassifier(classes=LESIONS, width=4),
@@ -117,6 +127,21 @@ def test_a_file_that_stands_for_another_training_is_refused_with_the_remedy(tmp_
         networks.load(path, cases=cases[:3], steps=4)
 
 
+def test_an_ensemble_is_one_file_and_knows_what_its_members_were_trained_on(tmp_path, cases):
+    members = ESPCN(scale=2), SRResNet(scale=2, blocks=1, width=4)
+    members[0].trained_on, members[1].trained_on = digests(cases[:1]), digests(cases[2:])
+    before = Ensemble(members).eval()
+    networks.save(before, tmp_path / "a.pt", scale=2)
+    after, lr = networks.load(tmp_path / "a.pt", scale=2), torch.rand(1, 1, 8, 9)
+    assert torch.equal(after(lr), before(lr))
+    assert trained_on(after) == digests([cases[0], *cases[2:]])
+
+
+def test_an_ensemble_with_a_member_that_could_not_be_made_again_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot save a network of class Linear"):
+        networks.save(Ensemble([ESPCN(scale=2), torch.nn.Linear(2, 2)]), tmp_path / "a.pt")
+
+
 def test_save_notes_the_fingerprint_of_the_weights_it_writes(tmp_path):
     networks.save(ESPCN(scale=2), tmp_path / "a.pt", fingerprint="of another network")
     found = networks.load(tmp_path / "a.pt")
@@ -133,7 +158,7 @@ def test_load_refuses_changed_weights(tmp_path):
 
 
 def test_save_refuses_a_class_it_does_not_know(tmp_path):
-    message = r"cannot save a network of class Linear, only ESPCN, SRResNet, Discriminator, Lesion"
+    message = r"cannot save a network of class Linear, only ESPCN, SRResNet, WDSR, Discriminator"
     with pytest.raises(ValueError, match=message):
         networks.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")
     assert not (tmp_path / "a.pt").exists()

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from medsr_lib.restore import networks
-from medsr_lib.restore.networks import ESPCN, Discriminator, SRResNet
+from medsr_lib.restore import degrade, linear, networks
+from medsr_lib.restore.networks import ESPCN, WDSR, Discriminator, SRResNet
 
 
 @pytest.mark.parametrize(("scale", "n"), [(2, 21_284), (3, 22_729), (4, 24_752)])
@@ -87,6 +87,41 @@ def test_srresnet_normalises_only_if_asked(norm):
     layers = SRResNet(scale=4, blocks=3, width=4, norm=norm).modules()
     norms = [layer for layer in layers if isinstance(layer, torch.nn.BatchNorm2d)]
     assert len(norms) == (7 if norm else 0)  # two a block and the one before the long skip
+
+
+def test_wdsr_has_as_many_parameters_as_counted_by_hand():
+    convolutions = [(1, 32), *[(32, 128), (128, 32)] * 16, (32, 16)]
+    n = sum(9 * before * after + after for before, after in convolutions)
+    assert networks.n_parameters(WDSR(scale=4)) == n == 1_187_152
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_untrained_wdsr_does_what_its_linear_filter_does(scale):
+    hr = torch.rand(8, 1, 12 * scale, 10 * scale)
+    to_lr = degrade.by_name("bicubic", scale=scale)
+    network = WDSR(scale=scale, blocks=1, width=4)
+    network.linear = linear.fit(hr, degrade=to_lr, scale=scale, taps=3, progress=False)
+    lr = 1.5 * to_lr(hr)  # beyond [0, 1] where it is not clipped
+    assert torch.equal(network.eval()(lr), network.linear(lr))
+    assert torch.equal(network.train()(lr), network.linear.train()(lr))
+    assert network(lr).max() > 1
+
+
+def test_wdsr_adds_to_the_filter_what_its_blocks_learn_and_leaves_the_filter():
+    network, lr = WDSR(scale=2, blocks=2, width=4), torch.rand(1, 1, 8, 9)
+    torch.nn.init.constant_(network.last.bias, 0.25)
+    assert torch.equal(network(lr), torch.full((1, 1, 16, 18), 0.25))  # of no filter yet
+    network(lr).sum().backward()
+    learned = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert not any("linear" in name for name in learned)
+
+
+def test_wdsr_in_half_precision_keeps_the_filter_whole():
+    network, lr = WDSR(scale=2, blocks=1, width=4), torch.rand(1, 1, 8, 9)
+    network.linear.get_buffer("weights")[:, :, 5, 5] = 1  # nearest neighbour
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        sr = network(lr)
+    assert torch.equal(sr[..., ::2, ::2], lr)
 
 
 @pytest.mark.parametrize(
