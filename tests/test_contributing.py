@@ -77,6 +77,7 @@ def follow(text, library):
 
 @pytest.mark.parametrize("title", USES)
 def test_what_the_guide_says_is_enough(title, tmp_path):
-    shutil.copytree(ROOT / "medsr_lib", tmp_path / "medsr_lib")
+    compiled = shutil.ignore_patterns("__pycache__")  # other tests may be writing there
+    shutil.copytree(ROOT / "medsr_lib", tmp_path / "medsr_lib", ignore=compiled)
     follow(section(title), tmp_path / "medsr_lib")
     assert not apart.run(HERE + USES[title], folder=tmp_path).error
