@@ -77,7 +77,7 @@ def test_08_upscales_at_both_scales_and_keeps_its_networks(denoised):
     ]
     assert table[2, "bicubic"]["psnr"] > table[4, "bicubic"]["psnr"] + 2
     assert {row["cases"] for row in table.values()} == {found["test_images"]}
-    each = 40 + 2 * (40 + 10)  # the autoencoder; both networks at both scales
+    each = 16 + 2 * (16 + 4)  # the autoencoder; both networks at both scales
     assert (found["done"], found["steps_done"]) == (True, 2 * 2 * each)
     for name, gain in found["sr_gains"].items():
         assert gain["seeds"] == 2

@@ -87,7 +87,7 @@ def test_02_compares_all_methods_on_the_same_slices(executed):
     assert [table["ESPCN"]["psnr_min"], table["ESPCN"]["psnr_max"]] == sorted(of_seed)
     assert of_seed[0] != of_seed[1]
     assert found["done"]
-    assert found["steps_done"] == 2 * 30
+    assert found["steps_done"] == 2 * 12
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
     few = {"limit": 2, "trainings": 3}
     played("02", brains, tmp_path / "whole", **few)
     folder = chains.notebook_that_stops(
-        tmp_path / "notebooks", name="02", behind="session.begin(", after=81
+        tmp_path / "notebooks", name="02", behind="session.begin(", after=52
     )
     (stopped,) = notebooks.find(["02"], folder)
     options = parameters_of("02") | few | {"data_dir": str(brains), "hours": 1000.0}
@@ -108,7 +108,7 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
         found = play(stopped.content, **options, out_dir=str(first))
     assert not found["done"]
     steps = {p.name: checkpoint.load(p)["step"] for p in (first / name).glob("*_checkpoint.pt")}
-    assert steps == {"espcn_checkpoint.pt": 30, "espcn_seed1_checkpoint.pt": 18}
+    assert steps == {"espcn_checkpoint.pt": 12, "espcn_seed1_checkpoint.pt": 7}
     assert not (first / name / "espcn_seed1.pt").exists()
     found = played("02", brains, second, **few, hours=1000.0, resume_from=str(first / name))
     assert found["done"]
@@ -119,8 +119,8 @@ def test_02_ends_in_its_second_training_and_a_later_session_resumes_there(
 @pytest.mark.slow
 def test_03_trains_srgan_and_compares_it_on_the_same_slices(executed):
     found = executed["03_srgan"]
-    assert (found["done"], found["steps_done"]) == (True, 30)
-    assert found["epochs_done"] == pytest.approx(30 * 8 / found["training_slices"])
+    assert (found["done"], found["steps_done"]) == (True, 12)
+    assert found["epochs_done"] == pytest.approx(12 * 8 / found["training_slices"])
     table = {(row["region"], row["method"]): row for row in found["table"]}
     espcn = executed["02_espcn"]["trainings"][0]["psnr"]
     assert table["whole", "ESPCN"]["psnr"] == pytest.approx(espcn, abs=1e-4)
@@ -277,7 +277,7 @@ def test_07_takes_the_methods_it_is_given(brains, tmp_path):
         "def twice(lr): return F.interpolate(lr, scale_factor=2, mode='nearest')\n"
     )
     methods = ["bicubic", f"mine={tmp_path / 'net.py'}:twice"]
-    found = played("07", brains, tmp_path, methods=methods, robust_steps=2)
+    found = played("07", brains, tmp_path, methods=methods, robust_steps=2, trainings=1, limit=3)
     assert networks_of(found)["bicubic", "mine", "psnr", "tumour"]["value"] < -1
     assert list(found["methods"]) == ["mine"]
 
@@ -306,7 +306,7 @@ def test_04_can_be_redone_from_its_report_and_rows(ran_all):
 def test_04_takes_the_methods_it_is_given(ran_all, brains, tmp_path):
     espcn = ran_all.out / "02_espcn" / "espcn.pt"
     methods = ["lanczos", f"mine={espcn}"]
-    found = played("04", brains, tmp_path, methods=methods, primary="mine")
+    found = played("04", brains, tmp_path, methods=methods, primary="mine", limit=3)
     named = dict.fromkeys(row["method"] for row in found["table"])
     assert list(named) == ["bicubic", "linear", "lanczos", "mine"]
 

@@ -116,11 +116,19 @@ class Explorer:
         self.controls[0].handle.focus()
 
     def look(self) -> str:
-        """What it shows: the source of the picture, the viewer's pixels, the notes."""
-        return self.cell.evaluate("""cell => [
+        """A digest of what it shows: the source of the picture, the viewer's pixels, the notes."""
+        return self.cell.evaluate("""cell => {
+            const shown = [
             ...[...cell.querySelectorAll("img")].map(i => i.src),
             ...[...cell.querySelectorAll(".mv-stage canvas:first-child")].map(c => c.toDataURL()),
-            cell.querySelector(".jp-Cell-outputArea").innerText].join()""")
+            cell.querySelector(".jp-Cell-outputArea").innerText].join();
+            let a = 0, b = 0;
+            for (let n = 0; n < shown.length; n++) {
+                a = Math.imul(a, 31) + shown.charCodeAt(n) | 0;
+                b = Math.imul(b ^ shown.charCodeAt(n), 0x01000193);
+            }
+            return [shown.length, a, b].join();
+        }""")
 
     def prepare(self, control: Control) -> None:
         """Set what the control shows nothing without; the focus stays where it is."""

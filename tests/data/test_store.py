@@ -8,6 +8,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import apart
 import h5py
 import numpy as np
 import pandas as pd
@@ -538,12 +539,12 @@ def test_a_full_disk_is_an_error_and_leaves_the_former_store(mixed, slices, path
     whole, new = path.read_bytes(), path.with_name("new.h5")
     write_mat(mixed / "data" / "2.mat", seed=77)
     limits = [str(int(share * len(whole))) for share in (0.002, 0.01, 0.1, 0.5, 0.9, 0.99)]
-    command = [sys.executable, "-c", FULL, mixed, path, new, *limits]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = apart.run(FULL, mixed, path, new, *limits)
+    assert not done.error
     full = r"\[Errno \d+\] disk full, .*{} could not be written; {}"
     expected = [full.format("brain.h5", "the former file is kept")] * len(limits)
     expected += [full.format("new.h5", "nothing was written")] * len(limits)
-    said = done.stdout.splitlines()
+    said = done.out.splitlines()
     assert len(said) == len(expected)
     assert [line for e, line in zip(expected, said) if not re.fullmatch(e, line)] == []
     assert files(path) == ["brain.h5"]

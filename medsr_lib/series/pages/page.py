@@ -5,6 +5,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,19 @@ COMMENT = re.compile(rb"Comment\0+([^.\0]{1,60})\.")  # as `show.style.drawn` le
 
 def render(template: str, **content: Any) -> str:
     """A page from a template, with the style sheet in it; everything is escaped."""
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8") + _code_colours()
+    return _environment().get_template(template).render(css=css, **content)
+
+
+@cache
+def _environment() -> Any:  # keeps the templates that it has compiled
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.loader, environment.undefined = FileSystemLoader(TEMPLATES), StrictUndefined
     environment.filters.update({name: getattr(formatting, name) for name in FILTERS})
     environment.tests["estimate"] = formatting.is_estimate
-    css = (TEMPLATES / "page.css").read_text(encoding="utf-8") + _code_colours()
-    return environment.get_template(template).render(css=css, **content)
+    return environment
 
 
 def write(

@@ -1,10 +1,9 @@
 import hashlib
 import math
 import pickle
-import subprocess
-import sys
 import urllib.error
 
+import apart
 import pytest
 import torch
 from torch import nn
@@ -238,8 +237,9 @@ torch.manual_seed(0)
 network = LesionClassifier(classes=["glioma", "pituitary"], width=4)
 print(PerceptualLoss(network.features, name="lesions", normalizer=0.1))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == repr(
+    done = apart.run(code)
+    assert not done.error
+    assert done.out.strip() == repr(
         PerceptualLoss(classifier().features, name="lesions", normalizer=0.1)
     )
 

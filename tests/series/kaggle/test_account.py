@@ -298,7 +298,7 @@ def test_a_notebook_runs_as_it_is_and_finds_the_output_of_another(start, tmp_pat
     service.add_dataset(metadata.FIGSHARE, ran_all.data)
     espcn = (ran_all.out / "02_espcn" / "espcn.pt").read_bytes()
     service.add_kernel("tester/medsr-02-espcn", files={"02_espcn/espcn.pt": espcn})
-    folder = build("04", tmp_path / "all", {"scale": 2, "fold": 2, "device": "cpu"})
+    folder = build("04", tmp_path / "all", {"scale": 2, "fold": 2, "limit": 3, "device": "cpu"})
     account.push_dataset(tmp_path / "all" / "medsr-lib")
     ref = account.push(folder)
     assert service.wait(ref, 600) == "COMPLETE", account.progress(ref)

@@ -374,13 +374,13 @@ def test_bad_input_is_an_error_before_anything_is_pushed(start, out, name):
 def test_notebook_03_in_sessions_equals_one_uninterrupted_run(start, out, tmp_path, ran_all):
     service = start(runner=NotebookRunner(), time_limit=600)
     service.add_dataset(chains.FIGSHARE, ran_all.data)
-    folder = chains.notebook_that_stops(tmp_path / "notebooks", after=83)
+    folder = chains.notebook_that_stops(tmp_path / "notebooks", after=71)
     parameters = small.parameters_of("03")
     options = {"parameters": parameters, "folder": folder, "pause": time.sleep, "poll": 0.5}
     state = chains.chain(out, **options)
     assert (state.session, state.done) == (2, True)
     first = states.read(out / "s01" / chains.NOTEBOOK)
-    assert (first.step, first.steps) == (60 + 21, 2 * 60 + 30)  # the last training has not begun
+    assert (first.step, first.steps) == (60 + 9, 2 * 60 + 12)  # the last training has not begun
     whole = ran_all.out / chains.NOTEBOOK
     assert chains.same_trainings(out / "s02" / chains.NOTEBOOK, whole, beside="ESPCN")
     assert chains.pushed(service) == SLUGS[:2]
