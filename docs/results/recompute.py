@@ -394,25 +394,49 @@ def at_x4(name: str) -> dict[str, str]:
     return {"bicubic": "bicubic"} | {key: of for key, of in ATLAS.items() if key in there}
 
 
+def look(name: str, metric: str, method: str, base: str, factor: int, digits: int) -> str:
+    """How a measure of the tumour's look differs between two images, with its interval."""
+    asked = Contrast(metric, method, base, "tumour")
+    e = statistics.paired_difference(table(name), **vars(asked), seed=SEED)
+    return number(e, digits, factor=factor)
+
+
+def mean_looks(name: str) -> tuple[pd.DataFrame, str]:
+    """Means over runs of what came back and what was invented; and which of the images that cannot
+    invent seems to, most."""
+    rows = table(name).groupby(["method", "patient"])[["slope", "invented"]].mean()
+    mean = rows.groupby("method").mean()
+    return mean, str(mean.loc[INVENTLESS, "invented"].idxmax())
+
+
 def seen() -> str:
     """How the tumour's look changes from HR; what came back, and what was invented."""
-    rows, lines = table("seen"), []
-    patients = rows.groupby(["method", "patient"])[["slope", "invented"]].mean()
-    mean = patients.groupby("method").mean()
-    zero = mean.loc[INVENTLESS, "invented"].idxmax()
-
-    def of(metric: str, method: str, baseline: str, factor: int, digits: int) -> str:
-        asked = Contrast(metric, method, baseline, "tumour")
-        e = statistics.paired_difference(rows, **vars(asked), seed=SEED)
-        return number(e, digits, factor=factor)
-
+    (mean, zero), lines = mean_looks("seen"), []
     for method, title in at_x4("seen").items():
-        cells = [of(metric, method, "HR", *how) for metric, *how in LOOKS]
-        more = "–" if method == zero else of("invented", method, zero, 1, 3)
+        cells = [look("seen", metric, method, "HR", *how) for metric, *how in LOOKS]
+        more = "–" if method == zero else look("seen", "invented", method, zero, 1, 3)
         lines.append(line(title, *cells, f"{mean.loc[method, 'slope']:.2f}", more))
     heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
     shown = {"linear": "the linear filter"}.get(zero, zero)
     return rows_of(line("Method", *heads, f"Invented, minus that of {shown}"), lines)
+
+
+ADVERSARIAL = ["linear", "WDSR", "SRGAN-250", "SRGAN-500", "SRGAN-1000", "SRGAN-2000"]
+
+
+def early() -> str:
+    """What an adversarial phase costs and gives, by how early it stops."""
+    zero, lines = mean_looks("seen-ours")[1], []
+    read = table("decided-ours").groupby(["method", "seed"])["flipped"].sum()
+    for method in ADVERSARIAL:
+        found = (difference(method, "WDSR", region, "gan-x4") for region in ("whole", "tumour"))
+        cells = ["–"] * 2 if method == "WDSR" else [number(e, 2) for e in found]
+        sharp = look("seen-ours", "sharpness_change", method, "HR", 100, 0)
+        more = "–" if method == zero else look("seen-ours", "invented", method, zero, 1, 3)
+        title = method.replace("SRGAN-", "SRGAN, ")
+        lines.append(line(title, *cells, sharp, more, spread(read[method], 0)))
+    heads = ("PSNR, whole slice", "PSNR, tumour", "Sharpness of the border, %", "Invented")
+    return rows_of(line("Steps", *heads, "Types that flip"), lines)
 
 
 REMEDIES = {
@@ -509,9 +533,13 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "chest-traces-after": lambda: area(recorded("chest")["traces"]["one JPEG 75 for all"]["auc"]),
     "chest-attention": lambda: f"{recorded('chest')['attention'][0]['correlation']:.2f}",
     "best": best,
-    "best-means": partial(means, "best-x4", ["bicubic", "linear", "SRMD", "WDSR"]),
-    "best-bands": partial(bands, "best-x4", ["WDSR"]),
+    "best-means": partial(means, "best-x4", ["bicubic", "linear", "SRMD", "WDSR", "WDSR-mean"]),
+    "best-slices": lambda: count("id", name="best-x4"),
+    "best-runs": lambda: count("patient", name="best-x4"),
+    "best-bands": partial(bands, "best-x4", ["SRMD", "WDSR", "WDSR-mean"]),
     "best-srmd": lambda: decibels(difference("WDSR", "SRMD", "tumour", "best-x4")),
+    "early": early,
+    "early-slices": lambda: str(table("seen-ours")["id"].nunique()),
     "folds": partial(means, "best-folds", ["bicubic", "linear", "WDSR"]),
     "folds-bands": partial(bands, "best-folds", ["linear", "WDSR"]),
     "folds-slices": lambda: count("id", name="best-folds"),

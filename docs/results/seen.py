@@ -1,4 +1,4 @@
-"""What a reader would see and decide of networks of others, ×4: every fifth slice of fold 3.
+"""What a reader would see and decide of networks, ×4: every fifth slice of fold 3.
 
 .venv/bin/python docs/results/seen.py DATA RUN METHOD ...      -> seen.csv.gz, decided.csv.gz
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("methods", nargs="+", help="as in notebook 07")
     parser.add_argument("--steps", type=int, default=400, help="of each classifier")
     parser.add_argument("--most", type=int, default=40, help="slices that are restored, about")
+    parser.add_argument("--kept", nargs=2, default=["seen", "decided"], help="names of the tables")
     options = parser.parse_args()
     record = keep.made(options.data, options.run)
     options.run.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def main() -> None:
     how = lr | {"upsample": compared["bicubic"], "tissue": "brain"}
     looks = appearance.appearance(compared | references, tested, **how)
     looks = looks[looks["region"] == "tumour"]
-    keep.write("seen", looks[["id", "patient", "method", "region", *SEEN]], record)
+    keep.write(options.kept[0], looks[["id", "patient", "method", "region", *SEEN]], record)
 
     cut, _ = decisions.patches(compared, tested, **lr, where=partial(store.around, size=PATCH))
     read = []
@@ -64,7 +65,7 @@ def main() -> None:
         rows = decisions.classify(network, cut, tested.table, classes=slices.classes)
         read.append(rows.assign(seed=seed))
     about = ["id", "patient", "label", "method", "seed", "predicted", "right", "flipped"]
-    keep.write("decided", pd.concat(read)[about], record)
+    keep.write(options.kept[1], pd.concat(read)[about], record)
 
 
 def classifier(
