@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the figshare slices")
     parser.add_argument("run", type=Path, help="folder of the networks; a second call goes on")
     parser.add_argument("start", type=Path, help="the network that is trained further")
-    parser.add_argument("--steps", type=int, nargs="+", default=[250, 500, 1000, 2000])
+    parser.add_argument("--steps", type=int, nargs="+", default=[250, 500, 2000])
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     slices = store.prepare(options.data, options.run / "slices.h5")
