@@ -59,8 +59,8 @@ def fresh(tmp_path):
     venv.create(tmp_path / "venv", symlinks=os.name == "posix")
     python = next((tmp_path / "venv").glob("[bS]*/python*"))
     site = next((tmp_path / "venv").rglob("site-packages"))
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
-    pip.append("--no-build-isolation")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    pip.append("--no-compile")
     source = tmp_path / "source"
     source.mkdir()
     for name in ("medsr_lib", "pyproject.toml", "README.md", "LICENSE"):

@@ -37,7 +37,7 @@ if not same:
         f"the library this kernel was built with is not attached; found {{wheels}}. "
         "Push its data set ({library}) as it was built beside the kernel"
     )
-pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile"]
 subprocess.run([*pip, str(same[0])], check=True)"""
 INPUTS = """\
 # The inputs, wherever they are mounted; a session that lacks one ends here.

@@ -143,7 +143,7 @@ def test_the_wheel_is_the_imported_package_and_always_the_same(tmp_path):
 
 def test_the_wheel_can_be_installed_without_network(tmp_path):
     path = wheel.write(tmp_path / "dist")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile"]
     subprocess.run([*pip, "--target", str(tmp_path / "site"), str(path)], check=True)
     script = "import medsr_lib, importlib.metadata as m; print(medsr_lib.__file__)"
     done = subprocess.run(
