@@ -537,6 +537,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "best-slices": lambda: count("id", name="best-x4"),
     "best-runs": lambda: count("patient", name="best-x4"),
     "best-bands": partial(bands, "best-x4", ["SRMD", "WDSR", "WDSR-mean"]),
+    "wdsr-tumour": lambda: decibels(difference("WDSR", "linear", "tumour", "best-x4")),
     "best-srmd": lambda: decibels(difference("WDSR", "SRMD", "tumour", "best-x4")),
     "early": early,
     "early-slices": lambda: str(table("seen-ours")["id"].nunique()),
