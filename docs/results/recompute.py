@@ -5,6 +5,7 @@ In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `med
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medsr_lib.assess import statistics
+from medsr_lib.assess.lesions import contrast_detail
 from medsr_lib.assess.sentences import number
 from medsr_lib.assess.statistics import Contrast, Estimate
 
@@ -209,19 +211,44 @@ def operating_points() -> str:
     return rows_of(head, lines)
 
 
-def flips() -> str:
-    """Decisions that change by restoration, by training; and the change in AUC."""
-    rows = table("chest")
+def flips(name: str = "chest") -> dict[str, tuple[str, str]]:
+    """By view: decisions that change from the original, by training; and the change in AUC."""
+    rows, found = table(name), {}
     counts = rows.groupby(["method", "seed"], sort=False)["flipped"].sum().unstack()
-    before, _, patients = read_by("chest", "original")
-    lines = []
+    before, _, patients = read_by(name, "original")
     for method, of in counts.drop("original").iterrows():
-        after = read_by("chest", method)[0]
-        e = statistics.delong(after, before, ill("chest", before.columns), patients)
-        turned = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})"
-        lines.append(f"| {method} | {turned} | {area(vars(e))} |")
-    n = rows["id"].nunique()
+        after = read_by(name, method)[0]
+        e = statistics.delong(after, before, ill(name, before.columns), patients)
+        found[method] = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})", area(vars(e))
+    return found
+
+
+def chest_flips() -> str:
+    """The table of `flips`, for interpolation and filters."""
+    lines = [line(method, *cells) for method, cells in flips().items()]
+    n = table("chest")["id"].nunique()
     return rows_of(f"| Restored from | Decisions flipped of {n} | Change in AUC |", lines)
+
+
+def chest_networks() -> str:
+    """What existing networks make of radiographs: near to HR, over the linear filter, `flips`."""
+    rows, lines = table("chest-networks").query("seed == 0"), []
+    for method, cells in flips("chest-networks").items():
+        kind, _, name = method.partition(", ")
+        if kind.startswith("noise"):
+            continue
+        mean = rows.loc[rows["method"] == method, ["psnr", "ssim"]].mean()
+        asked = Contrast("psnr", method, f"{kind}, linear", "whole")
+        more = (
+            "–"
+            if name == "linear"
+            else number(statistics.paired_difference(rows, **vars(asked), seed=SEED), 2)
+        )
+        near = f"{mean['psnr']:.2f}", f"{mean['ssim']:.4f}"
+        lines.append(line(method, *near, more, *cells))
+    n = rows["id"].nunique()
+    heads = ("PSNR, dB", "SSIM", "PSNR − linear, dB", f"Decisions flipped of {n}", "Change in AUC")
+    return rows_of(line("Restored from", *heads), lines)
 
 
 def diagnoses(name: str, methods: Mapping[str, str]) -> str:
@@ -365,6 +392,7 @@ def noise() -> str:
 
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
+MARGIN_PAINTED = 0.01  # of the range, as in notebook 05
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
 
 
@@ -393,6 +421,57 @@ def seen() -> str:
     heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
     shown = {"linear": "the linear filter"}.get(zero, zero)
     return rows_of(line("Method", *heads, f"Invented, minus that of {shown}"), lines)
+
+
+def outlined() -> str:
+    """The segmenters' outlines: Dice, by training, its change from HR, and lesions found."""
+    rows, lines = table("outlined").dropna(subset=["dice"]), []
+    for method, title in {"HR": "HR", **at_x4("outlined")}.items():
+        by_seed = rows[rows["method"] == method].groupby("seed")
+        asked = Contrast("dice", method, "HR", "tumour")
+        less = "–" if method == "HR" else number(statistics.over_seeds(rows, asked))
+        found = spread(by_seed["found"].sum(), 0)
+        lines.append(line(title, spread(by_seed["dice"].mean(), 2), less, found))
+    heads = ("Dice", "Dice − HR", f"Lesions found, of {rows['id'].nunique()}")
+    return rows_of(line("Image", *heads), lines)
+
+
+def inserted() -> str:
+    """How well lesions that were put in are detected: d', and its difference from bicubic."""
+    rows = table("inserted")
+    few = rows[rows["method"].isin({"HR", "bicubic"})]
+    d = contrast_detail.detectability(few, seed=SEED).set_index(contrast_detail.KEYS)["d"]
+    kept = rows[rows["method"] != "HR"]
+    gained = contrast_detail.differences(kept, baseline="bicubic", seed=SEED)
+    gained = gained.set_index(contrast_detail.KEYS)
+    lesions = list(dict.fromkeys(zip(rows["diameter"], rows["contrast"])))
+    lines = [
+        line(f"{name}: d'", *(f"{d[name, *of]:.2f}" for of in lesions))
+        for name in d.index.levels[0]
+    ]
+    for method, title in at_x4("inserted").items():
+        if method == "bicubic":
+            continue
+        found = (gained.loc[(method, *of)] for of in lesions)
+        cells = (number(e, 2) + "*" * bool(e["p_adjusted"] < 0.05) for e in found)
+        lines.append(line(title, *cells))
+    return rows_of(line("Method", *(f"{d:g} pixels, {c:g}" for d, c in lesions)), lines)
+
+
+def painted() -> str:
+    """The change of contrast where a tumour was erased, and whether it is shown not to matter."""
+    rows, lines = table("painted"), []
+    for method, title in at_x4("painted").items():
+        change = statistics.case_differences(rows, Contrast("painted_in", method, "HR", "tumour"))
+        e = statistics.equivalence(change, margin=MARGIN_PAINTED, seed=SEED)
+        of_90 = number(replace(e.estimate, low=e.estimate.low90, high=e.estimate.high90), 4)
+        lines.append(line(title, of_90, e.words, f"{e.worst:+.3f}".replace("-", "−")))
+    heads = (
+        "Change of contrast [90 % interval]",
+        f"Within ±{MARGIN_PAINTED:g}",
+        "Largest of one slice",
+    )
+    return rows_of(line("Method", *heads), lines)
 
 
 REMEDIES = {
@@ -428,10 +507,12 @@ def flags() -> str:
     return rows_of("| Region | Disagreement | Edges of SR | Difference |", lines)
 
 
-def between_trainings(name: str = "chest", image: str = "original") -> str:
+def between_trainings(
+    name: str = "chest", image: str = "original", decision: str = "predicted"
+) -> str:
     """How many decisions two trainings of one network differ in on the original images."""
-    rows = table(name).dropna(subset=["right"]).query("method == @image")
-    said = rows.pivot(index="id", columns="seed", values="predicted")
+    rows = table(name).dropna(subset=[decision]).query("method == @image")
+    said = rows.pivot(index="id", columns="seed", values=decision)
     apart = [(said[a] != said[b]).sum() for a, b in combinations(said, 2)]
     return f"{min(apart)} to {max(apart)}"
 
@@ -471,6 +552,10 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "seen-runs": lambda: str(table("seen")["patient"].nunique()),
     "decided": lambda: diagnoses("decided", at_x4("decided")),
     "decided-apart": lambda: between_trainings("decided", "HR"),
+    "outlined": outlined,
+    "outlined-apart": lambda: between_trainings("outlined", "HR", "found"),
+    "inserted": inserted,
+    "painted": painted,
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
@@ -480,7 +565,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "espcn-classified": lambda: classified("ESPCN"),
     "srgan-classified": lambda: classified("SRGAN"),
     "chest-points": operating_points,
-    "chest-flips": flips,
+    "chest-flips": chest_flips,
+    "chest-networks": chest_networks,
     "chest-apart": between_trainings,
     "chest-images": lambda: str(table("chest")["id"].nunique()),
     "chest-patients": lambda: str(table("chest")["patient"].nunique()),
