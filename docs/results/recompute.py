@@ -558,6 +558,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "outlined-apart": lambda: between_trainings("outlined", "HR", "found"),
     "inserted": inserted,
     "painted": painted,
+    "painted-slices": lambda: str(table("painted")["id"].nunique()),
+    "painted-runs": lambda: str(table("painted")["patient"].nunique()),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
