@@ -460,6 +460,11 @@ def inserted() -> str:
     return rows_of(line("Method", *(f"{d:g} pixels, {c:g}" for d, c in lesions)), lines)
 
 
+def placed() -> pd.DataFrame:
+    """The lesions for which there was room."""
+    return table("inserted").query("place >= 0")
+
+
 def painted() -> str:
     """The change of contrast where a tumour was erased, and whether it is shown not to matter."""
     rows, lines = table("painted"), []
@@ -557,6 +562,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "outlined": outlined,
     "outlined-apart": lambda: between_trainings("outlined", "HR", "found"),
     "inserted": inserted,
+    "inserted-places": lambda: str(placed().groupby(["id", "place"]).ngroups),
+    "inserted-slices": lambda: str(placed()["id"].nunique()),
     "painted": painted,
     "painted-slices": lambda: str(table("painted")["id"].nunique()),
     "painted-runs": lambda: str(table("painted")["patient"].nunique()),
