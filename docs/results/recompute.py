@@ -428,13 +428,21 @@ def seen() -> str:
 def outlined() -> str:
     """The segmenters' outlines: Dice, by training, its change from HR, and lesions found."""
     rows, lines = table("outlined").dropna(subset=["dice"]), []
+    said = rows.set_index(["seed", "id", "method"])["found"].unstack()
+    other = said.ne(said["HR"], axis=0).groupby("seed").sum()
     for method, title in {"HR": "HR", **at_x4("outlined")}.items():
         by_seed = rows[rows["method"] == method].groupby("seed")
         asked = Contrast("dice", method, "HR", "tumour")
-        less = "–" if method == "HR" else number(statistics.over_seeds(rows, asked))
+        less, flips = number(statistics.over_seeds(rows, asked)), spread(other[method], 0)
+        changed = ("–", "–") if method == "HR" else (less, flips)
         found = spread(by_seed["found"].sum(), 0)
-        lines.append(line(title, spread(by_seed["dice"].mean(), 2), less, found))
-    heads = ("Dice", "Dice − HR", f"Lesions found, of {rows['id'].nunique()}")
+        lines.append(line(title, spread(by_seed["dice"].mean(), 2), found, *changed))
+    heads = (
+        "Dice",
+        f"Lesions found, of {rows['id'].nunique()}",
+        "Dice − HR",
+        "Found otherwise than in HR",
+    )
     return rows_of(line("Image", *heads), lines)
 
 
