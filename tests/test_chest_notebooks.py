@@ -4,6 +4,7 @@ import shutil
 
 import chains
 import numpy as np
+import pandas as pd
 import pytest
 from small import DENOISING, DETECTION, play
 from states import identical, state_in
@@ -198,9 +199,20 @@ def test_09_takes_the_networks_of_08_and_its_own_detectors_in(
     detectors = "09_disease_detection/detectors"
     shutil.copytree(alone / detectors, out / detectors)
     monkeypatch.setattr(readers, "fit_classifier", None)  # all are saved
+    (out / "net.py").write_text(
+        "import torch.nn.functional as F\n"
+        "def twice(lr): return F.interpolate(lr, scale_factor=2, mode='nearest')\n"
+    )
     (notebook,) = notebooks.find(["09"])
     folders = {"data_dir": str(radiographs), "out_dir": str(out)}
-    changes = play(notebook.content, **DETECTION | folders)["changes"]
-    found, before = ({r["method"]: r for r in of} for of in (changes, detected["changes"]))
-    assert {"×2, ESPCN", "×2, SRResNet", "noise 0.1, autoencoder"} <= set(found)
+    methods = [f"theirs={out / 'net.py'}:twice"]
+    recorded = play(notebook.content, **DETECTION | folders, methods=methods)
+    of_both = (recorded["changes"], detected["changes"])
+    found, before = ({r["method"]: r for r in of} for of in of_both)
+    assert {"×2, ESPCN", "×2, SRResNet", "×2, theirs", "noise 0.1, autoencoder"} <= set(found)
     assert found["×2, bicubic"]["auc"] == pytest.approx(before["×2, bicubic"]["auc"])
+    rows = pd.read_csv(out / "09_disease_detection" / "decisions.csv").query("seed == 0")
+    assert rows.query("method == 'original'")["psnr"].isna().all()
+    for row in recorded["quality"]:  # each image's own scores are kept, too
+        mean = rows.loc[rows["method"] == row["method"], ["psnr", "ssim"]].mean()
+        assert [row["psnr"], row["ssim"]] == pytest.approx(list(mean), rel=1e-5)

@@ -31,10 +31,20 @@ OUT = Path(os.environ.get("MEDSR_KEPT", HERE))  # where tables are kept
 FILES = (  # what the notebooks write
     *("scores.csv", "decisions.csv", "uniform.csv", "robustness.csv", "networks.csv"),
 )
-OTHERS = {"detector": ("cross_fitted.csv",)}  # by table: other files of theirs
+OTHERS = {  # by table: other files of theirs
+    "detector": ("cross_fitted.csv",),
+    "inserted": ("lesions.csv",),
+    "painted": ("erased.csv",),
+}
 COLUMNS = {  # and which of their columns numbers need
     *("id", "patient", "label", "scale", "degradation", "method", "region", "seed"),
     *("psnr", "ssim", "predicted", "logit", "right", "flipped", "dice"),
+}
+PLACE = ("place", "diameter", "contrast")  # of a lesion that was put in
+MORE = {  # by table: more columns
+    "inserted": (*PLACE, "present", "absent"),
+    "painted": ("painted_in",),
+    "outlined": ("found",),
 }
 SHOWN = {"srmd": "SRMD", "ESPCN, of these data": "ESPCN, bicubic", "baseline": "bicubic"}
 TRAINED_ON = ("bicubic", "blur", "kspace", "bicubic, noise 1 %", "bicubic, noise 2 %")
@@ -48,16 +58,16 @@ RECORDED = {  # by table: what the run computed and the kept rows do not give
 def main(name: str, runs: list[str]) -> None:
     """Read the tables of all runs, and write one table and one record."""
     folders = [Path(run) for run in runs]
-    wanted = OTHERS.get(name, FILES)
+    wanted, columns = OTHERS.get(name, FILES), COLUMNS.union(MORE.get(name, ()))
     files = [f for run in folders for name_of in wanted for f in sorted(run.glob(f"*/{name_of}"))]
     parts = [
-        pd.read_csv(f, usecols=COLUMNS.__contains__, dtype={"id": str}).replace(
+        pd.read_csv(f, usecols=columns.__contains__, dtype={"id": str}).replace(
             {"method": IN_MATRIX.get(f.name, {})}
         )
         for f in files
     ]
     rows = pd.concat(parts).replace({"method": SHOWN})
-    names = ("id", "scale", "degradation", "method", "region", "seed")
+    names = ("id", "scale", "degradation", "method", "region", "seed", *PLACE)
     keys = [key for key in names if key in rows]
     rows = rows.drop_duplicates(keys)
     write(name, rows, *(record(run, RECORDED.get(name, ())) for run in folders))

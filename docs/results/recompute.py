@@ -5,6 +5,7 @@ In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `med
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medsr_lib.assess import statistics
+from medsr_lib.assess.lesions import contrast_detail
 from medsr_lib.assess.sentences import number
 from medsr_lib.assess.statistics import Contrast, Estimate
 
@@ -214,19 +216,46 @@ def operating_points() -> str:
     return rows_of(head, lines)
 
 
-def flips() -> str:
-    """Decisions that change by restoration, by training; and the change in AUC."""
-    rows = table("chest")
+def flips(name: str = "chest") -> dict[str, tuple[str, str]]:
+    """By view: decisions that change from the original, by training; and the change in AUC."""
+    rows, found = table(name), {}
     counts = rows.groupby(["method", "seed"], sort=False)["flipped"].sum().unstack()
-    before, _, patients = read_by("chest", "original")
-    lines = []
+    before, _, patients = read_by(name, "original")
     for method, of in counts.drop("original").iterrows():
-        after = read_by("chest", method)[0]
-        e = statistics.delong(after, before, ill("chest", before.columns), patients)
-        turned = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})"
-        lines.append(f"| {method} | {turned} | {area(vars(e))} |")
-    n = rows["id"].nunique()
+        after = read_by(name, method)[0]
+        e = statistics.delong(after, before, ill(name, before.columns), patients)
+        found[method] = f"{of.mean():.1f} ({of.min():.0f} to {of.max():.0f})", area(vars(e))
+    return found
+
+
+def chest_flips() -> str:
+    """The table of `flips`, for interpolation and filters."""
+    lines = [line(method, *cells) for method, cells in flips().items()]
+    n = table("chest")["id"].nunique()
     return rows_of(f"| Restored from | Decisions flipped of {n} | Change in AUC |", lines)
+
+
+def over_linear(method: str) -> Estimate:
+    """Of PSNR of restored radiographs, over the linear filter."""
+    rows = table("chest-networks").query("seed == 0")
+    asked = Contrast("psnr", method, f"{method.partition(',')[0]}, linear", "whole")
+    return statistics.paired_difference(rows, **vars(asked), seed=SEED)
+
+
+def chest_networks() -> str:
+    """What existing networks make of radiographs: near to HR, over the linear filter, `flips`."""
+    rows, lines = table("chest-networks").query("seed == 0"), []
+    for method, cells in flips("chest-networks").items():
+        kind, _, name = method.partition(", ")
+        if kind.startswith("noise"):
+            continue
+        mean = rows.loc[rows["method"] == method, ["psnr", "ssim"]].mean()
+        more = "–" if name == "linear" else number(over_linear(method), 2)
+        near = f"{mean['psnr']:.2f}", f"{mean['ssim']:.4f}"
+        lines.append(line(method, *near, more, *cells))
+    n = rows["id"].nunique()
+    heads = ("PSNR, dB", "SSIM", "PSNR − linear, dB", f"Decisions flipped of {n}", "Change in AUC")
+    return rows_of(line("Restored from", *heads), lines)
 
 
 def diagnoses(name: str, methods: Mapping[str, str]) -> str:
@@ -385,6 +414,7 @@ def best() -> str:
 
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
+MARGIN_PAINTED = 0.01  # of the range, as in notebook 05
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
 
 
@@ -439,6 +469,70 @@ def early() -> str:
     return rows_of(line("Steps", *heads, "Types that flip"), lines)
 
 
+def outlined() -> str:
+    """The segmenters' outlines: Dice, by training, its change from HR, and lesions found."""
+    rows, lines = table("outlined").dropna(subset=["dice"]), []
+    said = rows.set_index(["seed", "id", "method"])["found"].unstack()
+    other = said.ne(said["HR"], axis=0).groupby("seed").sum()
+    for method, title in {"HR": "HR", **at_x4("outlined")}.items():
+        by_seed = rows[rows["method"] == method].groupby("seed")
+        asked = Contrast("dice", method, "HR", "tumour")
+        less, flips = number(statistics.over_seeds(rows, asked)), spread(other[method], 0)
+        changed = ("–", "–") if method == "HR" else (less, flips)
+        found = spread(by_seed["found"].sum(), 0)
+        lines.append(line(title, spread(by_seed["dice"].mean(), 2), found, *changed))
+    heads = (
+        "Dice",
+        f"Lesions found, of {rows['id'].nunique()}",
+        "Dice − HR",
+        "Found otherwise than in HR",
+    )
+    return rows_of(line("Image", *heads), lines)
+
+
+def inserted() -> str:
+    """How well lesions that were put in are detected: d', and its difference from bicubic."""
+    rows = table("inserted")
+    few = rows[rows["method"].isin({"HR", "bicubic"})]
+    d = contrast_detail.detectability(few, seed=SEED).set_index(contrast_detail.KEYS)["d"]
+    kept = rows[rows["method"] != "HR"]
+    gained = contrast_detail.differences(kept, baseline="bicubic", seed=SEED)
+    gained = gained.set_index(contrast_detail.KEYS)
+    lesions = list(dict.fromkeys(zip(rows["diameter"], rows["contrast"])))
+    lines = [
+        line(f"{name}: d'", *(f"{d[name, *of]:.2f}" for of in lesions))
+        for name in d.index.levels[0]
+    ]
+    for method, title in at_x4("inserted").items():
+        if method == "bicubic":
+            continue
+        found = (gained.loc[(method, *of)] for of in lesions)
+        cells = (number(e, 2) + "*" * bool(e["p_adjusted"] < 0.05) for e in found)
+        lines.append(line(title, *cells))
+    return rows_of(line("Method", *(f"{d:g} pixels, {c:g}" for d, c in lesions)), lines)
+
+
+def placed() -> pd.DataFrame:
+    """The lesions for which there was room."""
+    return table("inserted").query("place >= 0")
+
+
+def painted() -> str:
+    """The change of contrast where a tumour was erased, and whether it is shown not to matter."""
+    rows, lines = table("painted"), []
+    for method, title in at_x4("painted").items():
+        change = statistics.case_differences(rows, Contrast("painted_in", method, "HR", "tumour"))
+        e = statistics.equivalence(change, margin=MARGIN_PAINTED, seed=SEED)
+        of_90 = number(replace(e.estimate, low=e.estimate.low90, high=e.estimate.high90), 4)
+        lines.append(line(title, of_90, e.words, f"{e.worst:+.3f}".replace("-", "−")))
+    heads = (
+        "Change of contrast [90 % interval]",
+        f"Within ±{MARGIN_PAINTED:g}",
+        "Largest of one slice",
+    )
+    return rows_of(line("Method", *heads), lines)
+
+
 REMEDIES = {
     "ensemble": "mean of three trainings",
     "consistent": "made consistent with LR",
@@ -472,10 +566,12 @@ def flags() -> str:
     return rows_of("| Region | Disagreement | Edges of SR | Difference |", lines)
 
 
-def between_trainings(name: str = "chest", image: str = "original") -> str:
+def between_trainings(
+    name: str = "chest", image: str = "original", decision: str = "predicted"
+) -> str:
     """How many decisions two trainings of one network differ in on the original images."""
-    rows = table(name).dropna(subset=["right"]).query("method == @image")
-    said = rows.pivot(index="id", columns="seed", values="predicted")
+    rows = table(name).dropna(subset=[decision]).query("method == @image")
+    said = rows.pivot(index="id", columns="seed", values=decision)
     apart = [(said[a] != said[b]).sum() for a, b in combinations(said, 2)]
     return f"{min(apart)} to {max(apart)}"
 
@@ -515,6 +611,14 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "seen-runs": lambda: str(table("seen")["patient"].nunique()),
     "decided": lambda: diagnoses("decided", at_x4("decided")),
     "decided-apart": lambda: between_trainings("decided", "HR"),
+    "outlined": outlined,
+    "outlined-apart": lambda: between_trainings("outlined", "HR", "found"),
+    "inserted": inserted,
+    "inserted-places": lambda: str(placed().groupby(["id", "place"]).ngroups),
+    "inserted-slices": lambda: str(placed()["id"].nunique()),
+    "painted": painted,
+    "painted-slices": lambda: str(table("painted")["id"].nunique()),
+    "painted-runs": lambda: str(table("painted")["patient"].nunique()),
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
@@ -524,7 +628,10 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "espcn-classified": lambda: classified("ESPCN"),
     "srgan-classified": lambda: classified("SRGAN"),
     "chest-points": operating_points,
-    "chest-flips": flips,
+    "chest-flips": chest_flips,
+    "chest-networks": chest_networks,
+    "chest-srmd": lambda: decibels(over_linear("×4, SRMD")),
+    "chest-realsr": lambda: decibels(over_linear("×4, RealSR")),
     "chest-apart": between_trainings,
     "chest-images": lambda: str(table("chest")["id"].nunique()),
     "chest-patients": lambda: str(table("chest")["patient"].nunique()),
