@@ -647,6 +647,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "wdsr-tumour": lambda: decibels(difference("WDSR", "linear", "tumour", "best-x4")),
     "best-srmd": lambda: decibels(difference("WDSR", "SRMD", "tumour", "best-x4")),
     "early": early,
+    "early-bands": partial(bands, "gan-x4", [m for m in ADVERSARIAL if m.startswith("SRGAN")]),
+    "early-apart": lambda: between_trainings("decided-ours", "HR"),
     "early-slices": lambda: str(table("seen-ours")["id"].nunique()),
     "erased-ssim": lambda: f"{erased('ssim'):.3f}",
     "erased-share": lambda: f"{100 * (1 - erased('share')):.1f} %",
