@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from medsr_lib import checks
 from medsr_lib import images as image_rules
 from medsr_lib.restore.degrade import check_scale
-from medsr_lib.restore.linear import LinearFilter
+from medsr_lib.restore.linear import TAPS, LinearFilter
 
 Norm = Literal["batch"] | None
 
@@ -120,23 +120,30 @@ class WDSR(nn.Module):
         blocks: residual blocks; 16 in the paper.
         width: channels between blocks; 32 in the paper.
         widening: how many times as many there are within a block; 2 to 4 in the paper.
+        taps: side of the filter's square of LR pixels, odd.
     """
 
-    def __init__(self, *, scale: int, blocks: int = 16, width: int = 32, widening: int = 4) -> None:
+    def __init__(
+        self, *, scale: int, blocks: int = 16, width: int = 32, widening: int = 4, taps: int = TAPS
+    ) -> None:
         check_scale(scale)
-        arguments = {"blocks": blocks, "width": width, "widening": widening}
-        for name, value in arguments.items():
+        shape = {"blocks": blocks, "width": width, "widening": widening}
+        for name, value in shape.items():
             checks.whole(name, value, least=1)
         super().__init__()
-        self.scale = scale
-        self.arguments: dict[str, Any] = {"scale": scale, **arguments}
-        self.linear = LinearFilter(scale=scale)
+        self.scale, self.shape = scale, shape
+        self.linear = LinearFilter(scale=scale, taps=taps)
         self.first = nn.Conv2d(1, width, 3, padding=1)
         self.blocks = nn.Sequential(*(_wide(width, widening) for _ in range(blocks)))
         self.last = nn.Conv2d(width, scale**2, 3, padding=1)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
         self.shuffle = nn.PixelShuffle(scale)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it can be made with again; the filter may have come later."""
+        return {**self.linear.arguments, **self.shape}
 
     def forward(self, lr: Tensor) -> Tensor:
         """LR (B, 1, h, w) -> SR (B, 1, scale h, scale w)."""

@@ -3,6 +3,7 @@ import torch
 
 from medsr_lib.case import Case, digests, trained_on
 from medsr_lib.restore import networks
+from medsr_lib.restore.linear import LinearFilter
 from medsr_lib.restore.networks import (
     ESPCN,
     WDSR,
@@ -125,6 +126,14 @@ def test_a_file_that_stands_for_another_training_is_refused_with_the_remedy(tmp_
         ValueError, match=f"trained for something else: steps is 3, not 4; {remedy}"
     ):
         networks.load(path, cases=cases[:3], steps=4)
+
+
+def test_a_network_over_another_filter_than_it_was_made_with_is_kept(tmp_path):
+    before, lr = started(WDSR(scale=2, blocks=1, width=4)).eval(), torch.rand(1, 1, 8, 9)
+    before.linear = LinearFilter(scale=2, taps=3)
+    before.linear.get_buffer("weights").fill_(0.1)
+    networks.save(before, tmp_path / "a.pt")
+    assert torch.equal(networks.load(tmp_path / "a.pt")(lr), before(lr))
 
 
 def test_an_ensemble_is_one_file_and_knows_what_its_members_were_trained_on(tmp_path, cases):
