@@ -39,7 +39,8 @@ def test_02_says_what_the_network_gains(said, gain, words, rest):
         "02", "by PSNR", gains={"gain_psnr_over_bicubic": gain, "gain_psnr_over_linear": rest}
     )
     first, second = text.splitlines()
-    assert first == f"ESPCN {words} bicubic by PSNR: {gain.value:+.2f} dB, n = 16 patients."
+    value = f"{gain.value:+.2f}".replace("-", "−")
+    assert first == f"ESPCN {words} bicubic by PSNR: {value} dB, n = 16 patients."
     assert second.startswith("ESPCN is not shown to differ from linear by PSNR: +0.10 dB")
 
 
