@@ -4,6 +4,7 @@ In a page, `<!--n:ID-->text<!--/n-->` marks what `NUMBERS[ID]()` gives; see `med
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -55,7 +56,7 @@ def decibels(e: Estimate) -> str:
 
 
 @cache
-def by_seed(name: str) -> pd.DataFrame:
+def with_seeds(name: str) -> pd.DataFrame:
     """Rows in which a training is a method's seed, and no longer a method."""
     rows = table(name)
     of = rows["method"].str.partition("-seed")
@@ -64,7 +65,7 @@ def by_seed(name: str) -> pd.DataFrame:
 
 def difference(method: str, baseline: str, region: str, name: str = "brain") -> Estimate:
     """Of PSNR, over trainings where a method has several."""
-    rows = by_seed(name)
+    rows = with_seeds(name)
     contrast = Contrast("psnr", method, baseline, region)
     own = rows[rows["method"].isin({method, baseline} & {*TRAINED})]
     if method not in TRAINED:  # against the training it stems from, the first
@@ -88,7 +89,7 @@ def differences() -> str:
 
 def means_by_region(name: str = "brain") -> pd.DataFrame:
     """PSNR and SSIM by region and method; a method with several trainings as their mean."""
-    return by_seed(name).groupby(["region", "method"])[["psnr", "ssim"]].mean()
+    return with_seeds(name).groupby(["region", "method"])[["psnr", "ssim"]].mean()
 
 
 def means(name: str = "brain", methods: Sequence[str] = BRAIN) -> str:
@@ -410,7 +411,7 @@ def best() -> str:
         spread = f"{found[-1].seed_low:.2f} to {found[-1].seed_high:.2f}"
         lines.append(line(title, *(number(e, 2) for e in found), spread))
     heads = [f"{REGIONS[region]}, over {base}" for base, region in BEST_GAINS]
-    return rows_of(line("LR", *heads, "its three trainings"), lines)
+    return rows_of(line("LR", *heads, "that, by training"), lines)
 
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
@@ -463,10 +464,10 @@ def early() -> str:
         cells = ["–"] * 2 if method == "WDSR" else [number(e, 2) for e in found]
         sharp = look("seen-ours", "sharpness_change", method, "HR", 100, 0)
         more = "–" if method == zero else look("seen-ours", "invented", method, zero, 1, 3)
-        title = method.replace("SRGAN-", "SRGAN, ")
+        title = re.sub(r"SRGAN-(\d+)", r"SRGAN, \1 steps", method)
         lines.append(line(title, *cells, sharp, more, spread(read[method], 0)))
     heads = ("PSNR, whole slice", "PSNR, tumour", "Sharpness of the border, %", "Invented")
-    return rows_of(line("Steps", *heads, "Types that flip"), lines)
+    return rows_of(line("Method", *heads, "Types that flip"), lines)
 
 
 def outlined() -> str:

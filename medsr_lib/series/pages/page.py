@@ -32,11 +32,17 @@ def render(template: str, **content: Any) -> str:
 
 
 @cache
-def _environment() -> Any:  # keeps the templates that it has compiled
+def _environment() -> Any:
+    """Where templates come from; it keeps those that it has compiled."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.loader, environment.undefined = FileSystemLoader(TEMPLATES), StrictUndefined
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update({name: getattr(formatting, name) for name in FILTERS})
     environment.tests["estimate"] = formatting.is_estimate
     return environment
