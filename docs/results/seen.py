@@ -1,12 +1,15 @@
-"""What a reader would see and decide of networks, ×4: every fifth slice of fold 3.
+"""What a reader would see and decide of networks: every fifth slice of fold 3.
 
-.venv/bin/python docs/results/seen.py DATA RUN METHOD ...      -> seen.csv.gz, decided.csv.gz
+.venv/bin/python docs/results/seen.py DATA RUN METHOD ... --scale 4 --degradation bicubic blur
+    --kept seen-x4 decided-x4                      -> seen-x4.csv.gz, decided-x4.csv.gz
 
-Measured as in notebooks 05 and 06. Five classifiers are trained on HR slices of folds 1 and 2; they
-stay in RUN, and a second call goes on. Each image is restored once, for all measures.
+Measured as in notebooks 05 and 06. In a METHOD, {} stands for the degradation: NAME=x4_{}_0.pt is a
+network for each. Five classifiers are trained on HR slices of folds 1 and 2; they stay in RUN, and
+a second call goes on. Each image is restored once, for all measures.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,48 +27,80 @@ from medsr_lib.restore.training.fit import Recipe
 
 FOLD = 3
 PATCH = 160  # side of the square that a classifier sees
-SEEN = ["sharpness_change", "brightness_shift_sd", "cnr_change", "slope", "invented"]
+SEEN = ["sharpness_change", "brightness_shift_sd", "cnr_change", "slope", "invented", "consistency"]
+READ = ["predicted", "right", "flipped"]
+ABOUT = ["id", "patient", "label", "degradation", "method"]
 
 
 def main() -> None:
-    """Restore the slices, measure them, have them read, and keep the rows."""
+    """For each degradation: restore the slices, measure them, have them read; keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the figshare slices")
     parser.add_argument("run", type=Path, help="folder of the classifiers")
-    parser.add_argument("methods", nargs="+", help="as in notebook 07")
+    parser.add_argument("methods", nargs="+", help="as in notebook 07; {} is the degradation")
+    parser.add_argument("--scale", type=int, required=True)
+    parser.add_argument("--degradation", nargs="+", required=True, help="bicubic, blur, kspace")
+    parser.add_argument("--kept", nargs=2, required=True, help="names of the tables")
     parser.add_argument("--steps", type=int, default=400, help="of each classifier")
     parser.add_argument("--most", type=int, default=40, help="slices that are restored, about")
-    parser.add_argument("--kept", nargs=2, default=["seen", "decided"], help="names of the tables")
     options = parser.parse_args()
-    record = keep.made(options.data, options.run)
+    named = {kind: [m.replace("{}", kind) for m in options.methods] for kind in options.degradation}
+    every = [method for asked in named.values() for method in asked]
+    record = keep.made(options.data, options.run, methods=every)
     options.run.mkdir(parents=True, exist_ok=True)
     slices = store.prepare(options.data, options.run / "slices.h5")
     train, test = splits.split(slices.table, fold=FOLD)
     training = slices.select(train)
     tested = slices.select(test.iloc[:: max(1, len(test) // options.most)])
-    lr = {"degrade": degrade.by_name("bicubic", scale=4), "scale": 4}
-    asked = ["bicubic", "lanczos", "linear", *options.methods]
-    found = methods.find(asked, saved={"linear": linear.fit(training, **lr)}, scale=4)
-    compared = {keep.SHOWN.get(name, name): once(of) for name, of in found.items()}
+    readers_of = {
+        seed: classifier(training, slices.classes, seed, options.steps, options.run)
+        for seed in range(1, 6)
+    }
+    looks, read = [], []
+    for kind, asked in named.items():
+        lr = {"degrade": degrade.by_name(kind, scale=options.scale), "scale": options.scale}
+        compared = restoring(asked, training, **lr)
+        looks += [seen(compared, tested, **lr).assign(degradation=kind)]
+        where = partial(store.around, size=PATCH)
+        cut, _ = decisions.patches(compared, tested, **lr, where=where)
+        for seed, network in readers_of.items():
+            rows = decisions.classify(network, cut, tested.table, classes=slices.classes)
+            read += [rows.assign(seed=seed, degradation=kind)]
+    keep.write(options.kept[0], pd.concat(looks)[[*ABOUT, "region", *SEEN]], record)
+    keep.write(options.kept[1], pd.concat(read)[[*ABOUT, "seed", *READ]], record)
 
+
+def restoring(
+    asked: Sequence[str], training: store.Store, *, degrade: methods.Method, scale: int
+) -> dict[str, methods.Method]:
+    """Interpolation, the best linear filter and the methods asked for, by the names of the page."""
+    saved = {"linear": linear.fit(training, degrade=degrade, scale=scale)}
+    found = methods.find(["bicubic", "lanczos", "linear", *asked], saved=saved, scale=scale)
+    return {keep.SHOWN.get(name, name): once(of) for name, of in found.items()}
+
+
+def seen(
+    compared: Mapping[str, methods.Method],
+    tested: store.Store,
+    *,
+    degrade: methods.Method,
+    scale: int,
+) -> pd.DataFrame:
+    """How the tumour looks after each method, and in two low-passes of HR, which cannot invent."""
     low_pass = uniform.references(compared["bicubic"], strengths={"low-pass": [0.7]})
     references = {
-        "HR, low-pass": uniform.from_hr(partial(resample.measured_part, scale=4)),
+        "HR, low-pass": uniform.from_hr(partial(resample.measured_part, scale=scale)),
         "HR, sharper low-pass": low_pass["uniform low-pass 0.7"],
     }
-    how = lr | {"upsample": compared["bicubic"], "tissue": "brain"}
-    looks = appearance.appearance(compared | references, tested, **how)
-    looks = looks[looks["region"] == "tumour"]
-    keep.write(options.kept[0], looks[["id", "patient", "method", "region", *SEEN]], record)
-
-    cut, _ = decisions.patches(compared, tested, **lr, where=partial(store.around, size=PATCH))
-    read = []
-    for seed in range(1, 6):
-        network = classifier(training, slices.classes, seed, options.steps, options.run)
-        rows = decisions.classify(network, cut, tested.table, classes=slices.classes)
-        read.append(rows.assign(seed=seed))
-    about = ["id", "patient", "label", "method", "seed", "predicted", "right", "flipped"]
-    keep.write(options.kept[1], pd.concat(read)[about], record)
+    looks = appearance.appearance(
+        {**compared, **references},
+        tested,
+        degrade=degrade,
+        scale=scale,
+        upsample=compared["bicubic"],
+        tissue="brain",
+    )
+    return looks[looks["region"] == "tumour"]
 
 
 def classifier(
