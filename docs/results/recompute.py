@@ -24,7 +24,6 @@ SEED = 0  # of the bootstrap, as in the runs
 SHORT = "not distinguishable from a uniform change"
 
 BRAIN = ["bicubic", "linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
-TRAINED = ["ESPCN", "SRResNet", "WDSR"]  # three times; the others are fixed
 SEEDS = {"": "seed 0", "-seed1": "seed 1", "-seed2": "seed 2"}
 PAIRS = [  # method, baseline, as the page says it, trainings where they are not several
     ("ESPCN", "linear", "ESPCN − linear", ""),
@@ -65,15 +64,21 @@ def with_seeds(name: str) -> pd.DataFrame:
 
 def difference(method: str, baseline: str, region: str, name: str = "brain") -> Estimate:
     """Of PSNR, over trainings where a method has several."""
-    rows = with_seeds(name)
-    contrast = Contrast("psnr", method, baseline, region)
-    own = rows[rows["method"].isin({method, baseline} & {*TRAINED})]
-    if method not in TRAINED:  # against the training it stems from, the first
-        rows = rows[rows["seed"] == 0]
+    return over_trainings(with_seeds(name), Contrast("psnr", method, baseline, region))
+
+
+def over_trainings(rows: pd.DataFrame, contrast: Contrast) -> Estimate:
+    """A difference, over the trainings of the method; what is compared with one that was trained
+    once is that training, and what was not trained is the same for all."""
+    own = rows[rows["method"] == contrast.method]
+    seeds = set(own["seed"])
+    if len(seeds) == 1:
+        rows = rows[rows["seed"].isin(seeds)]
         return statistics.paired_difference(rows, **vars(contrast), seed=SEED)
-    once = rows[rows["method"].isin({method, baseline} - {*TRAINED})]
-    fixed = [once.assign(seed=seed) for seed in set(own["seed"])]
-    return statistics.over_seeds(pd.concat([own, *fixed]), contrast)
+    base = rows[rows["method"] == contrast.baseline]
+    if base["seed"].nunique() == 1:
+        base = pd.concat([base.assign(seed=seed) for seed in seeds])
+    return statistics.over_seeds(pd.concat([own, base]), contrast)
 
 
 def differences() -> str:
@@ -117,11 +122,9 @@ def bands(name_of: str = "brain", methods: Sequence[str] = BRAIN[1:]) -> str:
     """The contrast in SSIM of each training, its band and the verdict."""
     held, lines = verdicts(name_of), []
     for method in methods:
-        names = {method: method}
-        if method in TRAINED:
-            names = {method + seed: f"{method}, {said}" for seed, said in SEEDS.items()}
-            names = {key: title for key, title in names.items() if ("ssim", key) in held.index}
-        for name, title in names.items():
+        names = {method + seed: f"{method}, {said}" for seed, said in SEEDS.items()}
+        names = {key: title for key, title in names.items() if ("ssim", key) in held.index}
+        for name, title in names.items() if len(names) > 1 else [(method, method)]:
             row = held.loc[("ssim", name)]
             band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
             lines.append(f"| {title} | {signed(row, 'contrast')} | {band} | {reading(row)} |")
@@ -290,12 +293,15 @@ def classified(method: str) -> str:
 
 
 SCALES = (2, 3, 4)
+KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
 ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "linear": "best linear filter",
     "lanczos": "Lanczos",
-    "ESPCN, bicubic": "ESPCN of ours, trained on bicubic",
-    "ESPCN, blur": "ESPCN of ours, trained on blur",
-    "ESPCN, kspace": "ESPCN of ours, trained on k-space",
+    **{
+        f"{of}, {kind}": f"{of} of ours, trained on {title}"
+        for of in ("ESPCN", "WDSR", "SRGAN")
+        for kind, title in KINDS.items()
+    },
     "SRMD": "SRMD",
     "waifu2x-photo": "waifu2x photo",
     "esrgan-slim": "upscalerjs slim",
@@ -303,7 +309,6 @@ ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "esrgan-thick": "upscalerjs thick",
     "RealSR": "RealSR",
 }
-KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
 BEST_GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour")]
 GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour", "matched")]
 LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
@@ -321,8 +326,8 @@ def atlas_rows(scale: int, kind: str) -> pd.DataFrame:
 def atlas_methods(scale: int, kind: str) -> list[str]:
     """What was compared; of our networks, those trained on bicubic and on this degradation."""
     there = set(atlas_rows(scale, kind)["method"])
-    others = {f"ESPCN, {k}" for k in KINDS} - {"ESPCN, bicubic", f"ESPCN, {kind}"}
-    return [method for method in ATLAS if method in there - others]
+    shown = {"", "bicubic", kind}  # what follows the comma: how a network of ours was trained
+    return [name for name in ATLAS if name in there and name.partition(", ")[2] in shown]
 
 
 @cache
@@ -352,7 +357,8 @@ def atlas(scale: int) -> str:
 
 
 def atlas_bands(scale: int) -> str:
-    """The contrast in SSIM of each method, its band and the verdict, by degradation.
+    """By degradation, for each method: the share that it makes up for of what interpolation and
+    the linear filter lack, its contrast in SSIM, its band and the verdict.
 
     p is corrected within the degradation; of trainings, the first is held against the band.
     """
@@ -361,14 +367,27 @@ def atlas_bands(scale: int) -> str:
         rows = atlas_rows(scale, kind).query("seed == 0")
         held_to = {"methods": atlas_methods(scale, kind), "baseline": "bicubic", "seed": SEED}
         verdicts = statistics.verdict_table(statistics.null_bands(rows, **held_to))
+        closed = closed_in_tumour(rows)
         for _, row in verdicts[verdicts["metric"] == "ssim"].iterrows():
-            about = (title, ATLAS[row["method"]], signed(row, "contrast"))
+            name = row["method"]
+            shares = [closed.get((base, name), "–") for base in ("bicubic", "linear")]
+            about = (title, ATLAS[name], *shares, signed(row, "contrast"))
             band, said = "none", row["verdict"]
             if pd.notna(row["band_low"]):
                 band, said = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}", reading(row)
             lines.append(line(*about, band, said))
-    head = line("LR by", "Method", "Contrast, SSIM", "Null band at the same gain", "Reading")
-    return rows_of(head, lines).replace("-0.", "−0.")
+    shares = ["Closed, over bicubic, %", "Closed, over linear, %"]
+    heads = [*shares, "Contrast, SSIM", "Null band at the same gain", "Reading"]
+    return rows_of(line("LR by", "Method", *heads), lines).replace("-0.", "−0.")
+
+
+def closed_in_tumour(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """By baseline and method: the share of its lack of SSIM that is made up for, in percent."""
+    inside = rows[rows["region"] == "tumour"]
+    baselines = ["bicubic", "linear"]
+    found = statistics.deficit_closed(inside, baselines=baselines, metrics=["ssim"], seed=SEED)
+    each = found.set_index(["baseline", "method"]).iterrows()
+    return {key: number(row, 0, factor=100) for key, row in each}
 
 
 def measured(scale: int, unit: str, region: str) -> str:
@@ -387,15 +406,20 @@ def seconds() -> str:
     return rows_of(line("Method", *(f"×{scale}" for scale in SCALES)), lines)
 
 
+def ranged(e: Estimate, digits: int, factor: int = 1) -> str:
+    """A difference with its interval, and from the least to the greatest of several trainings."""
+    ends = (f"{factor * end:+.{digits}f}" for end in (e.seed_low, e.seed_high))
+    trainings = f" ({' to '.join(ends)})".replace("-", "−") if e.seeds > 1 else ""
+    return number(e, digits, factor=factor) + trainings
+
+
 def noise() -> str:
     """What an ESPCN gains in the tumour on LR with noise, by the noise that it was trained with."""
     lines = []
     for method, title in NOISY.items():
         cells = []
         for kind in LEVELS:
-            e = atlas_gain(4, kind, method, "tumour")
-            trainings = f" ({e.seed_low:+.2f} to {e.seed_high:+.2f})" if e.seeds > 1 else ""
-            cells.append(number(e, 2) + trainings.replace("-", "−"))
+            cells.append(ranged(atlas_gain(4, kind, method, "tumour"), 2))
         lines.append(line(title, *cells))
     return rows_of(line("Method", *LEVELS.values()), lines)
 
@@ -419,37 +443,56 @@ MARGIN_PAINTED = 0.01  # of the range, as in notebook 05
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
 
 
-def at_x4(name: str) -> dict[str, str]:
-    """The methods of a table of the atlas at x4, and what the page calls them."""
-    there = set(table(name)["method"])
+def methods_of(rows: pd.DataFrame) -> dict[str, str]:
+    """The methods of the atlas that a table has, and what the page calls them."""
+    there = set(rows["method"])
     return {"bicubic": "bicubic"} | {key: of for key, of in ATLAS.items() if key in there}
 
 
-def look(name: str, metric: str, method: str, base: str, factor: int, digits: int) -> str:
+def look(rows: pd.DataFrame, metric: str, method: str, base: str, *how: int) -> str:
     """How a measure of the tumour's look differs between two images, with its interval."""
-    asked = Contrast(metric, method, base, "tumour")
-    e = statistics.paired_difference(table(name), **vars(asked), seed=SEED)
+    factor, digits = how
+    e = over_trainings(rows, Contrast(metric, method, base, "tumour"))
     return number(e, digits, factor=factor)
 
 
-def mean_looks(name: str) -> tuple[pd.DataFrame, str]:
-    """Means over runs of what came back and what was invented; and which of the images that cannot
-    invent seems to, most."""
-    rows = table(name).groupby(["method", "patient"])[["slope", "invented"]].mean()
-    mean = rows.groupby("method").mean()
-    return mean, str(mean.loc[INVENTLESS, "invented"].idxmax())
+def inventless(rows: pd.DataFrame) -> str:
+    """Which of the images that cannot invent seems to, most: by the mean over runs."""
+    mean = rows.groupby(["method", "patient"])["invented"].mean().groupby("method").mean()
+    return str(mean[INVENTLESS].idxmax())
 
 
-def seen() -> str:
+def seen(scale: int) -> str:
     """How the tumour's look changes from HR; what came back, and what was invented."""
-    (mean, zero), lines = mean_looks("seen"), []
-    for method, title in at_x4("seen").items():
-        cells = [look("seen", metric, method, "HR", *how) for metric, *how in LOOKS]
-        more = "–" if method == zero else look("seen", "invented", method, zero, 1, 3)
-        lines.append(line(title, *cells, f"{mean.loc[method, 'slope']:.2f}", more))
-    heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
-    shown = {"linear": "the linear filter"}.get(zero, zero)
-    return rows_of(line("Method", *heads, f"Invented, minus that of {shown}"), lines)
+    lines = []
+    for kind, lr in KINDS.items():
+        rows = with_seeds(f"seen-x{scale}")
+        rows = rows[rows["degradation"] == kind]
+        of_runs = rows.groupby(["method", "patient"])[["slope", "consistency"]].mean()
+        mean, zero = of_runs.groupby("method").mean(), inventless(rows)
+        for method, title in methods_of(rows).items():
+            cells = [look(rows, metric, method, "HR", *how) for metric, *how in LOOKS]
+            more = "–" if method == zero else look(rows, "invented", method, zero, 1, 3)
+            slope, misfit = mean.loc[method]
+            cells += [f"{slope:.2f}".replace("-", "−"), more, f"{100 * misfit:.2f}"]
+            lines.append(line(lr, title, *cells))
+    looks = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
+    return rows_of(line("LR by", "Method", *looks, "Invented", "Misfit to LR, %"), lines)
+
+
+def decided(scale: int) -> str:
+    """Types that classifiers name correctly, and that flip, by method and degradation."""
+    rows, lines = table(f"decided-x{scale}"), []
+    for method, title in {"HR": "HR", **methods_of(rows)}.items():
+        cells = []
+        for kind in KINDS:
+            of = rows[(rows["degradation"] == kind) & (rows["method"] == method)].groupby("seed")
+            flips = "–" if method == "HR" else spread(of["flipped"].sum(), 0)
+            cells += [spread(100 * of["right"].mean(), 0), flips]
+        lines.append(line(title, *cells))
+    n = rows["id"].nunique()
+    heads = [f"{lr}: {said}" for lr in KINDS.values() for said in ("correct, %", f"flip, of {n}")]
+    return rows_of(line("Image", *heads), lines)
 
 
 ADVERSARIAL = ["linear", "WDSR", "SRGAN-250", "SRGAN-500", "SRGAN-2000"]
@@ -457,15 +500,18 @@ ADVERSARIAL = ["linear", "WDSR", "SRGAN-250", "SRGAN-500", "SRGAN-2000"]
 
 def early() -> str:
     """What an adversarial phase costs and gives, by how early it stops."""
-    zero, lines = mean_looks("seen-ours")[1], []
-    read = table("decided-ours").groupby(["method", "seed"])["flipped"].sum()
+    rows, lines = with_seeds("seen-ours"), []
+    zero = inventless(rows)
+    flips = table("decided-ours").groupby(["method", "seed"])["flipped"].sum()
+    trained = flips.index.get_level_values("method").str.partition("-seed").get_level_values(0)
     for method in ADVERSARIAL:
         found = (difference(method, "WDSR", region, "gan-x4") for region in ("whole", "tumour"))
-        cells = ["–"] * 2 if method == "WDSR" else [number(e, 2) for e in found]
-        sharp = look("seen-ours", "sharpness_change", method, "HR", 100, 0)
-        more = "–" if method == zero else look("seen-ours", "invented", method, zero, 1, 3)
+        cells = ["–"] * 2 if method == "WDSR" else [ranged(e, 2) for e in found]
+        asked = Contrast("sharpness_change", method, "HR", "tumour")
+        sharp = ranged(over_trainings(rows, asked), 0, 100)
+        more = "–" if method == zero else look(rows, "invented", method, zero, 1, 3)
         title = re.sub(r"SRGAN-(\d+)", r"SRGAN, \1 steps", method)
-        lines.append(line(title, *cells, sharp, more, spread(read[method], 0)))
+        lines.append(line(title, *cells, sharp, more, spread(flips[trained == method], 0)))
     heads = ("PSNR, whole slice", "PSNR, tumour", "Sharpness of the border, %", "Invented")
     return rows_of(line("Method", *heads, "Types that flip"), lines)
 
@@ -475,7 +521,7 @@ def outlined() -> str:
     rows, lines = table("outlined").dropna(subset=["dice"]), []
     said = rows.set_index(["seed", "id", "method"])["found"].unstack()
     other = said.ne(said["HR"], axis=0).groupby("seed").sum()
-    for method, title in {"HR": "HR", **at_x4("outlined")}.items():
+    for method, title in {"HR": "HR", **methods_of(rows)}.items():
         by_seed = rows[rows["method"] == method].groupby("seed")
         asked = Contrast("dice", method, "HR", "tumour")
         less, flips = number(statistics.over_seeds(rows, asked)), spread(other[method], 0)
@@ -504,7 +550,7 @@ def inserted() -> str:
         line(f"{name}: d'", *(f"{d[name, *of]:.2f}" for of in lesions))
         for name in d.index.levels[0]
     ]
-    for method, title in at_x4("inserted").items():
+    for method, title in methods_of(rows).items():
         if method == "bicubic":
             continue
         found = (gained.loc[(method, *of)] for of in lesions)
@@ -521,7 +567,7 @@ def placed() -> pd.DataFrame:
 def painted() -> str:
     """The change of contrast where a tumour was erased, and whether it is shown not to matter."""
     rows, lines = table("painted"), []
-    for method, title in at_x4("painted").items():
+    for method, title in methods_of(rows).items():
         change = statistics.case_differences(rows, Contrast("painted_in", method, "HR", "tumour"))
         e = statistics.equivalence(change, margin=MARGIN_PAINTED, seed=SEED)
         of_90 = number(replace(e.estimate, low=e.estimate.low90, high=e.estimate.high90), 4)
@@ -607,11 +653,11 @@ NUMBERS: dict[str, Callable[[], str]] = {
     ),
     "clean-on-noise": partial(gained, 4, "bicubic, noise 2 %", "ESPCN, bicubic", "tumour"),
     "seconds": seconds,
-    "seen": seen,
-    "seen-slices": lambda: str(table("seen")["id"].nunique()),
-    "seen-runs": lambda: str(table("seen")["patient"].nunique()),
-    "decided": lambda: diagnoses("decided", at_x4("decided")),
-    "decided-apart": lambda: between_trainings("decided", "HR"),
+    **scaled("seen", seen),
+    **scaled("decided", decided),
+    "seen-slices": lambda: str(table("seen-x4")["id"].nunique()),
+    "seen-runs": lambda: str(table("seen-x4")["patient"].nunique()),
+    "decided-apart": lambda: between_trainings("decided-x4", "HR"),
     "outlined": outlined,
     "outlined-apart": lambda: between_trainings("outlined", "HR", "found"),
     "inserted": inserted,
