@@ -2,7 +2,7 @@
 
 .venv/bin/python docs/results/refused.py DATA RUN nets.py:animevideo        -> refused.csv.gz
 
-`methods.find` does not give such a network; it is called here as it is.
+`methods.find` does not give such a network; here it is called as it is, and SR clipped.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def main() -> None:
     slices = store.prepare(options.data, options.run / "slices.h5")
     train, test = splits.split(slices.table, fold=FOLD)
     training, tested = slices.select(train), slices.select(test.iloc[:: len(test) // 40])
-    refused = programs.python(options.network, scale=SCALE)
+    network = programs.python(options.network, scale=SCALE)
     rows = []
     for kind in ("bicubic", "blur", "kspace"):
         lr = {"degrade": degrade.by_name(kind, scale=SCALE), "scale": SCALE}
         compared = {
             "bicubic": partial(resample.bicubic, scale=SCALE),
             "linear": linear.fit(training, **lr),
-            "refused": refused,
+            "refused": lambda image: network(image).clamp(0, 1),
         }
         wanted = {
             "region_names": ["whole", "tumour"],
