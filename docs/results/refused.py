@@ -44,7 +44,7 @@ def main() -> None:
         }
         wanted = {
             "region_names": ["whole", "tumour"],
-            "measures": {"shift": lambda sr, hr: sr - hr},
+            "measures": {"shift": lambda sr, hr: (sr - hr)[:, 0]},
         }
         rows += [score.score(compared, tested, **lr, **wanted)]
     keep.write("refused", pd.concat(rows)[KEPT], record)
