@@ -42,6 +42,7 @@ COLUMNS = {  # and which of their columns numbers need
 }
 PLACE = ("place", "diameter", "contrast")  # of a lesion that was put in
 MORE = {  # by table: more columns
+    "best-folds": ("fold",),
     "inserted": (*PLACE, "present", "absent"),
     "painted": ("painted_in",),
     "outlined": ("found",),
@@ -119,8 +120,8 @@ def record(run: Path, wanted: Sequence[str]) -> dict[str, object]:
 
 
 def given(name: str) -> dict[str, Any]:
-    """The parameters of the one command that made a table."""
-    (run,) = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    """The parameters of the first command that made a table."""
+    run, *_ = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     words = shlex.split(run["command"])
     pairs = (after.split("=", 1) for word, after in pairwise(words) if word == "-p")
     return {parameter: json.loads(value) for parameter, value in pairs}

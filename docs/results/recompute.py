@@ -438,6 +438,39 @@ def best() -> str:
     return rows_of(line("LR", *heads, "that, by training"), lines)
 
 
+FOLDS = ["bicubic", "linear", "lanczos", "esrgan-medium", "SRMD", "WDSR"]
+FOLD_GAINS = [
+    *(("WDSR", base, region) for base, region in BEST_GAINS),
+    *(("SRMD", "linear", "tumour"), ("WDSR", "SRMD", "tumour")),
+]
+
+
+def folds() -> str:
+    """Gain in PSNR out of fold: of each fold, by networks trained on the two others, and of all."""
+    rows, lines = with_seeds("best-folds"), []
+    for fold in (1, 2, 3, "all"):
+        of = rows if fold == "all" else rows[rows["fold"] == fold]
+        n = f"{of['id'].nunique()} in {of['patient'].nunique()}"
+        found = (over_trainings(of, Contrast("psnr", *asked)) for asked in FOLD_GAINS)
+        lines.append(line(str(fold), n, *(number(e, 2) for e in found)))
+    heads = [f"{a} − {b}, {REGIONS[region]}" for a, b, region in FOLD_GAINS]
+    return rows_of(line("Fold", "n, slices in runs", *heads), lines)
+
+
+def refused() -> str:
+    """What a network that the handshake refuses does to PSNR and brightness, by degradation."""
+    lines = []
+    for kind, title in KINDS.items():
+        rows = with_seeds("refused")
+        rows = rows[rows["degradation"] == kind]
+        gains = (over_trainings(rows, Contrast("psnr", "refused", *of)) for of in BEST_GAINS)
+        shift = over_trainings(rows, Contrast("shift", "refused", "bicubic", "tumour"))
+        cells = [*(number(e, 2) for e in gains), number(shift, 1, factor=100)]
+        lines.append(line(title, *cells))
+    heads = [f"{REGIONS[region]}, over {base}" for base, region in BEST_GAINS]
+    return rows_of(line("LR by", *heads, "Brightness of the tumour, % of the range"), lines)
+
+
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
 MARGIN_PAINTED = 0.01  # of the range, as in notebook 05
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
@@ -693,6 +726,11 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "best-bands": partial(bands, "best-x4", ["SRMD", "WDSR", "WDSR-mean"]),
     "wdsr-tumour": lambda: decibels(difference("WDSR", "linear", "tumour", "best-x4")),
     "best-srmd": lambda: decibels(difference("WDSR", "SRMD", "tumour", "best-x4")),
+    "folds": folds,
+    "folds-means": partial(means, "best-folds", FOLDS),
+    "folds-bands": partial(bands, "best-folds", FOLDS[1:]),
+    "folds-matched": lambda: count("id", "matched", "best-folds"),
+    "refused": refused,
     "early": early,
     "early-bands": partial(bands, "gan-x4", [m for m in ADVERSARIAL if m.startswith("SRGAN")]),
     "early-apart": lambda: between_trainings("decided-ours", "HR"),

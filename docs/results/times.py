@@ -27,6 +27,7 @@ def main() -> None:
         timed = {"lanczos": partial(resample.lanczos, scale=scale)}
         timed |= {"linear": linear.LinearFilter(scale=scale).eval()}
         timed |= {"ESPCN, bicubic": networks.ESPCN(scale=scale).eval()}
+        timed |= {"WDSR, bicubic": networks.WDSR(scale=scale, blocks=8).eval()}
         timed |= methods.find(given["methods"], scale=scale)
         lr = torch.rand(1, 1, SIDE // scale, SIDE // scale)
         for name, restore in timed.items():
