@@ -103,8 +103,8 @@ def draw_atlas(gains: pd.DataFrame) -> Figure:
         axes.grid(axis="y", color="#E5E5E5")
         axes.set_xlabel(f"gain in PSNR in the tumour over the linear filter, ×{SCALE}, dB")
         figure.legend(loc="outside lower center", ncols=3)
-        best = worst.index[worst > 0]
-        said = f"{len(best)} of {len(worst)} methods beat the linear filter on every LR"
+        better = gains.groupby("method")["low"].min() > 0
+        said = f"{better.sum()} of {len(better)} methods beat the linear filter on every LR"
         axes.set_title(said, pad=18, loc="left")
     plt.close(figure)
     return figure
