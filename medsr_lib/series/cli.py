@@ -387,7 +387,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from medsr_lib.series import verify
 
     if arguments.write:
-        for wrong in verify.write(arguments.root):
+        for wrong in verify.write(arguments.root, arguments.ids):
             print(f"{wrong.number.page}: {wrong.number.id} written")
         return 0
     if arguments.deep:

@@ -99,9 +99,9 @@ def verify(root: Path, ids: Collection[str] = ()) -> Iterator[Checked]:
         yield Checked(number, computed[number.id])
 
 
-def write(root: Path) -> list[Checked]:
+def write(root: Path, ids: Collection[str] = ()) -> list[Checked]:
     """Put what the kept rows give into the pages, and return what was not so before."""
-    wrong = [checked for checked in verify(root) if not checked.right]
+    wrong = [checked for checked in verify(root, ids) if not checked.right]
     new = {(checked.number.page, checked.number.id): checked.computed for checked in wrong}
     for page in {page for page, _ in new}:
 
