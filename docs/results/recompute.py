@@ -302,6 +302,8 @@ ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
         for of in ("ESPCN", "WDSR", "SRGAN")
         for kind, title in KINDS.items()
     },
+    "WDSR": "WDSR of ours",
+    "SRGAN": "SRGAN of ours",
     "SRMD": "SRMD",
     "waifu2x-photo": "waifu2x photo",
     "esrgan-slim": "upscalerjs slim",
@@ -654,6 +656,7 @@ def between_trainings(
 ) -> str:
     """How many decisions two trainings of one network differ in on the original images."""
     rows = table(name).dropna(subset=[decision]).query("method == @image")
+    rows = rows.drop_duplicates(["id", "seed"])  # the same for each degradation
     said = rows.pivot(index="id", columns="seed", values=decision)
     apart = [(said[a] != said[b]).sum() for a, b in combinations(said, 2)]
     return f"{min(apart)} to {max(apart)}"
