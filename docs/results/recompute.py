@@ -672,6 +672,14 @@ def gained(scale: int, *about: str, **more: str) -> str:
     return decibels(atlas_gain(scale, *about, **more))
 
 
+def trained_for_it() -> str:
+    """What WDSR gains over the linear filter in the tumour, from the least to the greatest of all
+    scales and degradations, each by the network that was trained for it."""
+    each = [(scale, kind, f"WDSR, {kind}") for scale in SCALES for kind in KINDS]
+    gains = [atlas_gain(*of, "tumour", "linear").value for of in each]
+    return f"{min(gains):.2f} to {max(gains):.2f} dB"
+
+
 NUMBERS: dict[str, Callable[[], str]] = {
     **scaled("atlas", atlas),
     **scaled("atlas-bands", atlas_bands),
@@ -679,6 +687,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     **scaled("atlas-runs", measured, "patient", "whole"),
     **scaled("atlas-matched", measured, "id", "matched"),
     **scaled("srmd-linear", gained, "bicubic", "SRMD", "tumour", "linear"),
+    "wdsr-own": trained_for_it,
+    **scaled("wdsr-elsewhere", gained, "kspace", "WDSR, bicubic", "tumour", "linear"),
     "srmd-blur": partial(gained, 4, "blur", "SRMD", "tumour"),
     "srmd-kspace": partial(gained, 4, "kspace", "SRMD", "tumour"),
     "srmd-bicubic": partial(gained, 4, "bicubic", "SRMD", "tumour"),
