@@ -86,7 +86,7 @@ def test_links_lead_to_files_and_headings_that_exist(path):
 
 def test_pictures_are_small_and_made_by_the_scripts():
     limits = dict.fromkeys(("hero.png", "page.png", "page_phone.png", "explorer.png"), 300_000)
-    limits["brain.png"] = 60_000
+    limits |= dict.fromkeys(("brain.png", "atlas.png"), 60_000)
     made = [*limits, *(f"{path.name[:2]}.png" for path in NOTEBOOKS)]
     made += [f"badge-{left.lower()}.svg" for left in script("badges").texts()]
     assert {path.name for path in (DOCS / "pictures").iterdir()} == set(made)
