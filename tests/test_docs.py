@@ -84,6 +84,11 @@ def test_links_lead_to_files_and_headings_that_exist(path):
         assert not anchor or anchor in headings(target), link
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_marked_number_does_not_begin_a_line_and_so_break_its_paragraph(path):
+    assert re.findall(r"^\s*<!--n:[\w-]+-->\S.*", path.read_text(encoding="utf-8"), re.M) == []
+
+
 def test_pictures_are_small_and_made_by_the_scripts():
     limits = dict.fromkeys(("hero.png", "page.png", "page_phone.png", "explorer.png"), 300_000)
     limits |= dict.fromkeys(("brain.png", "atlas.png"), 60_000)
