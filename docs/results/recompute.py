@@ -68,8 +68,8 @@ def difference(method: str, baseline: str, region: str, name: str = "brain") -> 
 
 
 def over_trainings(rows: pd.DataFrame, contrast: Contrast) -> Estimate:
-    """A difference, over the trainings of the method; what is compared with one that was trained
-    once is that training, and what was not trained is the same for all."""
+    """A difference over the trainings of the method. A baseline without training is the same for
+    each; a method that was trained once is compared with that training of its baseline."""
     own = rows[rows["method"] == contrast.method]
     seeds = set(own["seed"])
     if len(seeds) == 1:
