@@ -262,17 +262,16 @@ def chest_networks() -> str:
     return rows_of(line("Restored from", *heads), lines)
 
 
-def diagnoses(name: str, methods: Mapping[str, str]) -> str:
-    """Types named correctly and flipped, and Dice where outlines were drawn, by method."""
-    rows, lines = table(name), []
-    for method, title in {"HR": "HR", **methods}.items():
+def diagnoses() -> str:
+    """Types named correctly and flipped, and Dice of the outlines, by method."""
+    rows, lines = table("decisions"), []
+    for method in ["HR", *BRAIN[:5]]:
         by_seed = rows[rows["method"] == method].groupby("seed")
         flips = "–" if method == "HR" else spread(by_seed["flipped"].sum(), 0)
-        dice = [spread(by_seed["dice"].mean(), 2)] if "dice" in rows else []
-        lines.append(line(title, spread(100 * by_seed["right"].mean(), 0), flips, *dice))
-    flip = f"Types that flip, of {rows['id'].nunique()}"
-    outlined = ["Dice of the segmenter"] if "dice" in rows else []
-    return rows_of(line("Image", "Types named correctly, %", flip, *outlined), lines)
+        right, dice = 100 * by_seed["right"].mean(), by_seed["dice"].mean()
+        lines.append(line(method, spread(right, 0), flips, spread(dice, 2)))
+    heads = f"Types that flip, of {rows['id'].nunique()}", "Dice of the segmenter"
+    return rows_of(line("Image", "Types named correctly, %", *heads), lines)
 
 
 def spread(values: pd.Series, digits: int) -> str:
@@ -718,7 +717,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "remedies": remedies,
     "flags": flags,
     "remedies-slices": lambda: str(table("remedies")["id"].nunique()),
-    "diagnoses": lambda: diagnoses("decisions", {name: name for name in BRAIN[:5]}),
+    "diagnoses": diagnoses,
     "diagnoses-apart": lambda: between_trainings("decisions", "HR"),
     "bicubic-classified": lambda: classified("bicubic"),
     "espcn-classified": lambda: classified("ESPCN"),
