@@ -21,6 +21,7 @@ from medsr_lib.assess.statistics import Contrast, Estimate
 
 HERE = Path(__file__).parent
 SEED = 0  # of the bootstrap, as in the runs
+IN_BANDS = ("brain", "tumour", "matched")  # regions that a null band needs
 SHORT = "not distinguishable from a uniform change"
 
 BRAIN = ["bicubic", "linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
@@ -145,9 +146,11 @@ def reading(row: pd.Series) -> str:
 
 
 @cache
-def verdicts(name: str = "brain") -> pd.DataFrame:
+def verdicts(name: str) -> pd.DataFrame:
     """Of all methods and trainings, p corrected for all of them and both metrics."""
-    found = statistics.null_bands(table(name), baseline="bicubic", seed=SEED)
+    rows = table(name)
+    rows = rows[rows["region"].isin(IN_BANDS)]
+    found = statistics.null_bands(rows, baseline="bicubic", seed=SEED)
     return statistics.verdict_table(found).set_index(["metric", "method"])
 
 
@@ -160,12 +163,12 @@ def count(unit: str, region: str = "whole", name: str = "brain") -> str:
 
 def contrast_of(method: str) -> str:
     """Its contrast in SSIM with the interval, without a plus."""
-    return signed(verdicts().loc[("ssim", method)], "contrast").replace("+", "")
+    return signed(verdicts("brain").loc[("ssim", method)], "contrast").replace("+", "")
 
 
 def band_of(method: str) -> str:
     """What a uniform change of the same gain shows, in SSIM."""
-    row = verdicts().loc[("ssim", method)]
+    row = verdicts("brain").loc[("ssim", method)]
     return f"{row['band_low']:+.4f} to {row['band_high']:+.4f}".replace("-", "−")
 
 
@@ -367,7 +370,8 @@ def atlas_bands(scale: int) -> str:
     for kind, title in KINDS.items():
         rows = atlas_rows(scale, kind).query("seed == 0")
         held_to = {"methods": atlas_methods(scale, kind), "baseline": "bicubic", "seed": SEED}
-        verdicts = statistics.verdict_table(statistics.null_bands(rows, **held_to))
+        of_band = rows[rows["region"].isin(IN_BANDS)]
+        verdicts = statistics.verdict_table(statistics.null_bands(of_band, **held_to))
         closed = closed_in_tumour(rows)
         for _, row in verdicts[verdicts["metric"] == "ssim"].iterrows():
             name = row["method"]
