@@ -26,7 +26,7 @@ def main() -> None:
     rows = recompute.means_by_region()["ssim"].unstack("method")
     table = rows.rename(index=recompute.REGIONS).loc[list(recompute.REGIONS.values())]
     write("brain", draw(table.sub(table["bicubic"], axis=0)))
-    write("atlas", draw_atlas(over_linear()))
+    write("atlas", draw_atlas(atlas_gains()))
 
 
 def write(name: str, figure: Figure) -> None:
@@ -55,7 +55,7 @@ def draw(gains: pd.DataFrame) -> Figure:
     return figure
 
 
-def over_linear() -> pd.DataFrame:
+def atlas_gains() -> pd.DataFrame:
     """The gain in PSNR in the tumour over the linear filter, a row per method and degradation;
     networks of ours are those that were trained for it."""
     found = []
