@@ -17,7 +17,7 @@ from scipy import stats
 from medsr_lib import checks
 from medsr_lib.assess import uniform
 from medsr_lib.assess.statistics import bootstrap
-from medsr_lib.assess.statistics.contrasts import KEYS, check_names, check_once
+from medsr_lib.assess.statistics.contrasts import KEYS, Contrast, check_names, check_once
 from medsr_lib.assess.statistics.estimate import FEW, Estimate, adjust
 
 Array = NDArray[np.float64]
@@ -159,40 +159,11 @@ def null_band(
         ValueError: "mse"; a metric, method or region that the table does not have, no references in
             it, or rows that occur twice.
     """
-    values, skipped = _values(table, metric, [method, baseline], [region, reference, gain_region])
-    families = uniform.families(table)
-    names = [method, baseline, *(name for of in families.values() for name in of)]
-    patients = values.groupby(level="patient").mean()
-    places = (gain_region, region, reference)
-    q, here, there = (patients[place][names].to_numpy() for place in places)
-    d = here - there  # (patients, names), as q
-    samples = [d[:, 0] - d[:, 1], q[:, 0] - q[:, 1], d[:, 1]]
-    counts = {"cases": len(values), "skipped": skipped}
-    contrast, gain, gap = (replace(e, **counts) for e in bootstrap.estimates(samples, seed=seed))
-    found = Band(
-        *(metric, method, baseline, region, reference, gain_region, contrast, gain),
-        gap=replace(gap, p=np.nan),  # a description: that tissues differ is no finding
-        references={},
-        distance=Estimate(np.nan, patients=len(patients), **counts),
-    )
-    if not len(patients):
-        return replace(found, reason="no band: no case has all values")
-    curves = positions(families)
-    short = [f for f, at in curves.items() if not _reaches(q.mean(0), at)]
-    if missing := [f for f in short if f not in MAY_FALL_SHORT or len(short) == len(curves)]:
-        reason = f"no band: the gain lies outside the range of {', '.join(missing)}"
-        return replace(found, left_out=tuple(short), reason=reason)
-    curves = {f: at for f, at in curves.items() if f not in short}
-    of_families = references_at(q.mean(0)[None], d.mean(0)[None], curves)
-    references = {name: float(value[0]) for name, value in of_families.items()}
-    for family in curves:
-        if abs(references[f"{family} pair"] - references[family]) < SAME:
-            del references[f"{family} pair"]
-    ends = min(references.values()), max(references.values())
-    distance = replace(found.distance, value=float(_outside(contrast.value, *ends)))
-    if len(patients) >= FEW:
-        distance = with_interval(distance, q, d, curves, seed)
-    return replace(found, references=references, distance=distance, left_out=tuple(short))
+    (band,) = null_bands(
+        table, metrics=[metric], methods=[method], baseline=baseline, regions=[region],
+        reference=reference, gain_region=gain_region, seed=seed,
+    )  # fmt: skip
+    return band
 
 
 def null_bands(
@@ -215,18 +186,28 @@ def null_bands(
     Raises:
         ValueError: as `null_band`.
     """
+    if "mse" in metrics:
+        raise ValueError("of mse less is better; take 'psnr', which is made of it")
+    checks.columns(table, *KEYS, numbers=metrics)
+    families = uniform.families(table)
+    if not families:
+        raise ValueError(
+            "there is no uniform reference among the methods of the table; score the methods with "
+            "those of uniform.references"
+        )
     if methods is None:
         methods = [m for m in uniform.without(table)["method"].unique() if m != baseline]
-    chosen = list(methods)
+    chosen, places = list(methods), [gain_region, *regions, reference]
+    named = [*chosen, baseline, *(name for of in families.values() for name in of)]
+    check_names(table, {"method": named, "region": places})
+    wide = {metric: _values(table, metric, named, places) for metric in metrics}
     return [
-        null_band(
-            table, metric=metric, method=method, baseline=baseline, region=region,
-            reference=reference, gain_region=gain_region, seed=seed,
-        )
+        _held(wide[metric], families, asked, gain_region=gain_region, seed=seed)
         for metric in metrics
         for region in regions
         for method in chosen
-    ]  # fmt: skip
+        for asked in [Contrast(metric, method, baseline, region, reference)]
+    ]
 
 
 def verdict_table(bands: Sequence[Band]) -> pd.DataFrame:
@@ -328,27 +309,62 @@ def deficit_closed(
     return out.assign(p_adjusted=adjust(out["p"]))
 
 
+def _held(
+    wide: pd.DataFrame,
+    families: Mapping[str, Sequence[str]],
+    spec: Contrast,
+    *,
+    gain_region: str,
+    seed: int,
+) -> Band:
+    """A band, from the values of `_values`."""
+    names = [spec.method, spec.baseline, *(name for of in families.values() for name in of)]
+    places = [gain_region, spec.region, spec.reference]
+    cells = [(place, name) for place in dict.fromkeys(places) for name in dict.fromkeys(names)]
+    values = wide.loc[np.isfinite(wide[cells].to_numpy()).all(axis=1), cells]
+    counts = {"cases": len(values), "skipped": len(wide) - len(values)}
+    patients = values.groupby(level="patient").mean()
+    q, here, there = (patients[place][names].to_numpy() for place in places)
+    d = here - there  # (patients, names), as q
+    samples = [d[:, 0] - d[:, 1], q[:, 0] - q[:, 1], d[:, 1]]
+    contrast, gain, gap = (replace(e, **counts) for e in bootstrap.estimates(samples, seed=seed))
+    found = Band(
+        **vars(spec),
+        gain_region=gain_region,
+        contrast=contrast,
+        gain=gain,
+        gap=replace(gap, p=np.nan),  # a description: that tissues differ is no finding
+        references={},
+        distance=Estimate(np.nan, patients=len(patients), **counts),
+    )
+    if not len(patients):
+        return replace(found, reason="no band: no case has all values")
+    curves = positions(families)
+    short = [f for f, at in curves.items() if not _reaches(q.mean(0), at)]
+    if missing := [f for f in short if f not in MAY_FALL_SHORT or len(short) == len(curves)]:
+        reason = f"no band: the gain lies outside the range of {', '.join(missing)}"
+        return replace(found, left_out=tuple(short), reason=reason)
+    curves = {f: at for f, at in curves.items() if f not in short}
+    of_families = references_at(q.mean(0)[None], d.mean(0)[None], curves)
+    references = {name: float(value[0]) for name, value in of_families.items()}
+    for family in curves:
+        if abs(references[f"{family} pair"] - references[family]) < SAME:
+            del references[f"{family} pair"]
+    ends = min(references.values()), max(references.values())
+    distance = replace(found.distance, value=float(_outside(contrast.value, *ends)))
+    if len(patients) >= FEW:
+        distance = with_interval(distance, q, d, curves, seed)
+    return replace(found, references=references, distance=distance, left_out=tuple(short))
+
+
 def _values(
     table: pd.DataFrame, metric: str, methods: Sequence[str], places: Sequence[str]
-) -> tuple[pd.DataFrame, int]:
-    """By patient and id the metric in columns (region, method); how many cases lack one of them."""
-    if metric == "mse":
-        raise ValueError("of mse less is better; take 'psnr', which is made of it")
-    checks.columns(table, *KEYS, numbers=[metric])
-    check_names(table, {"method": methods, "region": places})
-    references = [name for of in uniform.families(table).values() for name in of]
-    if not references:
-        raise ValueError(
-            "there is no uniform reference among the methods of the table; score the methods with "
-            "those of uniform.references"
-        )
-    wanted = list(dict.fromkeys((*methods, *references)))
-    rows = table[table["method"].isin(wanted) & table["region"].isin(places)]
-    columns = pd.MultiIndex.from_product([dict.fromkeys(places), wanted])
-    wide = pd.DataFrame(_wide(rows, metric).reindex(columns=columns))
+) -> pd.DataFrame:
+    """A row for each case (patient and id), the metric in columns (region, method)."""
+    rows = table[table["method"].isin(methods) & table["region"].isin(places)]
+    columns = pd.MultiIndex.from_product([dict.fromkeys(places), dict.fromkeys(methods)])
     cases = pd.MultiIndex.from_frame(table[["patient", "id"]].drop_duplicates()).sort_values()
-    complete = np.isfinite(wide.to_numpy(float)).all(axis=1)
-    return wide.loc[complete], len(cases) - int(complete.sum())
+    return _wide(rows, metric).reindex(columns=columns).reindex(cases).astype(float)
 
 
 def _wide(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
