@@ -64,21 +64,26 @@ def with_seeds(name: str) -> pd.DataFrame:
 
 def difference(method: str, baseline: str, region: str, name: str = "brain") -> Estimate:
     """Of PSNR, over trainings where a method has several."""
-    return over_trainings(with_seeds(name), Contrast("psnr", method, baseline, region))
+    return over_trainings(with_seeds(name), method, baseline, ("psnr", region))[0]
 
 
-def over_trainings(rows: pd.DataFrame, contrast: Contrast) -> Estimate:
-    """A difference over the trainings of the method. A baseline without training is the same for
-    each; a method that was trained once is compared with that training of its baseline."""
-    own = rows[rows["method"] == contrast.method]
+def over_trainings(
+    rows: pd.DataFrame, method: str, baseline: str, *asked: tuple[str, ...]
+) -> list[Estimate]:
+    """Differences, each of a metric in a region, over the trainings of the method. A baseline
+    without training is the same for each; a method that was trained once is compared with that
+    training of its baseline."""
+    specs = [Contrast(metric, method, baseline, *where) for metric, *where in asked]
+    own = rows[rows["method"] == method]
     seeds = set(own["seed"])
     if len(seeds) == 1:
-        rows = rows[rows["seed"].isin(seeds)]
-        return statistics.paired_difference(rows, **vars(contrast), seed=SEED)
-    base = rows[rows["method"] == contrast.baseline]
+        found = statistics.contrasts(rows[rows["seed"].isin(seeds)], specs, seed=SEED)
+        return [found[spec] for spec in specs]
+    base = rows[rows["method"] == baseline]
     if base["seed"].nunique() == 1:
         base = pd.concat([base.assign(seed=seed) for seed in seeds])
-    return statistics.over_seeds(pd.concat([own, base]), contrast)
+    over_seeds = statistics.contrasts_over_seeds(pd.concat([own, base]), specs)
+    return [over_seeds[spec] for spec in specs]
 
 
 def differences() -> str:
@@ -310,8 +315,10 @@ ATLAS = {  # methods of the atlas, as the rows name them, and as the pages do
     "esrgan-thick": "upscalerjs thick",
     "RealSR": "RealSR",
 }
-BEST_GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour")]
-GAINS = [(b, r) for b in ("bicubic", "linear") for r in ("whole", "tumour", "matched")]
+PSNR, SHIFT = [("psnr", "whole"), ("psnr", "tumour")], ("shift", "tumour")
+BEST_GAINS = [(base, region) for base in ("bicubic", "linear") for _, region in PSNR]
+ATLAS_REGIONS = ("whole", "tumour", "matched")
+GAINS = [(b, r) for b in ("bicubic", "linear") for r in ATLAS_REGIONS]
 LEVELS = {"bicubic": "no noise", "bicubic, noise 1 %": "1 %", "bicubic, noise 2 %": "2 %"}
 NOISY = {f"ESPCN, {kind}": f"ESPCN, trained with {level}" for kind, level in LEVELS.items()}
 NOISY |= {"linear": "best linear filter, fitted for each", "lanczos": "Lanczos"}
@@ -332,15 +339,25 @@ def atlas_methods(scale: int, kind: str) -> list[str]:
 
 
 @cache
-def atlas_gain(
-    scale: int, kind: str, method: str, region: str, baseline: str = "bicubic", **more: str
-) -> Any:
+def atlas_gains(
+    scale: int, kind: str, method: str, baseline: str = "bicubic"
+) -> Mapping[Contrast, Estimate]:
     """Of PSNR, over a baseline given the same LR, over trainings where there are several."""
     rows = atlas_rows(scale, kind)
     if not method.startswith("ESPCN"):  # not trained by us, so not repeated
         rows = rows[rows["seed"] == 0]
     rows = rows[rows["method"].isin({method, baseline})]
-    return statistics.over_seeds(rows, Contrast("psnr", method, baseline, region, **more))
+    where = [*((region, None) for region in ATLAS_REGIONS), ("tumour", "whole")]
+    specs = [Contrast("psnr", method, baseline, *of) for of in where]
+    return statistics.contrasts_over_seeds(rows, specs)
+
+
+def atlas_gain(
+    scale: int, kind: str, method: str, region: str, baseline: str = "bicubic", **more: str
+) -> Estimate:
+    """One of `atlas_gains`."""
+    asked = Contrast("psnr", method, baseline, region, **more)
+    return atlas_gains(scale, kind, method, baseline)[asked]
 
 
 def atlas(scale: int) -> str:
@@ -433,7 +450,11 @@ def best() -> str:
     of these are distinguishable from a uniform change of the image."""
     lines = []
     for name, title in BEST.items():
-        found = [difference("WDSR", base, region, name) for base, region in BEST_GAINS]
+        found = [
+            e
+            for base in ("bicubic", "linear")
+            for e in over_trainings(with_seeds(name), "WDSR", base, *PSNR)
+        ]
         spread = f"{found[-1].seed_low:.2f} to {found[-1].seed_high:.2f}"
         held = verdicts(name).loc["ssim"].filter(regex=r"^WDSR(-seed\d)?$", axis=0)["verdict"]
         outside = f"{(held != SHORT).sum()} of {len(held)}"
@@ -455,7 +476,7 @@ def folds() -> str:
     for fold in (1, 2, 3, "all"):
         of = rows if fold == "all" else rows[rows["fold"] == fold]
         n = f"{of['id'].nunique()} in {of['patient'].nunique()}"
-        found = (over_trainings(of, Contrast("psnr", *asked)) for asked in FOLD_GAINS)
+        found = [over_trainings(of, a, b, ("psnr", where))[0] for a, b, where in FOLD_GAINS]
         lines.append(line(str(fold), n, *(number(e, 2) for e in found)))
     heads = [f"{a} − {b}, {REGIONS[region]}" for a, b, region in FOLD_GAINS]
     return rows_of(line("Fold", "n, slices in runs", *heads), lines)
@@ -467,8 +488,8 @@ def refused() -> str:
     for kind, title in KINDS.items():
         rows = with_seeds("refused")
         rows = rows[rows["degradation"] == kind]
-        gains = (over_trainings(rows, Contrast("psnr", "refused", *of)) for of in BEST_GAINS)
-        shift = over_trainings(rows, Contrast("shift", "refused", "bicubic", "tumour"))
+        *over_bicubic, shift = over_trainings(rows, "refused", "bicubic", *PSNR, SHIFT)
+        gains = over_bicubic + over_trainings(rows, "refused", "linear", *PSNR)
         cells = [*(number(e, 2) for e in gains), number(shift, 1, factor=100)]
         lines.append(line(title, *cells))
     heads = [f"{REGIONS[region]}, over {base}" for base, region in BEST_GAINS]
@@ -476,6 +497,7 @@ def refused() -> str:
 
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
+INVENTED = ("invented", 1, 3)
 MARGIN_PAINTED = 0.01  # of the range, as in notebook 05
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
 
@@ -486,11 +508,11 @@ def methods_of(rows: pd.DataFrame) -> dict[str, str]:
     return {"bicubic": "bicubic"} | {key: of for key, of in ATLAS.items() if key in there}
 
 
-def look(rows: pd.DataFrame, metric: str, method: str, base: str, *how: int) -> str:
-    """How a measure of the tumour's look differs between two images, with its interval."""
-    factor, digits = how
-    e = over_trainings(rows, Contrast(metric, method, base, "tumour"))
-    return number(e, digits, factor=factor)
+def looks(rows: pd.DataFrame, method: str, base: str, *of: tuple[str, int, int]) -> list[str]:
+    """How measures of the tumour's look differ between two images, with their intervals; each with
+    a factor and the digits that are shown."""
+    found = over_trainings(rows, method, base, *((metric, "tumour") for metric, *_ in of))
+    return [number(e, digits, factor=factor) for e, (_, factor, digits) in zip(found, of)]
 
 
 def inventless(rows: pd.DataFrame) -> str:
@@ -508,13 +530,13 @@ def seen(scale: int) -> str:
         of_runs = rows.groupby(["method", "patient"])[["slope", "consistency"]].mean()
         mean, zero = of_runs.groupby("method").mean(), inventless(rows)
         for method, title in methods_of(rows).items():
-            cells = [look(rows, metric, method, "HR", *how) for metric, *how in LOOKS]
-            more = "–" if method == zero else look(rows, "invented", method, zero, 1, 3)
+            cells = looks(rows, method, "HR", *LOOKS)
+            more = ["–"] if method == zero else looks(rows, method, zero, INVENTED)
             slope, misfit = mean.loc[method]
-            cells += [f"{slope:.2f}".replace("-", "−"), more, f"{100 * misfit:.2f}"]
+            cells += [f"{slope:.2f}".replace("-", "−"), *more, f"{100 * misfit:.2f}"]
             lines.append(line(lr, title, *cells))
-    looks = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
-    return rows_of(line("LR by", "Method", *looks, "Invented", "Misfit to LR, %"), lines)
+    heads = ("Sharpness of the border, %", "Brightness, sd", "CNR", "Came back")
+    return rows_of(line("LR by", "Method", *heads, "Invented", "Misfit to LR, %"), lines)
 
 
 def decided(scale: int) -> str:
@@ -542,13 +564,15 @@ def early() -> str:
     flips = table("decided-ours").groupby(["method", "seed"])["flipped"].sum()
     trained = flips.index.get_level_values("method").str.partition("-seed").get_level_values(0)
     for method in ADVERSARIAL:
-        found = (difference(method, "WDSR", region, "gan-x4") for region in ("whole", "tumour"))
-        cells = ["–"] * 2 if method == "WDSR" else [ranged(e, 2) for e in found]
-        asked = Contrast("sharpness_change", method, "HR", "tumour")
-        sharp = ranged(over_trainings(rows, asked), 0, 100)
-        more = "–" if method == zero else look(rows, "invented", method, zero, 1, 3)
+        cells = ["–"] * 2
+        if method != "WDSR":
+            found = over_trainings(with_seeds("gan-x4"), method, "WDSR", *PSNR)
+            cells = [ranged(e, 2) for e in found]
+        (sharp,) = over_trainings(rows, method, "HR", ("sharpness_change", "tumour"))
+        more = ["–"] if method == zero else looks(rows, method, zero, INVENTED)
         title = re.sub(r"SRGAN-(\d+)", r"SRGAN, \1 steps", method)
-        lines.append(line(title, *cells, sharp, more, spread(flips[trained == method], 0)))
+        cells += [ranged(sharp, 0, 100), *more, spread(flips[trained == method], 0)]
+        lines.append(line(title, *cells))
     heads = ("PSNR, whole slice", "PSNR, tumour", "Sharpness of the border, %", "Invented")
     return rows_of(line("Method", *heads, "Types that flip"), lines)
 
@@ -631,8 +655,8 @@ def remedies() -> str:
     lines = []
     for remedy, title in REMEDIES.items():
         specs = [Contrast(metric, remedy, "squared error", region) for metric, region, _ in COSTS]
-        found = (statistics.over_seeds(table("remedies"), spec) for spec in specs)
-        cells = (number(e, digits) for e, (*_, digits) in zip(found, COSTS))
+        found = statistics.contrasts_over_seeds(table("remedies"), specs)
+        cells = (number(found[spec], digits) for spec, (*_, digits) in zip(specs, COSTS))
         lines.append(line(title, *cells))
     heads = [f"{metric.upper()}, {REGIONS[region]}" for metric, region, _ in COSTS]
     return rows_of(line("Remedy", *heads), lines)

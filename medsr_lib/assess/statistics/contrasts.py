@@ -116,14 +116,28 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
     Raises:
         ValueError: as `paired_difference`.
     """
+    return contrasts_over_seeds(table, [contrast])[contrast]
+
+
+def contrasts_over_seeds(
+    table: pd.DataFrame, specs: Sequence[Contrast]
+) -> dict[Contrast, Estimate]:
+    """`over_seeds` of many contrasts in one go; each as it would be alone.
+
+    Raises:
+        ValueError: as `over_seeds`, if one of them has no case.
+    """
     checks.columns(table, "seed")
-    (of_each,) = _differences(table, [contrast], case=[*CASE, "seed"])
-    cases = of_each.unstack("seed")
-    measured = pd.DataFrame(cases[np.isfinite(cases).all(axis=1)])
-    if measured.empty:
-        raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {contrast}")
-    of_patient = measured.groupby(level="patient").mean().to_numpy()
-    return _over_trainings(of_patient, cases=len(measured), skipped=len(cases) - len(measured))
+    out = {}
+    for spec, of_each in zip(specs, _differences(table, specs, case=[*CASE, "seed"])):
+        cases = of_each.unstack("seed")
+        measured = pd.DataFrame(cases[np.isfinite(cases).all(axis=1)])
+        if measured.empty:
+            raise ValueError(f"no case was measured in all {cases.shape[1]} trainings: {spec}")
+        of_patient = measured.groupby(level="patient").mean().to_numpy()
+        counts = {"cases": len(measured), "skipped": len(cases) - len(measured)}
+        out[spec] = _over_trainings(of_patient, **counts)
+    return out
 
 
 def case_differences(table: pd.DataFrame, contrast: Contrast) -> pd.Series:
