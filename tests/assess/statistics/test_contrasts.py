@@ -413,6 +413,15 @@ def test_a_case_that_one_training_lacks_is_skipped():
         statistics.over_seeds(table.drop(columns="seed"), SEEDED)
 
 
+def test_many_over_trainings_are_what_each_is_alone():
+    table = trainings([0, 0.01])
+    table.loc[(table["region"] == "matched") & (table["patient"] == "P3"), "ssim"] = np.nan
+    plain = Contrast("ssim", "ESPCN", "bicubic", "tumour")
+    found = statistics.contrasts_over_seeds(table, [SEEDED, plain])
+    assert found == {asked: statistics.over_seeds(table, asked) for asked in (SEEDED, plain)}
+    assert [e.skipped for e in found.values()] == [1, 0]
+
+
 def test_runs_of_alike_slices_widen_the_interval_beside_that_of_single_slices():
     gains = np.random.default_rng(0).normal(0.02, 0.01, 20)
     table = tidy({f"P{i}": [g] * 5 for i, g in enumerate(gains)})

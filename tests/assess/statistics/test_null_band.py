@@ -146,6 +146,14 @@ def test_cases_that_lack_a_value_are_skipped_and_counted():
     assert (nothing.words, nothing.distance.skipped) == ("no band: no case has all values", 20)
 
 
+def test_each_of_many_bands_is_what_it_is_alone():
+    table = table_of({**BY_HAND, "other": (0.85, 0.74, 0.66)}, spread=0.002)
+    table = table[table["id"].ne("3-0") | table["method"].ne("other")]
+    bands = statistics.null_bands(table, metrics=["ssim"], **QUESTION)
+    assert bands == [band(table), band(table, method="other")]
+    assert [one.distance.skipped for one in bands] == [0, 1]
+
+
 def test_patients_weigh_the_same_whatever_their_cases():
     table = table_of(spread=0.01)
     again = table[table["patient"].eq("P1")]
