@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
-from results import recompute
+from results.recompute import atlas, brain, text
 
 from medsr_lib.show.style import PHONE, STYLE, colours
 
@@ -23,8 +23,8 @@ LEFT = -4.0  # dB; what is worse is an arrow
 
 def main() -> None:
     """Draw each chart and write it."""
-    rows = recompute.means_by_region()["ssim"].unstack("method")
-    table = rows.rename(index=recompute.REGIONS).loc[list(recompute.REGIONS.values())]
+    rows = brain.means_by_region()["ssim"].unstack("method")
+    table = rows.rename(index=text.REGIONS).loc[list(text.REGIONS.values())]
     write("brain", draw(table.sub(table["bicubic"], axis=0)))
     write("atlas", draw_atlas(atlas_gains()))
 
@@ -59,13 +59,13 @@ def atlas_gains() -> pd.DataFrame:
     """The gain in PSNR in the tumour over the linear filter, a row per method and degradation;
     networks of ours are those that were trained for it."""
     found = []
-    for kind, lr in recompute.KINDS.items():
-        for method in recompute.atlas_methods(SCALE, kind):
+    for kind, lr in atlas.KINDS.items():
+        for method in atlas.atlas_methods(SCALE, kind):
             of, _, trained = method.partition(", ")
             if method == "linear" or trained not in ("", kind):
                 continue
-            e = recompute.atlas_gain(SCALE, kind, method, "tumour", "linear")
-            title = f"{of}, ours" if trained else recompute.ATLAS[method]
+            e = atlas.atlas_gain(SCALE, kind, method, "tumour", "linear")
+            title = f"{of}, ours" if trained else atlas.ATLAS[method]
             found.append(
                 {"method": title, "lr": lr, "value": e.value, "low": e.low, "high": e.high}
             )

@@ -39,7 +39,8 @@ def main(ids: list[str], *, data: Path, runs: Path) -> int:
     kept = {one.number.id: one.computed for one in verify.verify(HERE.parents[1], ids)}
     right = True
     with tempfile.TemporaryDirectory() as folder:
-        numbers = verify.functions(Path(shutil.copy(HERE / verify.RECOMPUTE.name, folder)))
+        computing = Path(folder) / verify.RECOMPUTE.name
+        numbers = verify.functions(shutil.copytree(HERE / verify.RECOMPUTE.name, computing))
         for name, before in kept.items():
             new = computed(name, numbers[name], Path(folder), data=data.resolve(), runs=runs)
             said = "agrees" if agree(before, new) else "DIFFERS"

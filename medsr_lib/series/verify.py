@@ -1,10 +1,11 @@
 """Is every published number what the kept rows give? `medsr verify` computes it again.
 
 A page marks a number, or a whole table, as `<!--n:ID-->text<!--/n-->`. What the text must be is
-computed by the function of that ID in `docs/results/recompute.py`, from tables kept beside it.
+computed by the function of that ID in `docs/results/recompute`, from tables kept beside it.
 """
 
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import NamedTuple
 from medsr_lib import files
 
 MARKED = re.compile(r"<!--n:([\w-]+)-->(.*?)<!--/n-->", re.DOTALL)
-RECOMPUTE = Path("docs/results/recompute.py")
+RECOMPUTE = Path("docs/results/recompute")  # a package
+_READ = itertools.count()  # packages, so that each has a name of its own
 
 
 class Number(NamedTuple):
@@ -125,13 +127,15 @@ def redo(root: Path, ids: Collection[str], *, data: Path | None, runs: Path) -> 
 
 
 def functions(path: Path) -> Mapping[str, Callable[[], str]]:
-    """`NUMBERS` of a file of Python."""
-    if not path.is_file():
+    """`NUMBERS` of a package, which is read anew at each call."""
+    if not path.is_dir():
         raise ValueError(f"{path} is not there; run this in the repository, or name it by --root")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.name}_{next(_READ)}"
+    spec = importlib.util.spec_from_file_location(name, path / "__init__.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # by which its own modules find one another
     spec.loader.exec_module(module)
     numbers: Mapping[str, Callable[[], str]] = module.NUMBERS
     return numbers

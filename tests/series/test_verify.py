@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).parents[2] / "docs/results"
 MEANS = """
 from pathlib import Path
 import pandas as pd
-rows = lambda: pd.read_csv(Path(__file__).parent / "brain.csv.gz")
+rows = lambda: pd.read_csv(Path(__file__).parents[1] / "brain.csv.gz")
 NUMBERS = {"psnr": lambda: f"{rows()['psnr'].mean():.2f}"}
 """
 SCORES = """from pathlib import Path
@@ -46,24 +46,32 @@ keep.write("two", 2 * rows, record)
 OF_BOTH = """
 from pathlib import Path
 import pandas as pd
-of = lambda name: lambda: str(pd.read_csv(Path(__file__).parent / f"{name}.csv.gz")["n"].sum())
+of = lambda name: lambda: str(pd.read_csv(Path(__file__).parents[1] / f"{name}.csv.gz")["n"].sum())
 NUMBERS = {name: of(name) for name in ("one", "two")}
 """
 RECOMPUTE = """
 from pathlib import Path
 
 def total():
-    return str(sum(map(int, (Path(__file__).parent / "kept.txt").read_text().split())))
+    return str(sum(map(int, (Path(__file__).parents[1] / "kept.txt").read_text().split())))
 
 NUMBERS = {"total": total, "table": lambda: "\\n\\n| a |\\n|---|\\n| 1 |\\n"}
 """
+
+
+def write_computing(results, text):
+    """What computes numbers, in a module of its package."""
+    package = results / verify.RECOMPUTE.name
+    package.mkdir()
+    (package / "__init__.py").write_text("from .one import NUMBERS")
+    (package / "one.py").write_text(text)
 
 
 @pytest.fixture
 def root(tmp_path):
     """A repository with two numbers and a table."""
     (tmp_path / "docs/results").mkdir(parents=True)
-    (tmp_path / verify.RECOMPUTE).write_text(RECOMPUTE)
+    write_computing(tmp_path / "docs/results", RECOMPUTE)
     (tmp_path / "docs/results/kept.txt").write_text("1 2 3")
     (tmp_path / "README.md").write_text("In all <!--n:total-->6<!--/n--> patients.\n")
     (tmp_path / "docs/a.md").write_text(
@@ -103,7 +111,7 @@ def test_refuses_unknown_numbers_and_folders(root, tmp_path):
     (root / "README.md").write_text("<!--n:new-->1<!--/n-->")
     with pytest.raises(ValueError, match=r"README.md, line 1: .* has no function for 'new'"):
         list(verify.verify(root))
-    (root / verify.RECOMPUTE).unlink()
+    shutil.rmtree(root / verify.RECOMPUTE)
     with pytest.raises(ValueError, match="run this in the repository"):
         list(verify.verify(root))
 
@@ -122,7 +130,7 @@ def deep(series, monkeypatch):
     (root / "docs/results").mkdir(parents=True)
     for script in ("keep.py", "rerun.py"):
         shutil.copy(SCRIPTS / script, root / "docs/results")
-    (root / verify.RECOMPUTE).write_text(MEANS)
+    write_computing(root / "docs/results", MEANS)
     monkeypatch.syspath_prepend(root / "docs/results")
     monkeypatch.delitem(sys.modules, "keep", raising=False)
     importlib.import_module("keep").main("brain", ["brain"])
@@ -172,7 +180,7 @@ def test_a_script_that_keeps_tables_is_given_again_from_its_record(tmp_path, mon
     for script in ("keep.py", "rerun.py"):
         shutil.copy(SCRIPTS / script, results)
     (results / "both.py").write_text(BOTH)
-    (results / verify.RECOMPUTE.name).write_text(OF_BOTH)
+    write_computing(results, OF_BOTH)
     (tmp_path / "a/README.md").write_text("<!--n:one-->1<!--/n--> <!--n:two-->1<!--/n-->")
     runs.mkdir()
     (runs / "code.py").write_text("factor = 2")
