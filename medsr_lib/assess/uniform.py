@@ -2,7 +2,7 @@
 
 A gain in SSIM in the tumour minus that in other tissue is not 0 for such a change, because the
 tissues leave SSIM different room. `references` makes families of them, each in several strengths,
-as methods that are scored with all others; `statistics.null_band` interpolates each family to the
+as methods that are scored with all others; `statistics.null_bands` interpolates each family to the
 whole-brain gain of a method.
 """
 

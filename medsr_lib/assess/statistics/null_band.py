@@ -104,18 +104,20 @@ class Band:
         return f"{where}: {self.contrast.value:+.4f};{found}: {self.words}"
 
 
-def null_band(
+def null_bands(
     table: pd.DataFrame,
     *,
-    metric: str,
-    method: str,
+    metrics: Sequence[str] = ("ssim", "psnr"),
+    methods: Iterable[str] | None = None,
     baseline: str,
-    region: str = "tumour",
+    regions: Sequence[str] = ("tumour",),
     reference: str = "matched",
     gain_region: str = "brain",
     seed: int,
-) -> Band:
-    """Hold a method's contrast against that of uniform references of the same whole-brain gain.
+) -> list[Band]:
+    """Hold contrasts against those of uniform references of the same whole-brain gain.
+
+    A band for each metric, region and method, in this order.
 
     Let q be the mean of the metric in `gain_region`, D the mean in `region` minus that in
     `reference`; means over a patient's cases, then over patients. A family of references, in
@@ -143,11 +145,11 @@ def null_band(
     Args:
         table: of `score.score`, with the methods of `uniform.references` among its methods. A case
             in which a value needed is missing or infinite is skipped, and counted.
-        metric: of which more is better, in the table. "psnr" is in dB of each case and region, so
+        metrics: of which more is better, in the table. "psnr" is in dB of each case and region, so
             that the mixture with HR, which takes the same share of error everywhere, is at 0.
-        method, baseline: two of the table's methods. The baseline need not be the one that the
-            references were made from.
-        region, reference, gain_region: three of the table's regions.
+        methods: of the table; None takes all but the baseline and the references.
+        baseline: a method of the table. It need not be the one that the references were made from.
+        regions, reference, gain_region: regions of the table.
         seed: of the bootstrap.
 
     Returns:
@@ -158,33 +160,6 @@ def null_band(
     Raises:
         ValueError: "mse"; a metric, method or region that the table does not have, no references in
             it, or rows that occur twice.
-    """
-    (band,) = null_bands(
-        table, metrics=[metric], methods=[method], baseline=baseline, regions=[region],
-        reference=reference, gain_region=gain_region, seed=seed,
-    )  # fmt: skip
-    return band
-
-
-def null_bands(
-    table: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = ("ssim", "psnr"),
-    methods: Iterable[str] | None = None,
-    baseline: str,
-    regions: Sequence[str] = ("tumour",),
-    reference: str = "matched",
-    gain_region: str = "brain",
-    seed: int,
-) -> list[Band]:
-    """`null_band` of several metrics, regions and methods, in this order.
-
-    Args:
-        table: as of `null_band`.
-        methods: None takes all of the table but the baseline and the references.
-
-    Raises:
-        ValueError: as `null_band`.
     """
     if "mse" in metrics:
         raise ValueError("of mse less is better; take 'psnr', which is made of it")
@@ -258,7 +233,7 @@ def deficit_closed(
     For "ssim" 1 - (1 - SSIM of the method) / (1 - SSIM of the baseline); for "psnr" 1 - MSE of the
     method / MSE of the baseline, so that the ratio of mean squared errors is 1 less the share. 1
     for HR itself, 0 for the baseline, below 0 for a worse method. It takes from a gain what depends
-    on how much there was to gain, though not all of it: the verdict rests on `null_band`.
+    on how much there was to gain, though not all of it: the verdict rests on `null_bands`.
 
     Both are of each patient's means over cases; the value is the mean over patients, with the
     interval and p (that it is 0) of `bootstrap.estimates`.

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from medsr_lib.assess import score, statistics, uniform
 from medsr_lib.assess.statistics import bootstrap
-from medsr_lib.assess.statistics.null_band import null_band
 from medsr_lib.data import figshare, phantom
 from medsr_lib.restore import degrade, linear, resample
 
@@ -48,7 +47,9 @@ def table_of(values=BY_HAND, patients=10, spread=0.0, cases=1):
 
 
 def band(table, metric="ssim", method="mine", **changes):
-    return null_band(table, metric=metric, method=method, **QUESTION | changes)
+    asked = {"metrics": [metric], "methods": [method], **QUESTION, **changes}
+    (found,) = statistics.null_bands(table, **asked)
+    return found
 
 
 def moved(tumour):
@@ -175,7 +176,7 @@ def test_the_seed_decides_the_interval():
         ({"metric": "mse"}, "of mse less is better; take 'psnr'"),
         ({"metric": "lpips"}, r"no metric 'lpips' in the table; its numbers are \['ssim'\]"),
         ({"method": "SRGAN"}, "no method 'SRGAN' in the table"),
-        ({"region": "core"}, "no region 'core' in the table"),
+        ({"regions": ["core"]}, "no region 'core' in the table"),
         ({"gain_region": "brain"}, "no region 'brain' in the table"),
     ],
 )
@@ -294,7 +295,7 @@ def test_blur_and_texture_in_the_tumour_alone_are_found(scores, method, metric):
 
 
 def test_brightness_of_the_tumour_alone_is_found_where_there_are_no_edges(scores):
-    found = band(scores, "psnr", "bright", region="core", gain_region="head")
+    found = band(scores, "psnr", "bright", regions=["core"], gain_region="head")
     assert found.words == "treats the core worse than a uniform change"
 
 
