@@ -221,7 +221,7 @@ def scoring(options: argparse.Namespace, seconds: float) -> None:
     """Print what `scoring.py` says of so many slices."""
     script = Path(__file__).with_name("scoring.py")
     flags = ["--device", options.device, "--slices", str(options.slices)]
-    flags += ["--compared", "1", "--rounds", "1"]
+    flags += ["--compared", "0"]
     try:
         done = subprocess.run(
             [sys.executable, str(script), *flags], capture_output=True, text=True, timeout=seconds

@@ -135,7 +135,7 @@ def compare(slices: Sequence, device: str, rounds: int) -> None:
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("--slices", type=int, default=100, help="of the long run, timed once")
-parser.add_argument("--compared", type=int, default=4, help="slices of the comparison")
+parser.add_argument("--compared", type=int, default=4, help="slices of the comparison; 0: none")
 parser.add_argument("--rounds", type=int, default=5, help="of the comparison")
 parser.add_argument("--device", default="cpu", help="of score: cpu, cuda or auto")
 args = parser.parse_args()
@@ -145,7 +145,8 @@ with tempfile.TemporaryDirectory() as folder:
     read = [figshare.read_slice(root / "data" / f"{n}.mat") for n in range(1, drawn + 1)]
 slices = [read[n % drawn] for n in range(args.slices)]
 print(f"{devices.choose(args.device)}, {torch.get_num_threads()} CPU threads, 512 x 512")
-compare(slices[: args.compared], args.device, args.rounds)
+if args.compared:
+    compare(slices[: args.compared], args.device, args.rounds)
 print(f"{args.slices} slices, {len(METHODS)} methods, {len(NAMES)} regions:")
 for names in (METRICS, ALL):
     start, busy = time.perf_counter(), time.process_time()
