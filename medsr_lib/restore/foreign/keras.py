@@ -13,7 +13,8 @@ class Graph(nn.Module):
 
     def __init__(self, layers: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
         super().__init__()
-        self.layers = layers
+        self.layers = [(layer, _inputs(layer)) for layer in layers]
+        self.readers = {name: layer["name"] for layer, inputs in self.layers for name in inputs}
         self.value_range = "[0, 1]"
         self.convolutions = nn.ModuleDict()
         for layer in layers:
@@ -23,17 +24,19 @@ class Graph(nn.Module):
                 self.convolutions[name] = _convolution(layer["config"], kernel, bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Go through the layers."""
+        """Go through the layers; what no later one reads is let go."""
         made: dict[str, Tensor] = {}
-        for layer in self.layers:
+        for layer, names in self.layers:
             name, config, kind = layer["name"], layer["config"], layer["class_name"]
-            inputs = [made[node[0]] for nodes in layer["inbound_nodes"] for node in nodes]
+            inputs = [made[of] for of in names]
             if kind == "InputLayer":
                 made[name] = image
             elif kind == "Conv2D":
                 made[name] = self.convolutions[name](inputs[0])
             else:
                 made[name] = _OPERATIONS[kind](inputs, config)
+            for of in {of for of in names if self.readers[of] == name}:
+                del made[of]
         return made[name]
 
 
@@ -62,6 +65,11 @@ def read(model: dict[str, Any], weights: bytes) -> Graph:
         if layer["class_name"] not in ("InputLayer", "Conv2D", *_OPERATIONS) or not relu & nearest:
             raise ValueError(f"layer {layer['name']} ({layer['class_name']}) is not known here")
     return Graph(layers, named).eval()
+
+
+def _inputs(layer: dict[str, Any]) -> list[str]:
+    """The layers that a layer reads."""
+    return [node[0] for nodes in layer["inbound_nodes"] for node in nodes]
 
 
 def _convolution(config: dict[str, Any], kernel: Tensor, bias: Tensor) -> nn.Conv2d:

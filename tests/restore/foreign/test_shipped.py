@@ -6,8 +6,10 @@ import json
 import struct
 import subprocess
 import tarfile
+import weakref
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +123,24 @@ def test_keras_layers_are_those_of_torch():
     x = torch.rand(2, 3, 5, 7)
     expected = F.interpolate(x, scale_factor=2)
     torch.testing.assert_close(keras.read(*keras_of())(x), expected)
+
+
+def test_what_no_later_layer_reads_is_let_go(monkeypatch):
+    made, alive = {}, {}
+
+    def watched(kind, operation, inputs, config):
+        alive[kind] = [of for of, value in made.items() if value() is not None]
+        out = operation(inputs, config)
+        made[kind] = weakref.ref(out)
+        return out
+
+    watching = {kind: partial(watched, kind, of) for kind, of in keras._OPERATIONS.items()}
+    monkeypatch.setattr(keras, "_OPERATIONS", watching)
+    with torch.inference_mode():
+        keras.read(*keras_of())(torch.rand(1, 3, 4, 4))
+    assert alive["MultiplyBeta"] == ["Activation"]
+    assert alive["Concatenate"] == ["MultiplyBeta", "Add"]
+    assert alive["PixelShuffle2x"] == []
 
 
 @pytest.mark.parametrize(
