@@ -13,8 +13,11 @@ class Graph(nn.Module):
 
     def __init__(self, layers: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
         super().__init__()
-        self.layers = [(layer, _inputs(layer)) for layer in layers]
-        self.readers = {name: layer["name"] for layer, inputs in self.layers for name in inputs}
+        self.layers = [
+            (layer, [node[0] for nodes in layer["inbound_nodes"] for node in nodes])
+            for layer in layers
+        ]
+        self.last_reader = {name: layer["name"] for layer, names in self.layers for name in names}
         self.value_range = "[0, 1]"
         self.convolutions = nn.ModuleDict()
         for layer in layers:
@@ -35,8 +38,7 @@ class Graph(nn.Module):
                 made[name] = self.convolutions[name](inputs[0])
             else:
                 made[name] = _OPERATIONS[kind](inputs, config)
-            for of in {of for of in names if self.readers[of] == name}:
-                del made[of]
+            made = {of: value for of, value in made.items() if self.last_reader.get(of) != name}
         return made[name]
 
 
@@ -65,11 +67,6 @@ def read(model: dict[str, Any], weights: bytes) -> Graph:
         if layer["class_name"] not in ("InputLayer", "Conv2D", *_OPERATIONS) or not relu & nearest:
             raise ValueError(f"layer {layer['name']} ({layer['class_name']}) is not known here")
     return Graph(layers, named).eval()
-
-
-def _inputs(layer: dict[str, Any]) -> list[str]:
-    """The layers that a layer reads."""
-    return [node[0] for nodes in layer["inbound_nodes"] for node in nodes]
 
 
 def _convolution(config: dict[str, Any], kernel: Tensor, bias: Tensor) -> nn.Conv2d:
