@@ -121,12 +121,14 @@ def record(run: Path, wanted: Sequence[str]) -> dict[str, object]:
     return kept
 
 
-def given(name: str) -> dict[str, Any]:
-    """The parameters of the first command that made a table."""
-    run, *_ = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    words = shlex.split(run["command"])
-    pairs = (after.split("=", 1) for word, after in pairwise(words) if word == "-p")
-    return {parameter: json.loads(value) for parameter, value in pairs}
+def given(name: str) -> list[dict[str, Any]]:
+    """The parameters of each command that made a table."""
+    found = []
+    for run in json.loads((HERE / f"{name}.json").read_text(encoding="utf-8")):
+        words = shlex.split(run["command"])
+        pairs = (after.split("=", 1) for word, after in pairwise(words) if word == "-p")
+        found.append({parameter: json.loads(value) for parameter, value in pairs})
+    return found
 
 
 if __name__ == "__main__":

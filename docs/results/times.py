@@ -5,6 +5,7 @@
 Seconds of the processor on one thread, which other programs disturb little; the least of three.
 """
 
+from collections import defaultdict
 from functools import partial
 from time import process_time
 
@@ -20,15 +21,18 @@ SIDE = 512
 def main() -> None:
     """Write the seconds of each method at each scale."""
     torch.set_num_threads(1)
-    rows, atlas = [], [keep.given(of.stem) for of in sorted(keep.HERE.glob("atlas-x*.json"))]
-    record = keep.made(methods=[name for given in atlas for name in given["methods"]])
-    for given in atlas:
-        scale = given["scale"]
+    rows, others = [], defaultdict(list)  # networks of others, by scale
+    for of in sorted(keep.HERE.glob("atlas-x*.json")):
+        for given in keep.given(of.stem):
+            named = [name for name in given["methods"] if not name.endswith(".pt")]
+            others[given["scale"]] += named
+    record = keep.made(methods=[name for named in others.values() for name in named])
+    for scale, named in others.items():
         timed = {"lanczos": partial(resample.lanczos, scale=scale)}
         timed |= {"linear": linear.LinearFilter(scale=scale).eval()}
         timed |= {"ESPCN, bicubic": networks.ESPCN(scale=scale).eval()}
         timed |= {"WDSR, bicubic": networks.WDSR(scale=scale, blocks=8).eval()}
-        timed |= methods.find(given["methods"], scale=scale)
+        timed |= methods.find(named, scale=scale)
         lr = torch.rand(1, 1, SIDE // scale, SIDE // scale)
         for name, restore in timed.items():
             taken = min(seconds(restore, lr) for _ in range(3))

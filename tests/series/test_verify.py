@@ -239,14 +239,16 @@ def test_figures_may_differ_by_two_units_of_their_last_digit(kept, new, same, mo
     assert importlib.import_module("rerun").agree(kept, new) is same
 
 
-def test_the_record_of_a_table_gives_the_parameters_of_its_run(tmp_path, monkeypatch):
+def test_the_record_of_a_table_gives_the_parameters_of_its_runs(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
     monkeypatch.delitem(sys.modules, "keep", raising=False)
     keep = importlib.import_module("keep")
     monkeypatch.setattr(keep, "HERE", tmp_path)
     command = 'medsr run 07 --data DATA --out x2 -p scale=2 -p \'methods=["srmd", "a=b.py:c"]\''
-    (tmp_path / "atlas-x2.json").write_text(json.dumps([{"command": command}]))
-    assert keep.given("atlas-x2") == {"scale": 2, "methods": ["srmd", "a=b.py:c"]}
+    runs = [{"command": command}, {"command": "medsr run 07 -p scale=3"}]
+    (tmp_path / "atlas-x2.json").write_text(json.dumps(runs))
+    given = [{"scale": 2, "methods": ["srmd", "a=b.py:c"]}, {"scale": 3}]
+    assert keep.given("atlas-x2") == given
 
 
 def test_deep_needs_a_number_and_data(root, capsys):

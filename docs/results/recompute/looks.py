@@ -15,6 +15,9 @@ from .text import line, ranged, rows_of, spread
 
 LOOKS = [("sharpness_change", 100, 0), ("brightness_shift_sd", 1, 3), ("cnr_change", 1, 2)]
 INVENTED = ("invented", 1, 3)
+DECIDED = ("decided-x2", "decided-x3", "decided-x4", "decided-thick-x2", "decided-thick-x3")
+LATER = {2: "seen-thick-x2", 3: "seen-thick-x3"}  # upscalerjs thick, measured after the others
+ADVERSARIAL = ["linear", "WDSR", "SRGAN-250", "SRGAN-500", "SRGAN-2000"]
 INVENTLESS = ["linear", "HR, low-pass", "HR, sharper low-pass"]  # they cannot invent
 
 
@@ -31,11 +34,20 @@ def inventless(rows: pd.DataFrame) -> str:
     return str(mean[INVENTLESS].idxmax())
 
 
+def looked(scale: int) -> pd.DataFrame:
+    """What is seen of all methods at a scale."""
+    rows = with_seeds(f"seen-x{scale}")
+    if scale in LATER:
+        later = with_seeds(LATER[scale])
+        rows = pd.concat([rows, later[later["method"] == "esrgan-thick"]])
+    return rows
+
+
 def seen(scale: int) -> str:
     """How the tumour's look changes from HR; what came back, and what was invented."""
     lines = []
     for kind, lr in KINDS.items():
-        rows = with_seeds(f"seen-x{scale}")
+        rows = looked(scale)
         rows = rows[rows["degradation"] == kind]
         of_runs = rows.groupby(["method", "patient"])[["slope", "consistency"]].mean()
         mean, zero = of_runs.groupby("method").mean(), inventless(rows)
@@ -49,9 +61,9 @@ def seen(scale: int) -> str:
     return rows_of(line("LR by", "Method", *heads, "Invented", "Misfit to LR, %"), lines)
 
 
-def decided(scale: int) -> str:
+def decided(name: str) -> str:
     """Types that classifiers name correctly, and that flip, by method and degradation."""
-    rows, lines = table(f"decided-x{scale}"), []
+    rows, lines = table(name), []
     for method, title in {"HR": "HR", **methods_of(rows)}.items():
         cells = []
         for kind in KINDS:
@@ -62,9 +74,6 @@ def decided(scale: int) -> str:
     n = rows["id"].nunique()
     heads = [f"{lr}: {said}" for lr in KINDS.values() for said in ("correct, %", f"flip, of {n}")]
     return rows_of(line("Image", *heads), lines)
-
-
-ADVERSARIAL = ["linear", "WDSR", "SRGAN-250", "SRGAN-500", "SRGAN-2000"]
 
 
 def early() -> str:
@@ -89,7 +98,7 @@ def early() -> str:
 
 NUMBERS: dict[str, Callable[[], str]] = {
     **scaled("seen", seen),
-    **scaled("decided", decided),
+    **{name: partial(decided, name) for name in DECIDED},
     "seen-slices": lambda: str(table("seen-x4")["id"].nunique()),
     "seen-runs": lambda: str(table("seen-x4")["patient"].nunique()),
     "decided-apart": lambda: between_trainings("decided-x4", "HR"),

@@ -14,6 +14,8 @@ from medsr_lib.assess.statistics import Contrast, Estimate
 HERE = Path(__file__).parents[1]
 SEED = 0  # of the bootstrap, as in the runs
 SHORT = "not distinguishable from a uniform change"
+PSNR = [("psnr", "whole"), ("psnr", "tumour")]
+BEST_GAINS = [(base, region) for base in ("bicubic", "linear") for _, region in PSNR]
 
 
 @cache
@@ -85,7 +87,3 @@ def between_trainings(
     said = rows.pivot(index="id", columns="seed", values=decision)
     apart = [(said[a] != said[b]).sum() for a, b in combinations(said, 2)]
     return f"{min(apart)} to {max(apart)}"
-
-
-PSNR = [("psnr", "whole"), ("psnr", "tumour")]
-BEST_GAINS = [(base, region) for base in ("bicubic", "linear") for _, region in PSNR]
