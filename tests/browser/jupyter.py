@@ -194,7 +194,7 @@ def listen(page) -> Heard:
 
     def said(message):
         if message.type == "error":
-            heard.complaints.append(message.text)
+            heard.complaints.append(f"{message.text} ({message.location['url']})")
 
     page.on("request", requested)
 
