@@ -196,6 +196,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     **scaled("atlas-runs", measured, "patient", "whole"),
     **scaled("atlas-matched", measured, "id", "matched"),
     **scaled("srmd-linear", gained, "bicubic", "SRMD", "tumour", "linear"),
+    **scaled("thick", gained, "bicubic", "esrgan-thick", "tumour"),
     "wdsr-own": trained_for_it,
     "wdsr-elsewhere-x2": partial(gained, 2, "kspace", "WDSR, bicubic", "tumour", "linear"),
     "wdsr-elsewhere-x4": partial(gained, 4, "kspace", "WDSR, bicubic", "tumour", "linear"),
