@@ -6,7 +6,6 @@ MathML, which browsers show by themselves.
 """
 
 import ast
-import re
 from pathlib import Path
 
 from docutils import nodes
@@ -155,21 +154,10 @@ def block_equation(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def whole_intervals(app: Sphinx, tree: nodes.document, name: str) -> None:
-    """Let no line of a table break within an interval (Sphinx's event doctree-resolved)."""
-    for entry in tree.findall(nodes.entry):
-        for text in [*entry.findall(nodes.Text)]:
-            whole = re.sub(
-                r"\[[^][ ]+, [^][ ]+\]", lambda m: m[0].replace(" ", "\N{NO-BREAK SPACE}"), text
-            )
-            text.parent.replace(text, nodes.Text(whole))
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add what the pages need beyond the extensions."""
     app.add_directive("modules", Modules)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)  # before napoleon
     app.add_html_math_renderer("mathml", (inline_equation, None), (block_equation, None))
     app.connect("autodoc-skip-member", of_a_tuple)
-    app.connect("doctree-resolved", whole_intervals)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import subprocess
 import sys
 from functools import cache
@@ -140,8 +141,9 @@ def test_the_library_does_not_print(name):
 
 
 def printed(program, **environment):
-    """What Python prints; where the library is not told how threads wait, but as given."""
-    own = {k: v for k, v in os.environ.items() if k not in POLICIES} | environment
+    """What Python prints; only what is given says how threads wait and how memory is kept."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith((*POLICIES, "MALLOC_"))}
+    own = plain | environment
     return subprocess.check_output([sys.executable, "-c", program], text=True, env=own)
 
 
@@ -168,6 +170,23 @@ def test_threads_spin_shortly_unless_the_user_has_said_how_they_wait(given, poli
         f"import medsr_lib, os; print({{k: v for k, v in os.environ.items() if k in {POLICIES}}})"
     )
     assert ast.literal_eval(printed(asked, **given)) == policy
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+@pytest.mark.parametrize(("given", "kept"), [({}, True), ({"MALLOC_CHECK_": "0"}, False)])
+def test_memory_of_a_layer_is_kept_unless_the_user_has_said_how_it_is_given(given, kept):
+    asked = """
+import medsr_lib, ctypes, resource
+libc, size = ctypes.CDLL(None), 80 << 20
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    place = libc.malloc(size)
+    ctypes.memset(place, 1, size)
+    libc.free(place)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    assert (int(printed(asked, **given)) < 10) is kept  # pages that the system has cleared anew
 
 
 def test_what_starts_kernels_has_loaded_the_library_before():

@@ -5,19 +5,18 @@ computed by the function of that ID in `docs/results/recompute`, from tables kep
 """
 
 import importlib.util
-import itertools
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from medsr_lib import files
 
 MARKED = re.compile(r"<!--n:([\w-]+)-->(.*?)<!--/n-->", re.DOTALL)
 RECOMPUTE = Path("docs/results/recompute")  # a package
-_READ = itertools.count()  # packages, so that each has a name of its own
 
 
 class Number(NamedTuple):
@@ -130,7 +129,7 @@ def functions(path: Path) -> Mapping[str, Callable[[], str]]:
     """`NUMBERS` of a package, which is read anew at each call."""
     if not path.is_dir():
         raise ValueError(f"{path} is not there; run this in the repository, or name it by --root")
-    name = f"{path.name}_{next(_READ)}"
+    name = f"{path.name}_{uuid4().hex}"
     spec = importlib.util.spec_from_file_location(name, path / "__init__.py")
     assert spec
     assert spec.loader

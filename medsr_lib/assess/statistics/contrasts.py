@@ -122,11 +122,7 @@ def over_seeds(table: pd.DataFrame, contrast: Contrast) -> Estimate:
 def contrasts_over_seeds(
     table: pd.DataFrame, specs: Sequence[Contrast]
 ) -> dict[Contrast, Estimate]:
-    """`over_seeds` of many contrasts in one go; each as it would be alone.
-
-    Raises:
-        ValueError: as `over_seeds`, if one of them has no case.
-    """
+    """`over_seeds` of many contrasts in one go; each as it would be alone, and with its errors."""
     checks.columns(table, "seed")
     out = {}
     for spec, of_each in zip(specs, _differences(table, specs, case=[*CASE, "seed"])):

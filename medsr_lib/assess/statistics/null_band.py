@@ -117,8 +117,6 @@ def null_bands(
 ) -> list[Band]:
     """Hold contrasts against those of uniform references of the same whole-brain gain.
 
-    A band for each metric, region and method, in this order.
-
     Let q be the mean of the metric in `gain_region`, D the mean in `region` minus that in
     `reference`; means over a patient's cases, then over patients. A family of references, in
     several strengths, gives a curve D(q), taken as straight between them. The method's contrast is
@@ -153,9 +151,9 @@ def null_bands(
         seed: of the bootstrap.
 
     Returns:
-        Nothing is extrapolated. Where the method's gain lies beyond the range of a family, there is
-        no band and `reason` says so, as where no case has all values; noise and linear, which
-        cannot always reach, are left out of the band instead.
+        One for each metric, region and method, in this order. Nothing is extrapolated: where the
+        gain lies beyond the range of a family, there is no band and `reason` says so, as where no
+        case has all values; noise and linear, which cannot always reach, are left out instead.
 
     Raises:
         ValueError: "mse"; a metric, method or region that the table does not have, no references in
@@ -166,10 +164,8 @@ def null_bands(
     checks.columns(table, *KEYS, numbers=metrics)
     families = uniform.families(table)
     if not families:
-        raise ValueError(
-            "there is no uniform reference among the methods of the table; score the methods with "
-            "those of uniform.references"
-        )
+        text = "no uniform reference among the methods of the table; score uniform.references, too"
+        raise ValueError(text)
     if methods is None:
         methods = [m for m in uniform.without(table)["method"].unique() if m != baseline]
     chosen, places = list(methods), [gain_region, *regions, reference]
