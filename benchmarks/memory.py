@@ -19,14 +19,15 @@ WAYS: dict[str, dict[str, str]] = {
     "glibc's own": {"MALLOC_CHECK_": "0"},  # changes nothing, but medsr_lib leaves the rest as well
     "as medsr_lib sets it": {},
 }
-NETWORKS = ["SRResNet(scale=2)", "SRResNet(scale=4)", "WDSR(scale=2)", "WDSR(scale=4)"]
+NETWORKS, SCALES = ("SRResNet", "WDSR"), (2, 4)
 RESTORING = """
 import resource, sys, time
 from medsr_lib.restore import networks
 import torch
 torch.set_num_threads(1)
-network = eval(f"networks.{sys.argv[1]}").eval()
-lr = torch.rand(1, 1, int(sys.argv[2]), int(sys.argv[2]))
+scale, side = int(sys.argv[2]), int(sys.argv[3])
+network = getattr(networks, sys.argv[1])(scale=scale).eval()
+lr = torch.rand(1, 1, side // scale, side // scale)
 taken = []
 with torch.inference_mode():
     for _ in range(4):
@@ -42,21 +43,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    for network in NETWORKS:
+    for network, scale in product(NETWORKS, SCALES):
         found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
         for _, (way, own) in product(range(rounds), WAYS.items()):
-            found[way].append(restored(network, own))
+            found[way].append(restored(network, scale, own))
         median = {way: [statistics.median(of) for of in zip(*all_)] for way, all_ in found.items()}
         shown = [f"{way}: {s:.2f} s, {mb:.0f} MB" for way, (s, mb) in median.items()]
         (before, _), (after, _) = median.values()
-        print(f"{network:18} {'; '.join(shown)}; {before / after:.2f} times", flush=True)
+        print(f"{network} ×{scale}: {'; '.join(shown)}; {before / after:.2f} times", flush=True)
 
 
-def restored(network: str, own: dict[str, str]) -> list[float]:
+def restored(network: str, scale: int, own: dict[str, str]) -> list[float]:
     """Seconds, and the most memory of the process in MB."""
-    scale = int(network[-2])
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", RESTORING, network, str(SIDE // scale)]
+    command = [sys.executable, "-c", RESTORING, network, str(scale), str(SIDE)]
     done = subprocess.run(command, env=plain | own, stdout=subprocess.PIPE, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 

@@ -10,7 +10,7 @@ from medsr_lib.assess.sentences import number
 from medsr_lib.assess.statistics import Contrast, Estimate
 
 from .rows import BEST_GAINS, PSNR, SEED, over_trainings, table, with_seeds
-from .text import REGIONS, decibels, line, ranged, reading, rows_of, signed
+from .text import REGIONS, decibels, edges, line, ranged, reading, rows_of, signed
 
 SCALES = (2, 3, 4)
 KINDS = {"bicubic": "bicubic", "blur": "blur", "kspace": "k-space"}
@@ -64,7 +64,7 @@ def atlas_gains(
 ) -> Mapping[Contrast, Estimate]:
     """Of PSNR, over a baseline given the same LR, over trainings where there are several."""
     rows = atlas_rows(scale, kind)
-    if not method.startswith("ESPCN"):  # not trained by us, so not repeated
+    if not method.startswith("ESPCN"):  # trained once, or not at all
         rows = rows[rows["seed"] == 0]
     rows = rows[rows["method"].isin({method, baseline})]
     where = [*((region, None) for region in ATLAS_REGIONS), ("tumour", "whole")]
@@ -125,7 +125,7 @@ def atlas_bands(scale: int) -> str:
             about = (title, ATLAS[name], *shares, signed(row, "contrast"))
             band, said = "none", row["verdict"]
             if pd.notna(row["band_low"]):
-                band, said = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}", reading(row)
+                band, said = edges(row), reading(row)
             lines.append(line(*about, band, said))
     shares = ["Closed, over bicubic, %", "Closed, over linear, %"]
     heads = [*shares, "Contrast, SSIM", "Null band at the same gain", "Reading"]

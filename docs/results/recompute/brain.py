@@ -20,7 +20,7 @@ from .rows import (
     verdicts,
     with_seeds,
 )
-from .text import REGIONS, decibels, line, reading, rows_of, signed, spread
+from .text import REGIONS, decibels, edges, line, reading, rows_of, signed, spread
 
 BRAIN = ["bicubic", "linear", "ESPCN", "SRResNet", "SRGAN", "SRMD", "esrgan-slim"]
 SEEDS = {"": "seed 0", "-seed1": "seed 1", "-seed2": "seed 2"}
@@ -68,8 +68,7 @@ def bands(name_of: str = "brain", methods: Sequence[str] = BRAIN[1:]) -> str:
         names = {key: title for key, title in names.items() if ("ssim", key) in held.index}
         for name, title in names.items() if len(names) > 1 else [(method, method)]:
             row = held.loc[("ssim", name)]
-            band = f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
-            lines.append(f"| {title} | {signed(row, 'contrast')} | {band} | {reading(row)} |")
+            lines.append(line(title, signed(row, "contrast"), edges(row), reading(row)))
     head = "| Method | Contrast, SSIM | Null band at the same gain | Reading |"
     return rows_of(head, lines).replace("-0.", "−0.")
 
@@ -81,8 +80,7 @@ def contrast_of(method: str) -> str:
 
 def band_of(method: str) -> str:
     """What a uniform change of the same gain shows, in SSIM."""
-    row = verdicts("brain").loc[("ssim", method)]
-    return f"{row['band_low']:+.4f} to {row['band_high']:+.4f}".replace("-", "−")
+    return edges(verdicts("brain").loc[("ssim", method)]).replace("-", "−")
 
 
 def erased(column: str) -> float:

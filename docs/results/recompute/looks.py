@@ -45,10 +45,9 @@ def looked(scale: int) -> pd.DataFrame:
 
 def seen(scale: int) -> str:
     """How the tumour's look changes from HR; what came back, and what was invented."""
-    lines = []
+    every, lines = looked(scale), []
     for kind, lr in KINDS.items():
-        rows = looked(scale)
-        rows = rows[rows["degradation"] == kind]
+        rows = every[every["degradation"] == kind]
         of_runs = rows.groupby(["method", "patient"])[["slope", "consistency"]].mean()
         mean, zero = of_runs.groupby("method").mean(), inventless(rows)
         for method, title in methods_of(rows).items():

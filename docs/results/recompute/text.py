@@ -41,6 +41,11 @@ def signed(row: pd.Series, name: str) -> str:
     return f"{row[name]:+.4f} [{row[f'{name}_low']:+.4f}, {row[f'{name}_high']:+.4f}]"
 
 
+def edges(row: pd.Series) -> str:
+    """A null band, in SSIM."""
+    return f"{row['band_low']:+.4f} to {row['band_high']:+.4f}"
+
+
 def reading(row: pd.Series) -> str:
     """The verdict, and for one outside the band how far, with its p."""
     if row["verdict"] == SHORT:
